@@ -1,0 +1,44 @@
+//! From the text of a Dockerfile to a plan. Pure: no files, no network, no clock, no environment.
+//!
+//! The way of a file, in reading order:
+//!
+//! 1. `source`: the text, and places in it; `diagnostic`: what is said about a place.
+//! 2. `directive`: `# escape=` and the others on top of the file.
+//! 3. `line`: physical lines are joined to instructions, and heredocs are read; `fragment`: text that knows its place.
+//! 4. `parts`: keyword, flags (`flag`), operands (`operand` has their shapes), heredocs (`heredoc`).
+//! 5. [`instruction`]: the keyword table, and a file for each instruction.
+//! 6. `parse`: all of this in order, and the tree that comes out (`ast`).
+//! 7. [`word`]: the only place that expands variables; `scope`: which are visible.
+//! 8. `lower`: stages and steps, or what has to be known before there can be any.
+//!
+//! Invariants: every word carries its place up to the plan; an instruction's `parse` sees its own text only; the errors
+//! of both halves are [`Diagnostic`]s, worded as BuildKit does.
+
+mod ast;
+mod diagnostic;
+mod directive;
+mod flag;
+mod fragment;
+mod heredoc;
+pub mod instruction;
+mod line;
+pub mod lower;
+mod nearest;
+mod operand;
+mod parse;
+mod parts;
+mod quoted;
+#[cfg(test)]
+mod reference;
+mod scope;
+mod source;
+pub mod word;
+
+pub use self::ast::{Directives, Dockerfile, Stage, Statement};
+pub use self::diagnostic::{Diagnostic, Failed};
+pub use self::heredoc::Heredoc;
+pub use self::instruction::Instruction;
+pub use self::lower::{BaseImage, BaseRef, ContextKind, Lowered, Request, lower};
+pub use self::parse::{parse, parse_trigger};
+pub use self::scope::source_date_epoch;
+pub use self::source::{Position, Source, Span, Spanned, Word};

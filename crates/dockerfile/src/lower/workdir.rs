@@ -1,0 +1,25 @@
+//! `WORKDIR`: the directory for what follows, made at once.
+
+use std::collections::BTreeSet;
+
+use plan::Op;
+
+use super::graph::Command;
+use super::path;
+use super::stage::{Lower, StageState};
+use crate::diagnostic::Diagnostic;
+use crate::instruction::Workdir;
+
+impl Lower for Workdir {
+    /// Nothing, as an unset variable leaves it, is the directory so far.
+    fn lower(&self, stage: &mut StageState<'_>, command: &Command<'_>) -> Result<(), Diagnostic> {
+        let written = stage.expand(&self.path)?;
+        let title = stage.title(command, &BTreeSet::new());
+        let workdir = path::resolve(stage.workdir(), &written);
+        let created_by = format!("WORKDIR {workdir}");
+        let path = path::join("/", &workdir);
+        stage.config.config.working_dir = workdir;
+        let user = stage.config.config.user.clone();
+        stage.push(command, Op::Workdir(plan::Workdir { path, user }), title, Some(created_by))
+    }
+}

@@ -1,0 +1,74 @@
+//! What every instruction is made of before its own grammar starts: keyword, flags, operands, heredocs.
+
+use crate::diagnostic::Diagnostic;
+use crate::flag::{self, Flag, Flags, Takes};
+use crate::fragment::Fragment;
+use crate::heredoc::Heredoc;
+use crate::operand::is_blank;
+
+/// An instruction in its parts.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    /// The first word, in the case it was written in.
+    pub(crate) keyword: Fragment<'a>,
+    /// The flags, not checked yet.
+    pub(crate) flags: Vec<Flag<'a>>,
+    /// What follows the flags.
+    pub(crate) operands: Fragment<'a>,
+    /// All of the line.
+    pub(crate) line: Fragment<'a>,
+    /// The heredocs with the words that call for them.
+    pub(crate) heredocs: Vec<(Fragment<'a>, Heredoc)>,
+    /// The escape character of the file.
+    pub(crate) escape: char,
+}
+
+impl<'a> Parts<'a> {
+    /// Splits a line; the heredocs are the caller's to add.
+    pub(crate) fn split(line: Fragment<'a>, escape: char) -> Self {
+        let (keyword, rest) = match line.text().split_once(is_blank) {
+            Some((keyword, rest)) => (line.of(keyword), line.of(rest)),
+            None => (line, line.of(&line.text()[line.text().len()..])),
+        };
+        let (flags, operands) = flag::split(rest);
+        Self { keyword, flags, operands, line, heredocs: Vec::new(), escape }
+    }
+
+    /// The keyword in capitals.
+    pub(crate) fn name(&self) -> String {
+        self.keyword.text().to_uppercase()
+    }
+
+    /// Checks the flags against those the instruction knows.
+    pub(crate) fn check_flags(
+        &self,
+        known: &[(&'static str, Takes)],
+    ) -> Result<Flags<'a>, Diagnostic> {
+        flag::check(&self.flags, known)
+    }
+
+    /// Fails if there are any flags.
+    pub(crate) fn check_no_flags(&self) -> Result<(), Diagnostic> {
+        self.check_flags(&[]).map(drop)
+    }
+
+    /// The error for an instruction without operands that needs some.
+    pub(crate) fn needs_an_operand(&self) -> Diagnostic {
+        let message = format!("{} requires at least one argument", self.name());
+        Diagnostic::new(message).at(self.line.span())
+    }
+
+    /// The operands as the single one; fails if there are none.
+    pub(crate) fn only_operand(&self) -> Result<Fragment<'a>, Diagnostic> {
+        if self.operands.is_empty() {
+            let message = format!("{} requires exactly one argument", self.name());
+            return Err(Diagnostic::new(message).at(self.line.span()));
+        }
+        Ok(self.operands)
+    }
+
+    /// The bodies of the heredocs.
+    pub(crate) fn heredoc_bodies(&self) -> Vec<Heredoc> {
+        self.heredocs.iter().map(|(_, heredoc)| heredoc.clone()).collect()
+    }
+}

@@ -1,0 +1,253 @@
+//! ARG and ENV: which name has which value where.
+//!
+//! Three things are kept apart. [`Globals`] are what `FROM` lines see: the automatic platform arguments and the `ARG`s
+//! before the first stage. A [`Scope`] is what the instructions of one stage see: the variables of the base, and
+//! `ENV` and `ARG` in the order of the file, where the last one of a name wins. The proxy arguments reach every `RUN`
+//! without being declared, and are in neither.
+//!
+//! Not here: how a word is expanded ([`crate::word`]).
+
+use std::collections::BTreeMap;
+
+use oci::Platform;
+
+use crate::ast::Dockerfile;
+use crate::diagnostic::Diagnostic;
+use crate::lower::Request;
+use crate::quoted::quoted;
+use crate::source::Word;
+use crate::word;
+
+/// The argument that fixes all times of a build.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// The arguments that every `RUN` gets, in both cases of letters, without declaring them.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// The arguments that steer a scan of the build, and never become variables.
+const NOT_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// What is visible before and in `FROM` lines, and the values given on the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Globals {
+    values: BTreeMap<String, String>,
+    build_args: BTreeMap<String, String>,
+    epoch: Option<i64>,
+}
+
+impl Globals {
+    /// Evaluates the automatic arguments and the `ARG`s before the first stage. A value of `--build-arg` wins over
+    /// any of them.
+    pub(crate) fn of(file: &Dockerfile, request: &Request) -> Result<Self, Diagnostic> {
+        let build_args = request.build_args.clone();
+        let mut globals = Self { values: automatic(file, request), build_args, epoch: None };
+        for (name, value) in &mut globals.values {
+            if let Some(given) = globals.build_args.get(name) {
+                value.clone_from(given);
+            }
+        }
+        for statement in &file.global_args {
+            for declaration in &statement.instruction.declarations {
+                let name = &declaration.name.text;
+                let value = match (globals.build_args.get(name), &declaration.value) {
+                    (Some(given), _) => Some(given.clone()),
+                    (None, Some(default)) => {
+                        let value = globals.expand(default, file.directives.escape);
+                        Some(value.map_err(|error| error.on_lines(statement.lines))?)
+                    }
+                    (None, None) => None,
+                };
+                if let Some(value) = value {
+                    globals.values.insert(name.clone(), value);
+                }
+            }
+        }
+        globals.resolve_epoch(file, request)?;
+        Ok(globals)
+    }
+
+    /// Expands a word of a `FROM` line or of an `ARG` before the first one.
+    pub(crate) fn expand(&self, word: &Word, escape: char) -> Result<String, Diagnostic> {
+        word::expand(&word.text, escape, &|name| self.values.get(name).cloned())
+            .map_err(|error| Diagnostic::new(error.to_string()).at(word.span))
+    }
+
+    /// The names of all arguments that are visible, for hints.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The seconds since 1970 that all times of the build are set to, if that is wanted.
+    pub(crate) fn epoch(&self) -> Option<i64> {
+        self.epoch
+    }
+
+    /// A value given on the command line.
+    pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.get(name).map(String::as_str)
+    }
+
+    /// The value of an argument that a stage declares: the one given, else the own default, else the global one.
+    pub(crate) fn argument(
+        &self,
+        name: &str,
+        default: impl FnOnce() -> Result<Option<String>, Diagnostic>,
+    ) -> Result<Option<String>, Diagnostic> {
+        if let Some(given) = self.build_args.get(name) {
+            return Ok(Some(given.clone()));
+        }
+        Ok(default()?.or_else(|| self.values.get(name).cloned()))
+    }
+
+    /// The proxy arguments that were given, each in upper and lower case. Where both cases of one were given, the lower
+    /// case wins.
+    pub(crate) fn proxies(&self) -> BTreeMap<String, String> {
+        let mut proxies = BTreeMap::new();
+        for proxy in PROXIES {
+            let given = self.build_args.iter().filter(|(name, _)| name.eq_ignore_ascii_case(proxy));
+            let Some(value) = given.map(|(_, value)| value).next_back() else { continue };
+            if !value.is_empty() {
+                proxies.insert(proxy.to_owned(), value.clone());
+                proxies.insert(proxy.to_lowercase(), value.clone());
+            }
+        }
+        proxies
+    }
+
+    /// Replaces the argument by the number it stands for. What stands for the time of a context without one, as that
+    /// of a directory is, switches it off, as does an empty value.
+    fn resolve_epoch(&mut self, file: &Dockerfile, request: &Request) -> Result<(), Diagnostic> {
+        let given = self.build_args.get(SOURCE_DATE_EPOCH);
+        let global = self.values.get(SOURCE_DATE_EPOCH).filter(|value| !value.is_empty());
+        let Some(value) = given.or(global) else { return Ok(()) };
+        let off = value.is_empty() || value == "context" || request.contexts.contains_key(value);
+        self.epoch = match value.parse() {
+            Ok(seconds) => Some(seconds),
+            Err(_) if off => None,
+            Err(_) => {
+                let declaration = file.global_args.iter().find(|statement| {
+                    let mut declarations = statement.instruction.declarations.iter();
+                    declarations.any(|declaration| declaration.name.text == SOURCE_DATE_EPOCH)
+                });
+                let error = Diagnostic::new(format!("invalid {SOURCE_DATE_EPOCH}: {value}"));
+                return Err(match declaration {
+                    Some(statement) => error.at(statement.span).on_lines(statement.lines),
+                    None => error,
+                });
+            }
+        };
+        for values in [&mut self.build_args, &mut self.values] {
+            match self.epoch {
+                Some(seconds) => {
+                    if let Some(value) = values.get_mut(SOURCE_DATE_EPOCH) {
+                        *value = seconds.to_string();
+                    }
+                }
+                None => drop(values.remove(SOURCE_DATE_EPOCH)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The platform arguments and the name of the target.
+fn automatic(file: &Dockerfile, request: &Request) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let sides = [("BUILD", &request.build_platform), ("TARGET", &request.platform)];
+    for (side, platform) in sides {
+        let Platform { os, architecture, os_version, variant } = platform;
+        for (what, value) in [
+            ("PLATFORM", platform.to_string()),
+            ("OS", os.clone()),
+            ("OSVERSION", os_version.clone().unwrap_or_default()),
+            ("ARCH", architecture.clone()),
+            ("VARIANT", variant.clone().unwrap_or_default()),
+        ] {
+            values.insert(format!("{side}{what}"), value);
+        }
+    }
+    let last = file.stages.last().and_then(|stage| stage.from.instruction.name.as_ref());
+    let target = request.target.clone().or_else(|| last.map(|name| name.value.clone()));
+    let target = target.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
+    values.insert("TARGETSTAGE".to_owned(), target);
+    values
+}
+
+/// The variables and arguments of one stage, as far as it has been lowered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// In the order in which the names were set first.
+    variables: Vec<(String, String)>,
+    places: BTreeMap<String, usize>,
+    /// The arguments in the order in which they were declared first.
+    arguments: Vec<(String, Option<String>)>,
+}
+
+impl Scope {
+    /// The value of a variable.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.places.get(name).map(|place| self.variables[*place].1.as_str())
+    }
+
+    /// All variables, as a command sees them.
+    pub(crate) fn variables(&self) -> &[(String, String)] {
+        &self.variables
+    }
+
+    /// Sets a variable.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        match self.places.get(name) {
+            Some(place) => self.variables[*place].1 = value.to_owned(),
+            None => {
+                self.places.insert(name.to_owned(), self.variables.len());
+                self.variables.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    /// Sets the variables of an image config, which win over arguments of a stage before.
+    pub(crate) fn set_all(&mut self, env: &[String]) {
+        for entry in env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            self.set(name, value);
+        }
+    }
+
+    /// Declares an argument; with a value it is a variable, too.
+    pub(crate) fn declare(&mut self, name: &str, value: Option<String>) {
+        if let Some(value) = &value
+            && !NOT_VARIABLES.contains(&name)
+        {
+            self.set(name, value);
+        }
+        match self.arguments.iter_mut().find(|(other, _)| other == name) {
+            Some((_, old)) => *old = value,
+            None => self.arguments.push((name.to_owned(), value)),
+        }
+    }
+
+    /// What the history of a `RUN` says of the arguments: `|2 a=1 b=2`, each with the value in effect.
+    pub(crate) fn argument_list(&self) -> Option<String> {
+        if self.arguments.is_empty() {
+            return None;
+        }
+        let mut list = format!("|{}", self.arguments.len());
+        for (name, value) in &self.arguments {
+            let value = self.value(name).or(value.as_deref()).unwrap_or_default();
+            list.push_str(&format!(" {name}={value}"));
+        }
+        Some(list)
+    }
+}
+
+/// The seconds since 1970 that all times of the build are set to: the build argument or global `ARG`
+/// `SOURCE_DATE_EPOCH`. Fails for a value that is neither a number, empty, `context` nor a named context.
+pub fn source_date_epoch(file: &Dockerfile, request: &Request) -> Result<Option<i64>, Diagnostic> {
+    Globals::of(file, request).map(|globals| globals.epoch())
+}
+
+/// The diagnostic for a platform that cannot be read.
+pub(crate) fn empty_platform(word: &Word) -> Diagnostic {
+    Diagnostic::new(format!("empty platform value from expression {}", quoted(&word.text)))
+        .at(word.span)
+}

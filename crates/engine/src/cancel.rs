@@ -1,0 +1,72 @@
+//! Ending a build from outside: what is running is killed, what waits does not start.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sandbox::Killer;
+
+use crate::Error;
+
+/// A build's end, asked for from outside. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    cancelled: bool,
+    next: u64,
+    running: BTreeMap<u64, Killer>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cancelled: {}, running: {}", self.cancelled, self.running.len())
+    }
+}
+
+impl Cancel {
+    /// Ends the build: kills every running sandbox at once and lets nothing new begin.
+    pub fn cancel(&self) {
+        let mut state = self.state();
+        state.cancelled = true;
+        for killer in state.running.values() {
+            killer.kill();
+        }
+    }
+
+    /// Fails if the end was asked for.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.state().cancelled { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Kills the sandbox when the end is asked for, as long as the guard lives.
+    pub(crate) fn watch(&self, killer: Killer) -> Watch {
+        let mut state = self.state();
+        if state.cancelled {
+            killer.kill();
+        }
+        let id = state.next;
+        state.next += 1;
+        state.running.insert(id, killer);
+        Watch { cancel: self.clone(), id }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running sandbox that ends with the build.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    cancel: Cancel,
+    id: u64,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.cancel.state().running.remove(&self.id);
+    }
+}

@@ -1,0 +1,142 @@
+//! Layers and the image config: what the steps made becomes an image.
+//!
+//! A layer's digest is computed while later steps run; only the image config waits for it.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use filetree::PackOptions;
+use jiff::Timestamp;
+use oci::{DiffId, Hasher, History, ImageConfig, json};
+use store::{Image, Layer, SnapshotId};
+use tokio::task::JoinSet;
+
+use crate::{
+    Engine, Error,
+    schedule::{Build, Tip},
+};
+
+/// The `comment` of history entries, which says who wrote them.
+const COMMENT: &str = "kiln.dockerfile.v0";
+
+/// The present time as image configs write it.
+pub(crate) fn now() -> String {
+    Timestamp::now().to_string()
+}
+
+/// Returns the history entry of a step that ended in `tip`.
+pub(crate) fn entry(created_by: &str, makes_layer: bool, tip: &Tip) -> History {
+    History {
+        created: if makes_layer { tip.created.clone() } else { None },
+        created_by: created_by.to_owned(),
+        author: String::new(),
+        comment: COMMENT.to_owned(),
+        empty_layer: !makes_layer,
+    }
+}
+
+/// Returns the history entry of a layer that no instruction made: the files of a context that is a base.
+pub(crate) fn base_entry(created: String) -> History {
+    let comment = COMMENT.to_owned();
+    History { created: Some(created), comment, ..History::default() }
+}
+
+/// The layers that are being packed in the background.
+#[derive(Debug, Default)]
+pub(crate) struct Packing(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    begun: BTreeSet<SnapshotId>,
+    tasks: JoinSet<Result<(), Error>>,
+}
+
+impl Packing {
+    /// Packs a sealed snapshot while later steps run, unless its layer is known.
+    pub(crate) fn begin(&self, build: &Arc<Build>, snapshot: SnapshotId) -> Result<(), Error> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.begun.insert(snapshot) || build.engine.store().layer(&snapshot)?.is_some() {
+            return Ok(());
+        }
+        let engine = build.engine.clone();
+        state.tasks.spawn_blocking(move || layer(&engine, snapshot).map(|_| ()));
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<(), Error> {
+        let mut tasks = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut state.tasks)
+        };
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap_or(Err(Error::Lost { what: "the packing of a layer" }))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what a sealed snapshot is as a layer; packs it if no one has yet.
+pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Error> {
+    if let Some(layer) = engine.store().layer(&snapshot)? {
+        return Ok(layer);
+    }
+    let mut out = Measured { hasher: Hasher::sha256(), size: 0 };
+    let options = PackOptions { clamp_mtime: None };
+    filetree::pack(&engine.store().snapshot_dir(&snapshot), engine.flavour(), &options, &mut out)?;
+    let layer = Layer { diff_id: DiffId::new(out.hasher.finish()), size: out.size, blob: None };
+    engine.store().set_layer(&snapshot, &layer)?;
+    Ok(layer)
+}
+
+/// Takes the digest and the size of what is written to it.
+struct Measured {
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Write for Measured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Puts the image of the target stage into the store, once its layers are packed.
+pub(crate) async fn image(build: &Build, target: &Tip) -> Result<Image, Error> {
+    build.packing.finish().await?;
+    let mut diff_ids = Vec::with_capacity(target.snapshots.len());
+    for snapshot in &target.snapshots {
+        diff_ids.push(layer(&build.engine, *snapshot)?.diff_id);
+    }
+
+    let mut config = build.plan.stage(build.plan.target).config.clone();
+    let base_created = config.created.take();
+    config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
+    config.history = target.history.clone();
+    date(&mut config, target.inherited, base_created);
+    let id = build.engine.store().put_image(&json::to_bytes(&config), &target.snapshots, None)?;
+    build.engine.image(&id)
+}
+
+/// Gives a time to what has none: an entry without a layer has that of the layer before it, or of the first new layer; the
+/// image has that of its last entry. So an image whose steps were all cached is the same image again.
+fn date(config: &mut ImageConfig, inherited: usize, base_created: Option<String>) {
+    let new = config.history.iter_mut().skip(inherited);
+    let first = new.into_iter().find_map(|entry| entry.created.clone());
+    let mut last = first.or(base_created);
+    for entry in config.history.iter_mut().skip(inherited) {
+        match &entry.created {
+            Some(created) => last = Some(created.clone()),
+            None => entry.created.clone_from(&last),
+        }
+    }
+    config.created = last;
+}

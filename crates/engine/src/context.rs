@@ -1,0 +1,301 @@
+//! The build context and the named ones: the Dockerfile's text, and trees to copy from.
+//!
+//! A context directory is read in place. Nothing of it is looked at before an instruction names it.
+
+use std::{
+    collections::BTreeMap,
+    io::Cursor,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use filetree::{Owners, Patterns, RootDir, StatCache, Tree};
+use oci::Platform;
+use plan::Origin;
+use store::{Image, Open, Snapshot};
+
+use crate::{
+    BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext, load, resolve,
+    rootfs::{self, Rootfs},
+    schedule::Build,
+};
+
+/// An ignore file or a Dockerfile in an archive larger than this is refused.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Everything that a build may read files from, besides its stages.
+#[derive(Debug)]
+pub(crate) struct Contexts {
+    dockerfile: Text,
+    main: Option<Main>,
+    named: BTreeMap<String, NamedContext>,
+    /// Trees that are open, by what they show.
+    trees: Mutex<BTreeMap<String, Arc<Tree>>>,
+    /// The root file systems behind some of them.
+    rootfs: Mutex<Vec<Rootfs>>,
+    /// The trees that have a stat cache.
+    stat_caches: Mutex<Vec<Arc<Tree>>>,
+}
+
+/// The Dockerfile.
+#[derive(Debug)]
+struct Text {
+    /// What messages call it.
+    name: String,
+    bytes: Vec<u8>,
+    /// Where it is on the host, for the ignore file beside it.
+    path: Option<PathBuf>,
+}
+
+/// The main context.
+#[derive(Debug)]
+enum Main {
+    Directory(PathBuf),
+    /// An unpacked archive.
+    Unpacked(Snapshot<Open>),
+}
+
+impl Contexts {
+    /// Reads the Dockerfile, and unpacks the context if it is an archive.
+    pub(crate) fn open(engine: &Engine, request: &BuildRequest) -> Result<Self, Error> {
+        let main = match &request.context {
+            ContextSource::Nothing => None,
+            ContextSource::Directory(path) => Some(Main::Directory(directory(path)?)),
+            ContextSource::Archive(bytes) => Some(Main::Unpacked(unpacked(engine, bytes)?)),
+        };
+        Ok(Self {
+            dockerfile: read_dockerfile(&request.dockerfile, main.as_ref())?,
+            main,
+            named: request.named_contexts.clone(),
+            trees: Mutex::default(),
+            rootfs: Mutex::default(),
+            stat_caches: Mutex::default(),
+        })
+    }
+
+    /// What messages call the Dockerfile.
+    pub(crate) fn dockerfile_name(&self) -> &str {
+        &self.dockerfile.name
+    }
+
+    /// The Dockerfile.
+    pub(crate) fn dockerfile_text(&self) -> &[u8] {
+        &self.dockerfile.bytes
+    }
+
+    /// Names what an origin shows, if that never changes.
+    pub(crate) fn identity(&self, build: &Build, origin: &Origin) -> Result<Option<Vec<u8>>, Error> {
+        match origin {
+            Origin::Context => Ok(None),
+            Origin::Scratch => Ok(Some(Vec::new())),
+            Origin::Stage(id) => {
+                let tip = build.result(*id)?;
+                Ok(Some(format!("{:?}", tip.snapshots).into_bytes()))
+            }
+            Origin::Image { reference, platform } => {
+                let image = resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
+                Ok(Some(image.id.to_string().into_bytes()))
+            }
+            Origin::Named(name) => {
+                let image = self.named_image(&build.engine, name, &build.request.platform, &build.events)?;
+                Ok(image.map(|image| image.id.to_string().into_bytes()))
+            }
+        }
+    }
+
+    /// Returns what was given for a named context.
+    pub(crate) fn named_context(&self, name: &str) -> Result<&NamedContext, Error> {
+        self.named.get(name).ok_or_else(|| Error::Context {
+            value: name.to_owned(),
+            reason: "no `--build-context` has this name",
+        })
+    }
+
+    /// Returns the image that a named context is, if it is one. May wait for a registry.
+    pub(crate) fn named_image(
+        &self,
+        engine: &Engine,
+        name: &str,
+        platform: &Platform,
+        events: &Events,
+    ) -> Result<Option<Image>, Error> {
+        match self.named_context(name)? {
+            NamedContext::Image(reference) => {
+                resolve::image_blocking(engine, reference, platform, events).map(Some)
+            }
+            NamedContext::Layout { path, name } => {
+                load::layout_image(engine, path, name.as_deref(), platform).map(Some)
+            }
+            NamedContext::Directory(_) => Ok(None),
+        }
+    }
+
+    /// Opens the files of an origin; the same tree each time.
+    pub(crate) fn tree(&self, build: &Build, origin: &Origin) -> Result<Arc<Tree>, Error> {
+        let key = format!("{origin:?}");
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = trees.get(&key) {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = match origin {
+            Origin::Context => self.open_main(&build.engine)?,
+            Origin::Named(name) => self.open_named(build, name)?,
+            Origin::Stage(id) => {
+                let tip = build.result(*id)?;
+                self.open_rootfs(rootfs::readable(&build.engine, &tip.snapshots)?)?
+            }
+            Origin::Image { reference, platform } => {
+                let image = resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
+                build.lease.hold_image(&image.id)?;
+                self.open_rootfs(rootfs::merged(&build.engine, &image)?)?
+            }
+            Origin::Scratch => self.open_rootfs(rootfs::readable(&build.engine, &[])?)?,
+        };
+        trees.insert(key, Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn open_main(&self, engine: &Engine) -> Result<Arc<Tree>, Error> {
+        match &self.main {
+            Some(Main::Directory(path)) => {
+                let ignore = self.main_ignore_file(path)?;
+                self.open_directory(engine, path, ignore)
+            }
+            // The ignore file in an archive is for whoever packed it.
+            Some(Main::Unpacked(snapshot)) => Ok(Arc::new(Tree {
+                root: RootDir::open(snapshot.fs())?,
+                ignore: None,
+                owners: Owners::Root,
+                stat_cache: None,
+            })),
+            None => Err(Error::Context {
+                value: "-".to_owned(),
+                reason: "a Dockerfile from standard input has no context to copy from; give a directory, and the Dockerfile by `-f -`",
+            }),
+        }
+    }
+
+    fn open_named(&self, build: &Build, name: &str) -> Result<Arc<Tree>, Error> {
+        if let Some(image) = self.named_image(&build.engine, name, &build.request.platform, &build.events)? {
+            return self.open_rootfs(rootfs::merged(&build.engine, &image)?);
+        }
+        let NamedContext::Directory(path) = self.named_context(name)? else {
+            return Err(Error::Lost { what: "a named context" });
+        };
+        let path = directory(path)?;
+        let ignore = ignore_file(&path.join(".dockerignore"))?;
+        self.open_directory(&build.engine, &path, ignore)
+    }
+
+    fn open_directory(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        ignore: Option<Patterns>,
+    ) -> Result<Arc<Tree>, Error> {
+        let stat_cache = StatCache::load(&engine.store().stat_cache_path(path)?)?;
+        let tree = Arc::new(Tree {
+            root: RootDir::open(path)?,
+            ignore,
+            owners: Owners::Root,
+            stat_cache: Some(stat_cache),
+        });
+        let mut caches = self.stat_caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.push(Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn open_rootfs(&self, rootfs: Rootfs) -> Result<Arc<Tree>, Error> {
+        let root = rootfs.root().try_clone()?;
+        self.rootfs.lock().unwrap_or_else(PoisonError::into_inner).push(rootfs);
+        Ok(Arc::new(Tree { root, ignore: None, owners: Owners::Keep, stat_cache: None }))
+    }
+
+    /// The ignore file beside the Dockerfile is used alone; without one, that of the context.
+    fn main_ignore_file(&self, context: &Path) -> Result<Option<Patterns>, Error> {
+        if let Some(path) = &self.dockerfile.path {
+            let mut beside = path.clone().into_os_string();
+            beside.push(".dockerignore");
+            if let Some(patterns) = ignore_file(Path::new(&beside))? {
+                return Ok(Some(patterns));
+            }
+        }
+        ignore_file(&context.join(".dockerignore"))
+    }
+
+    /// Remembers what was learnt about the contexts' files. A cache that cannot be written costs the next build time,
+    /// nothing else.
+    pub(crate) fn save_stat_caches(&self) {
+        let caches = self.stat_caches.lock().unwrap_or_else(PoisonError::into_inner);
+        for tree in caches.iter() {
+            if let Some(cache) = &tree.stat_cache {
+                let _ = cache.save();
+            }
+        }
+    }
+}
+
+fn directory(path: &Path) -> Result<PathBuf, Error> {
+    let canonical = path.canonicalize().map_err(Error::io("open the build context", path))?;
+    if canonical.is_dir() {
+        return Ok(canonical);
+    }
+    let value = path.display().to_string();
+    Err(Error::Context { value, reason: "it is not a directory" })
+}
+
+fn unpacked(engine: &Engine, bytes: &[u8]) -> Result<Snapshot<Open>, Error> {
+    let snapshot = engine.store().create_snapshot()?;
+    let root = RootDir::open(snapshot.fs())?;
+    filetree::extract_archive(Cursor::new(bytes), &root, "/", None)?;
+    Ok(snapshot)
+}
+
+fn read_dockerfile(source: &DockerfileSource, main: Option<&Main>) -> Result<Text, Error> {
+    let text = |name: &str, bytes, path| Text { name: name.to_owned(), bytes, path };
+    match (source, main) {
+        (DockerfileSource::Text(bytes), _) => Ok(text("Dockerfile", bytes.clone(), None)),
+        (DockerfileSource::File(path), _) => {
+            Ok(text(&path.display().to_string(), read(path)?, Some(path.clone())))
+        }
+        (DockerfileSource::InContext, Some(Main::Directory(context))) => {
+            let path = in_context(context);
+            Ok(text("Dockerfile", read(&path)?, Some(path)))
+        }
+        (DockerfileSource::InContext, Some(Main::Unpacked(snapshot))) => {
+            from_archive(snapshot, "Dockerfile")
+        }
+        (DockerfileSource::Named(name), Some(Main::Unpacked(snapshot))) => from_archive(snapshot, name),
+        (DockerfileSource::InContext | DockerfileSource::Named(_), _) => Err(Error::Context {
+            value: "-".to_owned(),
+            reason: "there is neither a context nor a Dockerfile",
+        }),
+    }
+}
+
+/// `dockerfile` is taken where there is no `Dockerfile`.
+fn in_context(context: &Path) -> PathBuf {
+    let (usual, lower) = (context.join("Dockerfile"), context.join("dockerfile"));
+    if !usual.exists() && lower.exists() { lower } else { usual }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::ReadDockerfile { path: path.to_owned(), source })
+}
+
+fn from_archive(snapshot: &Snapshot<Open>, name: &str) -> Result<Text, Error> {
+    let root = RootDir::open(snapshot.fs())?;
+    let bytes = root.read_file(name, MAX_TEXT)?.ok_or_else(|| Error::ReadDockerfile {
+        path: name.into(),
+        source: std::io::ErrorKind::NotFound.into(),
+    })?;
+    Ok(Text { name: name.to_owned(), bytes, path: None })
+}
+
+fn ignore_file(path: &Path) -> Result<Option<Patterns>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(Patterns::parse(&bytes).map_err(filetree::Error::from)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read the ignore file", path)(error)),
+    }
+}

@@ -1,0 +1,176 @@
+//! What can go wrong with a build, by who can do something about it.
+
+use std::{io, path::PathBuf};
+
+use dockerfile::{Diagnostic, Failed, Source};
+use thiserror::Error;
+
+/// An error of the engine. After any of them the store is as if the failed step had never begun; earlier steps stay cached.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A directory or an archive refused.
+    #[error(transparent)]
+    Files(#[from] filetree::Error),
+    /// The kernel refused.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    /// A registry refused, or cannot be reached.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A name or a document is malformed.
+    #[error(transparent)]
+    Words(#[from] oci::Error),
+    /// The Dockerfile is wrong; its author has to change it.
+    #[error(transparent)]
+    Dockerfile(#[from] Box<Mistake>),
+    /// A step failed.
+    #[error("cannot do the step `{title}`")]
+    Step {
+        /// The instruction.
+        title: String,
+        /// Where it stands.
+        place: Place,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A command ended with another status than 0.
+    #[error("process \"{command}\" did not complete successfully: {ending}")]
+    Command {
+        /// The program and its arguments.
+        command: String,
+        /// Its status, or 128 and the number of the signal that ended it, as shells count.
+        code: i32,
+        /// How it ended, in words.
+        ending: String,
+        /// The last lines that it wrote.
+        tail: Vec<String>,
+    },
+    /// An image that is neither in the store nor to be had elsewhere.
+    #[error("image `{name}` is not in the store")]
+    NoSuchImage {
+        /// Its name.
+        name: String,
+    },
+    /// An image that is not in the store, and could not be pulled.
+    #[error("cannot pull `{name}`, which is not in the store")]
+    NotPulled {
+        /// Its name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A build context that cannot be used.
+    #[error("cannot use `{value}` as a build context: {reason}")]
+    Context {
+        /// As it was given.
+        value: String,
+        /// Why not, and what to give instead.
+        reason: &'static str,
+    },
+    /// The Dockerfile cannot be read.
+    #[error("cannot read the Dockerfile `{}`", path.display())]
+    ReadDockerfile {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the host cannot be used.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// With which path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// An archive that is neither an OCI layout nor a docker archive, or whose parts do not fit together.
+    #[error("cannot load `{name}`: {reason}")]
+    Archive {
+        /// The archive.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something in the Dockerfile that this version does not do.
+    #[error("{feature} is not supported yet")]
+    Unsupported {
+        /// What.
+        feature: String,
+    },
+    /// A secret that a step requires was not given.
+    #[error("secret {id} not found")]
+    NoSecret {
+        /// Its id.
+        id: String,
+    },
+    /// An image without CMD and ENTRYPOINT is run without a command.
+    #[error("no command specified: the image has neither CMD nor ENTRYPOINT")]
+    NoCommand,
+    /// The end was asked for from outside.
+    #[error("cancelled")]
+    Cancelled,
+    /// A task ended without a result.
+    #[error("internal error: {what} ended without a result; please report it")]
+    Lost {
+        /// Which task.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.into(), source }
+    }
+
+    pub(crate) fn errno(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |source| Self::Io { action, path: path.into(), source: source.into() }
+    }
+}
+
+/// A mistake in a Dockerfile, with the text to show it in.
+#[derive(Debug)]
+pub struct Mistake {
+    /// The text.
+    pub source: Source,
+    /// What is wrong, and where.
+    pub diagnostic: Diagnostic,
+}
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.diagnostic.lines {
+            Some((line, _)) => write!(f, "dockerfile parse error on line {line}: {}", self.diagnostic),
+            None => write!(f, "{}", self.diagnostic),
+        }
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        Self::Dockerfile(Box::new(Mistake { source: failed.source, diagnostic: failed.diagnostic }))
+    }
+}
+
+/// Where an instruction stands.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The Dockerfile.
+    pub source: Source,
+    /// First and last line, counted from 1.
+    pub lines: (usize, usize),
+}

@@ -1,0 +1,93 @@
+//! What a build tells while it runs. The engine never sees a terminal: it sends these values into a channel.
+
+use std::{sync::mpsc, time::Duration};
+
+/// Number of a step in the output of one build, counted from 1.
+pub type StepNumber = usize;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A step begins.
+    Started {
+        /// Which.
+        step: StepNumber,
+        /// What people call it.
+        heading: Heading,
+    },
+    /// The step that began was found in the cache.
+    Cached {
+        /// Which.
+        step: StepNumber,
+    },
+    /// The command of a step wrote something.
+    Output {
+        /// Which.
+        step: StepNumber,
+        /// The bytes as written, cut anywhere.
+        bytes: Vec<u8>,
+    },
+    /// The step is done.
+    Done {
+        /// Which.
+        step: StepNumber,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// The step failed; the build ends with its error.
+    Failed {
+        /// Which.
+        step: StepNumber,
+        /// The error in one line.
+        message: String,
+    },
+    /// Something about the build as a whole that its owner should know.
+    Note(String),
+}
+
+/// What people call a step: `[build 2/4] RUN make`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heading {
+    /// The stage, where the Dockerfile has several or gives it a name.
+    pub stage: Option<String>,
+    /// Its place among the steps of the stage that do something, FROM included, and how many there are; none for what is
+    /// not a step of the Dockerfile.
+    pub position: Option<(usize, usize)>,
+    /// The instruction.
+    pub title: String,
+}
+
+impl std::fmt::Display for Heading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.stage, self.position) {
+            (Some(stage), Some((at, of))) => write!(f, "[{stage} {at}/{of}] {}", self.title),
+            (None, Some((at, of))) => write!(f, "[{at}/{of}] {}", self.title),
+            (_, None) => f.write_str(&self.title),
+        }
+    }
+}
+
+/// Where a build sends its events.
+///
+/// A receiver that went away is no reason to stop building, so sending never fails.
+#[derive(Debug, Clone)]
+pub struct Events(Option<mpsc::Sender<Event>>);
+
+impl Events {
+    /// Sends to this channel.
+    pub fn to(channel: mpsc::Sender<Event>) -> Self {
+        Self(Some(channel))
+    }
+
+    /// Sends nowhere.
+    pub fn nowhere() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        if let Some(channel) = &self.0 {
+            // The receiver is gone: nobody watches any more.
+            let _ = channel.send(event);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Builds images: resolves bases, schedules stages, and lives the life of each step.
+//!
+//! The rooms, in reading order:
+//!
+//! - `build`: the whole story of one build, on one screen.
+//! - [`request`]: what a build is asked for. [`event`]: what it tells while it runs. [`cancel`]: how it is ended.
+//! - `context`: the build context and the named ones, as trees to copy from.
+//! - `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
+//! - `schedule`: stages side by side.
+//! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
+//! - `op`: the operations that touch a root file system. `rootfs`: snapshots as a root file system.
+//! - `commit`: layers and the image config.
+//! - [`load`] and [`pull`]: archives and registries' images into the store. [`container`]: `kiln run`.
+//!
+//! Invariants: nothing here prints; a step's key is made by `plan`, never here; only a sealed snapshot is stacked; the
+//! kernel, the file system and the store are reached through their crates only.
+
+pub mod cancel;
+pub mod container;
+pub mod event;
+pub mod load;
+pub mod pull;
+pub mod request;
+
+mod build;
+mod commit;
+mod contents;
+mod context;
+mod error;
+mod op;
+mod resolve;
+mod rootfs;
+mod schedule;
+mod step;
+
+pub use build::{Built, build};
+pub use cancel::Cancel;
+pub use error::{Error, Mistake, Place};
+pub use event::{Event, Events, Heading, StepNumber};
+pub use request::{BuildRequest, ContextSource, DockerfileSource, NamedContext, Secret};
+pub use rootfs::{Rootfs, merged};
+
+use filetree::Flavour;
+use oci::ImageId;
+use registry::Client;
+use sandbox::Rung;
+use store::{Image, Store};
+
+/// A store, and the rung of the isolation ladder on which steps run. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    store: Store,
+    rung: Rung,
+    registries: Option<Client>,
+}
+
+impl Engine {
+    /// Works with an open store on a rung that was entered.
+    pub fn new(store: Store, rung: Rung) -> Self {
+        Self { store, rung, registries: None }
+    }
+
+    /// Pulls bases that the store does not have.
+    #[must_use]
+    pub fn with_registries(self, client: Client) -> Self {
+        Self { registries: Some(client), ..self }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns an image that is in the store.
+    pub fn image(&self, id: &ImageId) -> Result<Image, Error> {
+        let image = self.store.image(id)?;
+        image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })
+    }
+
+    /// Returns the size of an image's layers in bytes, uncompressed.
+    pub fn image_size(&self, image: &Image) -> Result<u64, Error> {
+        let mut size = 0;
+        for snapshot in &image.snapshots {
+            size += self.store.layer(snapshot)?.map_or(0, |layer| layer.size);
+        }
+        Ok(size)
+    }
+
+    /// How overlay marks deletions on this rung.
+    pub fn flavour(&self) -> Flavour {
+        match self.rung {
+            Rung::Root => Flavour::Trusted,
+            Rung::UserNamespace => Flavour::User,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One layer from an archive into the store: verified, decompressed and unpacked while it is read once.
+
+use std::{
+    io::{self, BufReader, Read, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use filetree::{Budget, RootDir};
+use oci::{ChainId, Descriptor, DiffId, Hasher, media_type};
+use store::{BlobWriter, Layer, Open, Snapshot, SnapshotId};
+
+use crate::{Engine, Error, rootfs};
+
+/// No image that anybody uses is near these; an archive that was made to fill the disk is.
+const BUDGET: Budget = Budget { entries: 10_000_000, bytes: 1 << 40, depth: 2048 };
+
+/// A layer that is to be stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// What messages call it.
+    pub(crate) name: &'a str,
+    /// What its manifest says about it; a docker archive says nothing.
+    pub(crate) descriptor: Option<&'a Descriptor>,
+    /// The digest that the image config has for it.
+    pub(crate) diff_id: &'a DiffId,
+    /// The name of the layer together with those below.
+    pub(crate) chain: &'a ChainId,
+}
+
+/// Puts a layer into the store, on top of `below`. It becomes visible when all of it is there and right.
+pub(crate) fn store(
+    engine: &Engine,
+    source: Source<'_>,
+    input: impl Read,
+    below: &[SnapshotId],
+) -> Result<SnapshotId, Error> {
+    let refused =
+        |reason: String| Error::Archive { name: source.name.to_owned(), reason };
+    let blob = Shared(Arc::new(Mutex::new(engine.store().blob_writer()?)));
+    let mut input = Tee { input, copy: blob.clone(), copied: 0, start: Vec::new() };
+    let snapshot = rootfs::fresh(engine, below)?;
+    let unpacked = unpack(engine, &mut input, &snapshot, below)?;
+    io::copy(&mut input, &mut io::sink()).map_err(|error| refused(error.to_string()))?;
+    if unpacked.diff_id != *source.diff_id {
+        return Err(refused(format!("it is not the layer {} of the config", source.diff_id)));
+    }
+
+    let Tee { copied, start, copy, .. } = input;
+    drop(copy);
+    let expected = source.descriptor;
+    let digest = blob.into_inner()?.commit(expected.map(|d| &d.digest), expected.map(|d| d.size))?;
+    let media_type = match expected {
+        Some(descriptor) => descriptor.media_type.clone(),
+        None => layer_media_type(&start).to_owned(),
+    };
+    let blob = Descriptor { media_type, digest, size: copied, annotations: None, platform: None };
+    let snapshot = snapshot.seal()?;
+    let layer = Layer { diff_id: *source.diff_id, size: unpacked.size, blob: Some(blob) };
+    engine.store().set_layer(&snapshot, &layer)?;
+    engine.store().set_snapshot_of_chain(source.chain, &snapshot)?;
+    Ok(snapshot)
+}
+
+/// What was unpacked.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    diff_id: DiffId,
+    size: u64,
+}
+
+/// Decompresses a layer and unpacks it into `snapshot`.
+pub(crate) fn unpack(
+    engine: &Engine,
+    input: impl Read,
+    snapshot: &Snapshot<Open>,
+    below: &[SnapshotId],
+) -> Result<Unpacked, Error> {
+    let mut lowers = Vec::with_capacity(below.len());
+    for id in below.iter().rev() {
+        lowers.push(RootDir::open(&engine.store().snapshot_dir(id))?);
+    }
+    let plain = filetree::decompress(BufReader::with_capacity(256 * 1024, input))?;
+    let mut plain = Hashed { input: plain, hasher: Hasher::sha256(), size: 0 };
+    let root = RootDir::open(snapshot.fs())?;
+    filetree::unpack_layer(&mut plain, &root, &lowers, engine.flavour(), &BUDGET)?;
+    // What stands behind the end of the archive belongs to the digest too.
+    io::copy(&mut plain, &mut io::sink()).map_err(Error::io("read", "the end of a layer"))?;
+    Ok(Unpacked { diff_id: DiffId::new(plain.hasher.finish()), size: plain.size })
+}
+
+fn layer_media_type(start: &[u8]) -> &'static str {
+    match filetree::Compression::detect(start) {
+        filetree::Compression::Gzip => media_type::OCI_LAYER_GZIP,
+        filetree::Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+        _ => media_type::OCI_LAYER,
+    }
+}
+
+/// A blob writer that the reader of the same bytes feeds.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<BlobWriter>>);
+
+impl Shared {
+    fn into_inner(self) -> Result<BlobWriter, Error> {
+        let mutex = Arc::try_unwrap(self.0).map_err(|_| Error::Lost { what: "a blob" })?;
+        Ok(mutex.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Copies what is read.
+struct Tee<R> {
+    input: R,
+    copy: Shared,
+    copied: u64,
+    start: Vec<u8>,
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        let bytes = &buffer[..count];
+        if self.start.is_empty() {
+            self.start = bytes[..count.min(512)].to_vec();
+        }
+        self.copied += count as u64;
+        self.copy.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?;
+        Ok(count)
+    }
+}
+
+/// Takes the digest of what is read.
+struct Hashed<R> {
+    input: R,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,7 @@
+//! The operations that touch a root file system, one file each, and what RUN needs around its command.
+
+pub(crate) mod copy;
+pub(crate) mod mount;
+pub(crate) mod output;
+pub(crate) mod run;
+pub(crate) mod workdir;

@@ -1,0 +1,106 @@
+//! COPY and ADD: files of an origin, and heredocs, into the root file system.
+
+use std::sync::Arc;
+
+use filetree::{Chmod, Placement, RootDir};
+use plan::{Copy, CopySource, Origin, Stage, StepKey};
+use store::{Open, Record, Snapshot, SnapshotId};
+
+use crate::{
+    Error, commit,
+    contents::Contents,
+    rootfs,
+    schedule::{Build, Tip},
+};
+
+/// Copies on top of `below`.
+///
+/// With `--link` the layer is made on nothing at all: it follows no symbolic link below and can be put on any other base.
+pub(crate) fn run(
+    build: &Arc<Build>,
+    copy: &Copy,
+    contents: Contents,
+    below: &[SnapshotId],
+) -> Result<Snapshot<Open>, Error> {
+    let under: &[SnapshotId] = if copy.link { &[] } else { below };
+    let snapshot = rootfs::fresh(&build.engine, under)?;
+    let mounted = rootfs::writable(&build.engine, &snapshot, under)?;
+    let root = mounted.root();
+    let placement = Placement {
+        dest: copy.dest.clone(),
+        owner: owner(build, copy, root, below)?,
+        mode: copy.chmod.as_deref().map(Chmod::parse).transpose()?,
+        created: None,
+    };
+
+    if let Some(selected) = contents.into_selected(build, copy)? {
+        filetree::copy(&selected.tree, &selected.selection, root, &placement)?;
+    }
+    for source in &copy.sources {
+        if let CopySource::Heredoc(script) = source {
+            filetree::write_file(root, &placement, &script.name, script.body.as_bytes())?;
+        }
+    }
+    Ok(snapshot)
+}
+
+fn owner(
+    build: &Build,
+    copy: &Copy,
+    root: &RootDir,
+    below: &[SnapshotId],
+) -> Result<Option<(u32, u32)>, Error> {
+    let Some(chown) = &copy.chown else { return Ok(None) };
+    if !copy.link {
+        return Ok(Some(filetree::resolve_owner(root, chown)?));
+    }
+    // The new layer is empty; names are those of the root file system that it will be put on.
+    let merged = rootfs::readable(&build.engine, below)?;
+    Ok(Some(filetree::resolve_owner(merged.root(), chown)?))
+}
+
+/// Makes a directory context into the base of a stage: one layer with its files.
+pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> Result<Tip, Error> {
+    let copy = Copy {
+        add: false,
+        origin: Origin::Named(name.to_owned()),
+        sources: vec![CopySource::Path("/".to_owned())],
+        dest: "/".to_owned(),
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: None,
+        checksum: None,
+        keep_git_dir: None,
+    };
+    let op = plan::Op::Copy(copy.clone());
+    let contents = Contents::of(build, &op)?;
+    let below = StepKey::scratch(&stage.platform);
+    let derived = StepKey::derive(&below, &op, contents.digests());
+    let known = build.engine.store().record(derived.key.as_bytes())?;
+    let (snapshot, created) = match known {
+        Some(record) => (record.snapshot, record.created),
+        None => {
+            let snapshot = run(build, &copy, contents, &[])?.seal()?;
+            let created = commit::now();
+            let description = format!("FROM {name}");
+            let record =
+                Record { snapshot, below: None, created: created.clone(), description, ingredients: Vec::new() };
+            build.engine.store().put_record(derived.key.as_bytes(), &record)?;
+            (snapshot, created)
+        }
+    };
+    build.lease.hold(&snapshot)?;
+    if build.is_in_image(stage.id) {
+        build.packing.begin(build, snapshot)?;
+    }
+    Ok(Tip {
+        key: derived.key,
+        snapshots: vec![snapshot],
+        created: Some(created.clone()),
+        history: vec![commit::base_entry(created)],
+        inherited: 1,
+    })
+}

@@ -1,0 +1,183 @@
+//! `RUN --mount`: what a command sees besides its root file system.
+
+use std::{
+    ffi::OsString, io, os::unix::ffi::OsStringExt, path::Path, sync::Arc,
+};
+
+use filetree::{Placement, Wanted};
+use plan::{Mount, MountKind, Origin, Run, Sharing};
+use rustix::fs::{Gid, Mode, Uid};
+use sandbox::MountSource;
+use store::{CacheMount, Open, Snapshot};
+
+use crate::{Error, contents, rootfs, schedule::Build};
+
+/// Where a secret appears if the mount names no target.
+const SECRETS: &str = "/run/secrets";
+
+/// The mounts of one RUN, and what has to live until it ends.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) mounts: Vec<sandbox::Mount>,
+    /// Secrets that are variables.
+    pub(crate) env: Vec<(String, OsString)>,
+    /// What has to stay until the command ends.
+    pub(crate) held: Held,
+}
+
+/// The directories behind some mounts: removed, or left to others, when this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    copies: Vec<Snapshot<Open>>,
+    caches: Vec<CacheMount>,
+}
+
+/// Prepares every `--mount` of a RUN.
+pub(crate) fn prepare(build: &Arc<Build>, run: &Run) -> Result<Prepared, Error> {
+    let mut prepared = Prepared::default();
+    for mount in &run.mounts {
+        match &mount.kind {
+            MountKind::Bind { origin, source, read_write } => {
+                prepared.bind(build, mount, origin, source, *read_write)?;
+            }
+            MountKind::Tmpfs { size } => prepared.mounts.push(sandbox::Mount {
+                target: mount.target.clone(),
+                source: MountSource::Tmpfs { size: *size, mode: 0o1777 },
+                read_only: false,
+            }),
+            MountKind::Secret { .. } => prepared.secret(build, mount)?,
+            MountKind::Cache { .. } => prepared.cache(build, mount)?,
+            MountKind::Ssh { .. } => {
+                return Err(Error::Unsupported { feature: "`RUN --mount=type=ssh`".to_owned() });
+            }
+        }
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// Shows files of an origin.
+    ///
+    /// They are copied, as COPY would, into a directory of their own: a context's files show up with the owners and without
+    /// the ignored ones that COPY knows, and whatever the command writes is gone afterwards.
+    fn bind(
+        &mut self,
+        build: &Arc<Build>,
+        mount: &Mount,
+        origin: &Origin,
+        source: &str,
+        read_write: bool,
+    ) -> Result<(), Error> {
+        const NAME: &str = "source";
+        let copy = rootfs::fresh(&build.engine, &[])?;
+        copy_to(build, origin, source, copy.fs(), &format!("/{NAME}"))?;
+        self.mounts.push(sandbox::Mount {
+            target: mount.target.clone(),
+            source: MountSource::Bind(copy.fs().join(NAME)),
+            read_only: !read_write,
+        });
+        self.held.copies.push(copy);
+        Ok(())
+    }
+
+    /// Shows a directory that outlives the build.
+    ///
+    /// Mode and owner belong to its name: a cache that was made for another user is another cache.
+    fn cache(&mut self, build: &Arc<Build>, mount: &Mount) -> Result<(), Error> {
+        let MountKind::Cache { id, origin, source, read_only, sharing, mode, uid, gid, .. } = &mount.kind else {
+            return Err(Error::Lost { what: "a cache" });
+        };
+        let name = format!("{id}\n{mode:o} {uid}:{gid}");
+        let mut failure = None;
+        let fill = |directory: &Path| {
+            let filled = fill_cache(build, origin, source, directory, (*mode, *uid, *gid));
+            filled.map_err(|error| {
+                failure = Some(error);
+                io::Error::other("the cache cannot be filled")
+            })
+        };
+        let taken = build.engine.store().cache_mount(&name, sharing_of(*sharing), fill);
+        let cache = taken.map_err(|error| failure.unwrap_or_else(|| error.into()))?;
+        let inside = if *origin == Origin::Scratch { source.as_str() } else { "/" };
+        self.mounts.push(sandbox::Mount {
+            target: mount.target.clone(),
+            source: MountSource::Within { root: sandbox::detach(cache.path())?, path: inside.to_owned() },
+            read_only: *read_only,
+        });
+        self.held.caches.push(cache);
+        Ok(())
+    }
+
+    /// Shows a secret, as a file, as a variable or as both. Its value touches no disk.
+    fn secret(&mut self, build: &Build, mount: &Mount) -> Result<(), Error> {
+        let MountKind::Secret { id, env, required, mode, uid, gid } = &mount.kind else {
+            return Err(Error::Lost { what: "a secret" });
+        };
+        let value = build.request.secrets.get(id).map(|secret| secret.0.clone());
+        if value.is_none() && *required {
+            return Err(Error::NoSecret { id: id.clone() });
+        }
+        if let Some(name) = env {
+            let value = OsString::from_vec(value.clone().unwrap_or_default());
+            self.env.push((name.clone(), value));
+        }
+        let target = match (mount.target.as_str(), env) {
+            ("", Some(_)) => return Ok(()),
+            ("", None) => format!("{SECRETS}/{}", id.rsplit('/').next().unwrap_or(id)),
+            (target, _) => target.to_owned(),
+        };
+        if let Some(content) = value {
+            let (mode, uid, gid) = (*mode, *uid, *gid);
+            let source = MountSource::File { content, mode, uid, gid };
+            self.mounts.push(sandbox::Mount { target, source, read_only: true });
+        }
+        Ok(())
+    }
+}
+
+fn sharing_of(sharing: Sharing) -> store::Sharing {
+    match sharing {
+        Sharing::Shared => store::Sharing::Shared,
+        Sharing::Private => store::Sharing::Private,
+        Sharing::Locked => store::Sharing::Locked,
+    }
+}
+
+/// What a new cache starts with: the files of its origin, and the mode and the owner that were asked for.
+fn fill_cache(
+    build: &Arc<Build>,
+    origin: &Origin,
+    source: &str,
+    directory: &Path,
+    (mode, uid, gid): (u32, u32, u32),
+) -> Result<(), Error> {
+    if *origin != Origin::Scratch {
+        copy_to(build, origin, source, directory, "/")?;
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::chown(directory, Some(uid), Some(gid))
+        .map_err(Error::errno("change the owner of", directory))?;
+    rustix::fs::chmod(directory, Mode::from_raw_mode(mode))
+        .map_err(Error::errno("change the mode of", directory))
+}
+
+/// Copies files of an origin as COPY would.
+fn copy_to(
+    build: &Arc<Build>,
+    origin: &Origin,
+    source: &str,
+    directory: &Path,
+    dest: &str,
+) -> Result<(), Error> {
+    let root = filetree::RootDir::open(directory)?;
+    let sources = [source.to_owned()];
+    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let selected = contents::select(build, origin, &wanted)?;
+    let placement = Placement {
+        dest: dest.to_owned(),
+        owner: None,
+        mode: None,
+        created: None,
+    };
+    Ok(filetree::copy(&selected.tree, &selected.selection, &root, &placement)?)
+}

@@ -1,0 +1,171 @@
+//! RUN: a command in the root file system of the stage, isolated, its output streamed.
+
+use std::{
+    ffi::OsString,
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError},
+};
+
+use plan::{Run, Security};
+use sandbox::{BuildNetwork, Exit, MountSource, Spec, Stdin, Terminal};
+use store::{Open, Snapshot, SnapshotId};
+
+use crate::{
+    Error, Event, StepNumber,
+    op::{mount, output},
+    rootfs,
+    schedule::Build,
+};
+
+/// Where a heredoc that is a script of its own stands.
+const SCRIPTS: &str = "/dev/pipes";
+
+/// Runs the command on top of `below`; what it changed is in the snapshot returned.
+///
+/// Every process that it started is dead by then.
+pub(crate) fn run(
+    build: &Arc<Build>,
+    run: &Run,
+    number: StepNumber,
+    below: &[SnapshotId],
+) -> Result<Snapshot<Open>, Error> {
+    let snapshot = rootfs::fresh(&build.engine, below)?;
+    let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
+    let root = mounted.root();
+    let user = filetree::resolve_user(root, &run.user)?;
+    root.create_dir_all(&run.workdir, 0o755, 0, 0, None)?;
+    let mounts = mount::prepare(build, run)?;
+    let network = network(build, run.network)?;
+
+    let mut spec_mounts = network_files(&network, &run.hostname);
+    spec_mounts.extend(mounts.mounts);
+    spec_mounts.extend(run.script.iter().map(|script| sandbox::Mount {
+        target: format!("{SCRIPTS}/{}", script.name),
+        source: MountSource::File { content: script.body.clone().into(), mode: 0o755, uid: 0, gid: 0 },
+        read_only: true,
+    }));
+    let spec = Spec {
+        root: mounted.mount()?,
+        argv: run.argv.iter().map(OsString::from).collect(),
+        env: environment(run, &user.home, mounts.env),
+        cwd: run.workdir.clone(),
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups,
+        hostname: run.hostname.clone(),
+        network: network.spec()?,
+        insecure: run.security == Security::Insecure,
+        mounts: spec_mounts,
+        shm_size: None,
+        stdin: Stdin::Null,
+        terminal: Terminal::None,
+    };
+    let result = execute(build, run, spec, number);
+    drop(mounts.held);
+    result.map(|()| snapshot)
+}
+
+fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(), Error> {
+    let mut child = sandbox::spawn(spec)?;
+    let _watch = build.request.cancel.watch(child.killer());
+    let pipes: Vec<OwnedFd> = [child.take_stdout(), child.take_stderr()].into_iter().flatten().collect();
+    let tail = output::forward(pipes, |bytes| {
+        build.events.send(Event::Output { step: number, bytes: bytes.to_vec() });
+    });
+    let exit = child.wait()?;
+    build.request.cancel.check()?;
+    match exit {
+        Exit::Code(0) => Ok(()),
+        exit => Err(failed(&run.argv, exit, tail)),
+    }
+}
+
+/// The error of a command that did not end with 0, in BuildKit's words.
+fn failed(argv: &[String], exit: Exit, tail: Vec<String>) -> Error {
+    let (code, ending) = match exit {
+        Exit::Code(code @ 137) => (code, "exit code: 137 (killed; out of memory?)".to_owned()),
+        Exit::Code(code) => (code, format!("exit code: {code}")),
+        Exit::Signal(9) => (137, "killed by signal 9 (out of memory?)".to_owned()),
+        Exit::Signal(signal) => (128 + signal, format!("killed by signal {signal}")),
+    };
+    Error::Command { command: argv.join(" "), code, ending, tail }
+}
+
+/// ENV and ARG, the proxies, secrets, and HOME of the user unless the image sets it.
+fn environment(run: &Run, home: &str, secrets: Vec<(String, OsString)>) -> Vec<(OsString, OsString)> {
+    let plain = run.env.iter().chain(&run.proxy_env);
+    let mut env: Vec<(OsString, OsString)> = plain.map(|(n, v)| (n.into(), v.into())).collect();
+    if !run.env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), home.into()));
+    }
+    for (name, value) in secrets {
+        env.retain(|(known, _)| known != name.as_str());
+        env.push((name.into(), value));
+    }
+    env
+}
+
+/// The network of a command.
+#[derive(Debug)]
+pub(crate) enum Network {
+    /// Only a loopback device.
+    None,
+    /// The host's.
+    Host,
+    /// The build's own.
+    Own(Arc<BuildNetwork>),
+}
+
+impl Network {
+    pub(crate) fn spec(&self) -> Result<sandbox::Network, Error> {
+        match self {
+            Self::None => Ok(sandbox::Network::None),
+            Self::Host => Ok(sandbox::Network::Host),
+            Self::Own(network) => Ok(network.network()?),
+        }
+    }
+}
+
+/// Returns the network for a RUN; the build's own is made when the first one needs it, and what it is is said once.
+fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
+    match wanted {
+        plan::Network::None => return Ok(Network::None),
+        plan::Network::Host => return Ok(Network::Host),
+        plan::Network::Default => {}
+    }
+    let mut own = build.network.lock().unwrap_or_else(PoisonError::into_inner);
+    let network = match &*own {
+        Some(network) => network.clone(),
+        None => {
+            let (network, description) = own_network()?;
+            build.events.send(Event::Note(format!("network: {description}")));
+            own.insert(network).clone()
+        }
+    };
+    Ok(network.map_or(Network::Host, Network::Own))
+}
+
+/// Returns a network of its own where pasta can join one to the outside, else none.
+pub(crate) fn own_network() -> Result<(Option<Arc<BuildNetwork>>, &'static str), Error> {
+    if sandbox::pasta_available() {
+        return Ok((Some(Arc::new(BuildNetwork::start()?)), "a namespace of the build's own, joined by pasta"));
+    }
+    Ok((None, "the host's (install passt for one of the build's own)"))
+}
+
+/// `/etc/hosts` and `/etc/resolv.conf` as a command sees them; they are mounts and never in a layer.
+pub(crate) fn network_files(network: &Network, hostname: &str) -> Vec<sandbox::Mount> {
+    let hosts = format!(
+        "127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    );
+    let resolv_conf = match network {
+        Network::Own(_) => sandbox::own_resolv_conf(),
+        Network::Host | Network::None => sandbox::host_resolv_conf(),
+    };
+    let file = |target: &str, content| sandbox::Mount {
+        target: target.to_owned(),
+        source: MountSource::File { content, mode: 0o644, uid: 0, gid: 0 },
+        read_only: true,
+    };
+    vec![file("/etc/hosts", hosts.into_bytes()), file("/etc/resolv.conf", resolv_conf)]
+}

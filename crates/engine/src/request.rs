@@ -1,0 +1,109 @@
+//! What a build is asked for: the command line as values.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use oci::{Platform, Reference};
+use plan::Network;
+
+use crate::Cancel;
+
+/// Everything that a build is asked for.
+#[derive(Debug)]
+pub struct BuildRequest {
+    /// Where the Dockerfile is.
+    pub dockerfile: DockerfileSource,
+    /// Whose files COPY takes.
+    pub context: ContextSource,
+    /// `--build-context`: further places whose files can be taken, by name.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// `--build-arg`.
+    pub build_args: BTreeMap<String, String>,
+    /// `--target`: the stage to build; the last one if none is named.
+    pub target: Option<String>,
+    /// `--no-cache`: nothing is taken from the cache.
+    pub no_cache: bool,
+    /// `--platform`: what the image runs on.
+    pub platform: Platform,
+    /// `--label`: labels of the image, over those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
+    /// `--network`: what RUN reaches unless it says otherwise.
+    pub network: Network,
+    /// `--secret`: values for `RUN --mount=type=secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--tag`: the names of the image.
+    pub tags: Vec<Reference>,
+    /// How the build is ended from outside.
+    pub cancel: Cancel,
+}
+
+/// Where a Dockerfile comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// `Dockerfile`, or `dockerfile`, at the root of the context.
+    InContext,
+    /// A file of the host.
+    File(PathBuf),
+    /// A file at this path inside a context that came as an archive.
+    Named(String),
+    /// Text that was read already, from standard input.
+    Text(Vec<u8>),
+}
+
+/// Where a build context comes from.
+#[derive(Debug)]
+pub enum ContextSource {
+    /// A directory of the host, read in place.
+    Directory(PathBuf),
+    /// A tar archive that was read already, compressed or not.
+    Archive(Vec<u8>),
+    /// There is none.
+    Nothing,
+}
+
+/// The value of a `--build-context`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// `docker-image://REFERENCE`: an image of the store.
+    Image(Reference),
+    /// `oci-layout://PATH[:TAG|@DIGEST]`: an image of a layout.
+    Layout {
+        /// The directory, or the archive of one.
+        path: PathBuf,
+        /// Which image in it: a tag, or a digest with its algorithm.
+        name: Option<String>,
+    },
+}
+
+impl NamedContext {
+    /// Reads the value of `--build-context NAME=VALUE`; a relative path is relative to the working directory.
+    pub fn parse(value: &str) -> Result<Self, crate::Error> {
+        if let Some(reference) = value.strip_prefix("docker-image://") {
+            return Ok(Self::Image(Reference::parse(reference)?));
+        }
+        if let Some(rest) = value.strip_prefix("oci-layout://") {
+            let (path, name) = match (rest.split_once('@'), rest.rsplit_once(':')) {
+                (Some((path, digest)), _) => (path, Some(digest)),
+                (None, Some((path, tag))) if !tag.contains('/') => (path, Some(tag)),
+                _ => (rest, None),
+            };
+            return Ok(Self::Layout { path: path.into(), name: name.map(str::to_owned) });
+        }
+        if value.contains("://") || value.starts_with("git@") {
+            let reason = "remote contexts are not supported yet; give a directory, `docker-image://…` or `oci-layout://…`";
+            return Err(crate::Error::Context { value: value.to_owned(), reason });
+        }
+        Ok(Self::Directory(value.into()))
+    }
+}
+
+/// A value that a step may see and no layer, record or log holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,102 @@
+//! From base names to images, and from a Dockerfile to a plan.
+
+use std::collections::BTreeMap;
+
+use dockerfile::{BaseImage, BaseRef, ContextKind, Dockerfile, Lowered, Request};
+use oci::{Platform, Reference};
+use plan::Plan;
+use store::Image;
+
+use crate::{
+    BuildRequest, Engine, Error, Event, Events, Mistake, NamedContext, context::Contexts, pull,
+};
+
+/// Returns the plan of a build: lowers the Dockerfile, resolves the bases it asks for, and lowers again until it asks for no
+/// more.
+pub(crate) async fn plan(
+    engine: &Engine,
+    file: &Dockerfile,
+    request: &BuildRequest,
+    contexts: &Contexts,
+    events: &Events,
+) -> Result<Plan, Error> {
+    let lower_request = lower_request(request);
+    let mut known = BTreeMap::new();
+    loop {
+        let lowered = dockerfile::lower(file, &lower_request, &known).map_err(|diagnostic| {
+            Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
+        })?;
+        match lowered {
+            Lowered::Ready(plan) => return Ok(plan),
+            Lowered::Needs(bases) => {
+                for base in bases {
+                    let image = base_image(engine, &base, contexts, &request.platform, events).await?;
+                    known.insert(base, BaseImage { id: image.id, config: image.config });
+                }
+            }
+        }
+    }
+}
+
+async fn base_image(
+    engine: &Engine,
+    base: &BaseRef,
+    contexts: &Contexts,
+    platform: &Platform,
+    events: &Events,
+) -> Result<Image, Error> {
+    match base {
+        BaseRef::Image { reference, platform } => image(engine, reference, platform, events).await,
+        BaseRef::Context { name } => match contexts.named_context(name)? {
+            NamedContext::Image(reference) => image(engine, reference, platform, events).await,
+            NamedContext::Layout { .. } | NamedContext::Directory(_) => contexts
+                .named_image(engine, name, platform, events)?
+                .ok_or(Error::Lost { what: "a directory that should be an image" }),
+        },
+    }
+}
+
+/// Returns an image by its name: the store's if it has one, else a registry's.
+async fn image(
+    engine: &Engine,
+    reference: &Reference,
+    platform: &Platform,
+    events: &Events,
+) -> Result<Image, Error> {
+    let reference = reference.tagged();
+    if let Some(image) = engine.store().find_reference(&reference)? {
+        return Ok(image);
+    }
+    let name = reference.familiar();
+    let Some(client) = &engine.registries else { return Err(Error::NoSuchImage { name }) };
+    events.send(Event::Note(format!("pulling {name}")));
+    let pulled = pull::pull(engine, client, &reference, platform).await;
+    pulled.map(|pulled| pulled.image).map_err(|source| Error::NotPulled { name, source: Box::new(source) })
+}
+
+/// The same for a thread that may wait: one on which a step is done.
+pub(crate) fn image_blocking(
+    engine: &Engine,
+    reference: &Reference,
+    platform: &Platform,
+    events: &Events,
+) -> Result<Image, Error> {
+    tokio::runtime::Handle::current().block_on(image(engine, reference, platform, events))
+}
+
+fn lower_request(request: &BuildRequest) -> Request {
+    let kind = |context: &NamedContext| match context {
+        NamedContext::Directory(_) => ContextKind::Directory,
+        NamedContext::Image(_) | NamedContext::Layout { .. } => ContextKind::Image,
+    };
+    Request {
+        target: request.target.clone(),
+        build_args: request.build_args.clone(),
+        platform: request.platform.clone(),
+        build_platform: Platform::host(),
+        contexts: request.named_contexts.iter().map(|(n, c)| (n.clone(), kind(c))).collect(),
+        network: request.network,
+        labels: request.labels.clone(),
+        hostname: None,
+    }
+}

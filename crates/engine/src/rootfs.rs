@@ -1,0 +1,111 @@
+//! Snapshots as a root file system: stacked by overlay, through mounts that are attached nowhere.
+
+use std::path::PathBuf;
+
+use filetree::RootDir;
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, StatxFlags, Timespec, Timestamps, Uid};
+use sandbox::Overlay;
+use store::{Image, Open, Snapshot, SnapshotId};
+
+use crate::{Engine, Error};
+
+/// A root file system and what it needs to exist.
+#[derive(Debug)]
+pub struct Rootfs {
+    root: RootDir,
+    /// What is shown where there is no snapshot at all.
+    _empty: Option<Snapshot<Open>>,
+}
+
+impl Rootfs {
+    /// The root directory.
+    pub fn root(&self) -> &RootDir {
+        &self.root
+    }
+}
+
+/// Returns the merged root file system of an image, to be read.
+pub fn merged(engine: &Engine, image: &Image) -> Result<Rootfs, Error> {
+    readable(engine, &image.snapshots)
+}
+
+/// Returns a new snapshot to be written on top of `below`, with the metadata of the root directory below.
+///
+/// The snapshot is removed again unless it is sealed.
+pub(crate) fn fresh(engine: &Engine, below: &[SnapshotId]) -> Result<Snapshot<Open>, Error> {
+    let snapshot = engine.store.create_snapshot()?;
+    if let Some(top) = below.last() {
+        take_root_metadata(&engine.store.snapshot_dir(top), snapshot.fs())?;
+    }
+    Ok(snapshot)
+}
+
+/// Overlay shows the metadata of the upper directory as the root's, so it has to be that of the root below.
+fn take_root_metadata(from: &std::path::Path, to: &std::path::Path) -> Result<(), Error> {
+    let stat = rustix::fs::stat(from).map_err(Error::errno("read", from))?;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::chown(to, Some(uid), Some(gid)).map_err(Error::errno("change the owner of", to))?;
+    rustix::fs::chmod(to, Mode::from_raw_mode(stat.st_mode)).map_err(Error::errno("change the mode of", to))?;
+    let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+    let times = Timestamps { last_access: modified, last_modification: modified };
+    rustix::fs::utimensat(CWD, to, &times, AtFlags::empty()).map_err(Error::errno("set the times of", to))
+}
+
+/// Mounts `snapshot` on top of `below`, to be written.
+pub(crate) fn writable(
+    engine: &Engine,
+    snapshot: &Snapshot<Open>,
+    below: &[SnapshotId],
+) -> Result<Writable, Error> {
+    let lowers = directories(engine, below)?;
+    let overlay = Overlay::mount(engine.rung, &lowers, Some(snapshot.fs()), Some(snapshot.work()))?;
+    let root = RootDir::from_fd(overlay.try_clone_fd()?);
+    Ok(Writable { overlay, root })
+}
+
+/// A root file system whose changes go into an open snapshot.
+#[derive(Debug)]
+pub(crate) struct Writable {
+    overlay: Overlay,
+    root: RootDir,
+}
+
+impl Writable {
+    /// The root directory.
+    pub(crate) fn root(&self) -> &RootDir {
+        &self.root
+    }
+
+    /// The mount, for a sandbox.
+    pub(crate) fn mount(&self) -> Result<std::os::fd::OwnedFd, Error> {
+        Ok(self.overlay.try_clone_fd()?)
+    }
+}
+
+/// Mounts `snapshots`, the bottom first, to be read.
+pub(crate) fn readable(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Rootfs, Error> {
+    let lowers = directories(engine, snapshots)?;
+    if lowers.is_empty() {
+        let empty = fresh(engine, snapshots)?;
+        return Ok(Rootfs { root: RootDir::open(empty.fs())?, _empty: Some(empty) });
+    }
+    let overlay = Overlay::mount(engine.rung, &lowers, None, None)?;
+    Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
+}
+
+/// The directories of `snapshots` that hold anything, the top first. A step that changed nothing costs later steps nothing.
+fn directories(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Vec<PathBuf>, Error> {
+    let mut directories = Vec::with_capacity(snapshots.len());
+    for snapshot in snapshots.iter().rev() {
+        let directory = engine.store.snapshot_dir(snapshot);
+        if !is_empty(&directory)? {
+            directories.push(directory);
+        }
+    }
+    Ok(directories)
+}
+
+fn is_empty(directory: &std::path::Path) -> Result<bool, Error> {
+    let mut entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    Ok(entries.next().is_none())
+}

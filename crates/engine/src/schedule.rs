@@ -1,0 +1,300 @@
+//! Stages side by side: each starts when the stages it refers to are done, and none that is not needed runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use dockerfile::Source;
+use oci::History;
+use plan::{Base, Plan, Stage, StageId, StepKey};
+use sandbox::BuildNetwork;
+use store::{Lease, SnapshotId};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    BuildRequest, Engine, Error, Event, Events, Heading, Place, StepNumber,
+    commit::{self, Packing},
+    context::Contexts,
+    step,
+};
+
+/// Everything that the steps of one build share.
+#[derive(Debug)]
+pub(crate) struct Build {
+    pub(crate) engine: Engine,
+    pub(crate) plan: Plan,
+    pub(crate) contexts: Contexts,
+    pub(crate) request: BuildRequest,
+    pub(crate) events: Events,
+    /// Holds what the build uses, so that no other process removes it.
+    pub(crate) lease: Lease,
+    /// The layers that are being packed.
+    pub(crate) packing: Packing,
+    /// The network of the RUNs, once one needs it; none inside if there can be none of the build's own.
+    pub(crate) network: Mutex<Option<Option<Arc<BuildNetwork>>>>,
+    /// What each key has made in this build, so that equal steps are done once.
+    pub(crate) made: Mutex<HashMap<StepKey, Arc<Mutex<Option<Made>>>>>,
+    /// The results of the stages that are done.
+    pub(crate) results: Mutex<BTreeMap<StageId, Arc<Tip>>>,
+    source: Source,
+    /// The number of each stage's first step.
+    first_numbers: Vec<StepNumber>,
+    /// The stages whose layers are layers of the image.
+    image_stages: BTreeSet<StageId>,
+}
+
+/// What a step made.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) snapshot: SnapshotId,
+    pub(crate) created: String,
+}
+
+/// Where a stage has come to: everything that the next step builds on.
+#[derive(Debug, Clone)]
+pub(crate) struct Tip {
+    pub(crate) key: StepKey,
+    /// The snapshots, the bottom first.
+    pub(crate) snapshots: Vec<SnapshotId>,
+    /// When the last layer of a step was made; none before the first one.
+    pub(crate) created: Option<String>,
+    /// The history so far, the base's included; a metadata entry gets its time when the image is committed.
+    pub(crate) history: Vec<History>,
+    /// How many entries of the history are those of the base image.
+    pub(crate) inherited: usize,
+}
+
+impl Build {
+    pub(crate) fn new(
+        engine: &Engine,
+        source: Source,
+        plan: Plan,
+        contexts: Contexts,
+        request: BuildRequest,
+        events: Events,
+    ) -> Result<Self, Error> {
+        let mut next = 1;
+        let mut first_numbers = Vec::with_capacity(plan.stages.len());
+        for stage in &plan.stages {
+            first_numbers.push(next);
+            next += positions(stage);
+        }
+        Ok(Self {
+            engine: engine.clone(),
+            contexts,
+            request,
+            events,
+            lease: engine.store.lease()?,
+            packing: Packing::default(),
+            network: Mutex::new(None),
+            made: Mutex::new(HashMap::new()),
+            results: Mutex::new(BTreeMap::new()),
+            source,
+            first_numbers,
+            image_stages: image_stages(&plan),
+            plan,
+        })
+    }
+
+    /// Whether the layers of a stage are layers of the image, and so have to be packed.
+    pub(crate) fn is_in_image(&self, stage: StageId) -> bool {
+        self.image_stages.contains(&stage)
+    }
+
+    /// The result of a stage that is done.
+    pub(crate) fn result(&self, stage: StageId) -> Result<Arc<Tip>, Error> {
+        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.get(&stage).cloned().ok_or(Error::Lost { what: "a stage" })
+    }
+
+    fn place(&self, lines: (usize, usize)) -> Place {
+        Place { source: self.source.clone(), lines }
+    }
+
+    fn heading(&self, stage: &Stage, position: usize, title: String) -> Heading {
+        let label = self.plan.stages.len() > 1 || stage.name.is_some();
+        Heading {
+            stage: label.then(|| stage.label()),
+            position: Some((position, positions(stage))),
+            title,
+        }
+    }
+}
+
+/// How many steps of a stage people see: those that touch the root file system, and FROM.
+fn positions(stage: &Stage) -> usize {
+    1 + stage.steps.iter().filter(|step| is_shown(step)).count()
+}
+
+fn is_shown(step: &plan::Step) -> bool {
+    !matches!(step.op, plan::Op::Config)
+}
+
+fn image_stages(plan: &Plan) -> BTreeSet<StageId> {
+    let mut stages = BTreeSet::new();
+    let mut stage = plan.target;
+    while stages.insert(stage) {
+        match plan.stage(stage).base {
+            Base::Stage(below) => stage = below,
+            Base::Scratch | Base::Image { .. } | Base::Context { .. } => break,
+        }
+    }
+    stages
+}
+
+/// Runs every stage of the plan and returns the target's result.
+///
+/// The first failure ends the others: running commands are killed, waiting steps do not start.
+pub(crate) async fn run(build: &Arc<Build>) -> Result<Arc<Tip>, Error> {
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        build.plan.stages.iter().map(|_| watch::channel(false)).unzip();
+    let limit = Arc::new(Semaphore::new(concurrency()));
+    let mut tasks = JoinSet::new();
+    for (stage, done) in build.plan.stages.iter().zip(senders) {
+        let waits = needs(stage).into_iter().map(|id| receivers[id.0].clone()).collect();
+        tasks.spawn(run_stage(Arc::clone(build), stage.id, waits, done, Arc::clone(&limit)));
+    }
+
+    let mut failure = None;
+    while let Some(ended) = tasks.join_next().await {
+        let result = ended.unwrap_or(Err(Error::Lost { what: "a stage" }));
+        if let Err(error) = result {
+            build.request.cancel.cancel();
+            // What fails after the first failure fails because of it.
+            failure.get_or_insert(error);
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => build.result(build.plan.target),
+    }
+}
+
+/// Steps mostly wait for a compiler or the network, so a few more than there are processors run side by side.
+fn concurrency() -> usize {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    (processors * 2).max(8)
+}
+
+/// The stages that a stage refers to.
+fn needs(stage: &Stage) -> BTreeSet<StageId> {
+    let base = match stage.base {
+        Base::Stage(id) => Some(id),
+        Base::Scratch | Base::Image { .. } | Base::Context { .. } => None,
+    };
+    let origins = stage.steps.iter().flat_map(|step| step.op.origins());
+    let stages = origins.filter_map(|origin| match origin {
+        plan::Origin::Stage(id) => Some(*id),
+        plan::Origin::Context
+        | plan::Origin::Named(_)
+        | plan::Origin::Image { .. }
+        | plan::Origin::Scratch => None,
+    });
+    base.into_iter().chain(stages).collect()
+}
+
+async fn run_stage(
+    build: Arc<Build>,
+    id: StageId,
+    waits: Vec<watch::Receiver<bool>>,
+    done: watch::Sender<bool>,
+    limit: Arc<Semaphore>,
+) -> Result<(), Error> {
+    for mut stage in waits {
+        // The sender goes away without a word only if its stage failed, which the caller reports.
+        if stage.wait_for(|done| *done).await.is_err() {
+            return Err(Error::Cancelled);
+        }
+    }
+    let _permit = limit.acquire().await.map_err(|_| Error::Lost { what: "the step limit" })?;
+    let worker = Arc::clone(&build);
+    let tip = tokio::task::spawn_blocking(move || steps(&worker, worker.plan.stage(id)))
+        .await
+        .unwrap_or(Err(Error::Lost { what: "a stage" }))?;
+    build.results.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(tip));
+    // Nobody waits for the target.
+    let _ = done.send(true);
+    Ok(())
+}
+
+/// Does the steps of one stage, one after another.
+fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
+    let mut number = build.first_numbers[stage.id.0];
+    let mut position = 1;
+    let mut tip = start(build, stage, number)?;
+    for step in &stage.steps {
+        build.request.cancel.check()?;
+        if is_shown(step) {
+            number += 1;
+            position += 1;
+            let heading = build.heading(stage, position, step.title.clone());
+            tip = shown(build, number, heading, |number| step::run(build, stage, step, number, &tip))
+                .map_err(|source| located(build, &step.title, step.lines, source))?;
+        }
+        if let Some(created_by) = &step.created_by {
+            tip.history.push(commit::entry(created_by, step.makes_layer(), &tip));
+        }
+    }
+    Ok(tip)
+}
+
+fn located(build: &Build, title: &str, lines: (usize, usize), source: Error) -> Error {
+    match source {
+        Error::Cancelled | Error::Dockerfile(_) | Error::Step { .. } => source,
+        source => Error::Step {
+            title: title.to_owned(),
+            place: build.place(lines),
+            source: Box::new(source),
+        },
+    }
+}
+
+/// The result of FROM.
+fn start(build: &Arc<Build>, stage: &Stage, number: StepNumber) -> Result<Tip, Error> {
+    let heading = build.heading(stage, 1, format!("FROM {}", base_name(build, &stage.base)));
+    shown(build, number, heading, |_| step::base(build, stage))
+}
+
+fn base_name(build: &Build, base: &Base) -> String {
+    match base {
+        Base::Stage(id) => build.plan.stage(*id).label(),
+        Base::Scratch | Base::Image { .. } | Base::Context { .. } => base.to_string(),
+    }
+}
+
+/// Whether a step was found in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Executed,
+    Cached,
+}
+
+/// Tells of a step's beginning and end.
+fn shown(
+    build: &Build,
+    step: StepNumber,
+    heading: Heading,
+    work: impl FnOnce(StepNumber) -> Result<(Tip, Outcome), Error>,
+) -> Result<Tip, Error> {
+    build.events.send(Event::Started { step, heading });
+    let began = Instant::now();
+    match work(step) {
+        Ok((tip, Outcome::Cached)) => {
+            build.events.send(Event::Cached { step });
+            Ok(tip)
+        }
+        Ok((tip, Outcome::Executed)) => {
+            build.events.send(Event::Done { step, elapsed: began.elapsed() });
+            Ok(tip)
+        }
+        Err(error) => {
+            build.events.send(Event::Failed { step, message: error.to_string() });
+            Err(error)
+        }
+    }
+}

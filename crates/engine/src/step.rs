@@ -1,0 +1,131 @@
+//! The life of one step: its key, the probe of the cache, the work, the seal, the record.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plan::{Base, Op, Stage, Step, StepKey};
+use store::{Open, Record, Snapshot};
+
+use crate::{
+    Error, StepNumber, commit,
+    contents::Contents,
+    op,
+    schedule::{Build, Made, Outcome, Tip},
+};
+
+/// Does a step on top of `below`, or finds it done.
+pub(crate) fn run(
+    build: &Arc<Build>,
+    stage: &Stage,
+    step: &Step,
+    number: StepNumber,
+    below: &Tip,
+) -> Result<(Tip, Outcome), Error> {
+    let contents = Contents::of(build, &step.op)?;
+    let derived = StepKey::derive(&below.key, &step.op, contents.digests());
+    let mut tip = Tip { key: derived.key, ..below.clone() };
+    if !step.makes_layer() {
+        return Ok((tip, Outcome::Executed));
+    }
+
+    let slot = slot(build, derived.key);
+    let mut made = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = match made.take() {
+        Some(made) => Some(made),
+        None => probe(build, step, &derived.key)?,
+    };
+    let (result, outcome) = match found {
+        Some(found) => (found, Outcome::Cached),
+        None => {
+            let snapshot = execute(build, step, number, contents, below)?;
+            let ingredients = derived.ingredients.into_iter().map(|i| (i.name, i.value)).collect();
+            (record(build, step, &derived.key, ingredients, snapshot, below)?, Outcome::Executed)
+        }
+    };
+    *made = Some(result.clone());
+    drop(made);
+
+    if build.is_in_image(stage.id) {
+        build.packing.begin(build, result.snapshot)?;
+    }
+    tip.snapshots.push(result.snapshot);
+    tip.created = Some(result.created);
+    Ok((tip, outcome))
+}
+
+/// The place where steps of one key meet: the first does it, the others find it done.
+fn slot(build: &Build, key: StepKey) -> Arc<Mutex<Option<Made>>> {
+    let mut made = build.made.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(made.entry(key).or_default())
+}
+
+fn probe(build: &Build, step: &Step, key: &StepKey) -> Result<Option<Made>, Error> {
+    let refused = build.request.no_cache && !matches!(step.op, Op::Workdir(_));
+    if refused {
+        return Ok(None);
+    }
+    let Some(record) = build.engine.store().record(key.as_bytes())? else {
+        return Ok(None);
+    };
+    match build.lease.hold(&record.snapshot) {
+        Ok(()) => Ok(Some(Made { snapshot: record.snapshot, created: record.created })),
+        // Another process removed it between the look and the hold: it was never made.
+        Err(store::Error::NoSuchSnapshot { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn execute(
+    build: &Arc<Build>,
+    step: &Step,
+    number: StepNumber,
+    contents: Contents,
+    below: &Tip,
+) -> Result<Snapshot<Open>, Error> {
+    match &step.op {
+        Op::Config => Err(Error::Lost { what: "a step without files" }),
+        Op::Workdir(workdir) => op::workdir::run(build, workdir, &below.snapshots),
+        Op::Copy(copy) => op::copy::run(build, copy, contents, &below.snapshots),
+        Op::Run(run) => op::run::run(build, run, number, &below.snapshots),
+    }
+}
+
+fn record(
+    build: &Build,
+    step: &Step,
+    key: &StepKey,
+    ingredients: Vec<(String, String)>,
+    snapshot: Snapshot<Open>,
+    below: &Tip,
+) -> Result<Made, Error> {
+    let snapshot = snapshot.seal()?;
+    build.lease.hold(&snapshot)?;
+    let created = commit::now();
+    let stands_alone = matches!(&step.op, Op::Copy(copy) if copy.link);
+    let record = Record {
+        snapshot,
+        below: below.snapshots.last().copied().filter(|_| !stands_alone),
+        created: created.clone(),
+        description: step.title.clone(),
+        ingredients,
+    };
+    build.engine.store().put_record(key.as_bytes(), &record)?;
+    Ok(Made { snapshot, created })
+}
+
+/// Returns what a stage starts with.
+pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), Error> {
+    let history = stage.config.history.clone();
+    let inherited = history.len();
+    let on = |key, snapshots| Tip { key, snapshots, created: None, history, inherited };
+    let tip = match &stage.base {
+        Base::Stage(id) => build.result(*id)?.as_ref().clone(),
+        Base::Scratch => on(StepKey::scratch(&stage.platform), Vec::new()),
+        Base::Image { id, .. } | Base::Context { id: Some(id), .. } => {
+            build.lease.hold_image(id)?;
+            let image = build.engine.image(id)?;
+            on(StepKey::image(id), image.snapshots)
+        }
+        Base::Context { name, id: None } => op::copy::context_as_base(build, stage, name)?,
+    };
+    Ok((tip, Outcome::Executed))
+}

@@ -1,0 +1,68 @@
+//! `type=local`: the files of the image, in a directory.
+
+use crate::{
+    Output,
+    destination::Staged,
+    error::Error,
+    exporter::{Exporter, From},
+};
+
+/// `type=local`.
+pub(crate) static LOCAL: Local = Local;
+
+/// See [`LOCAL`].
+#[derive(Debug)]
+pub(crate) struct Local;
+
+impl Exporter for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn what(&self) -> &'static str {
+        "the files of the image, in a directory"
+    }
+
+    fn keys(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            (
+                "dest",
+                "the directory; what is in it stays, unless the image has a file of the same name",
+            ),
+            ("mode", "`copy`: files that the image does not have stay"),
+        ]
+    }
+
+    fn needs_root(&self) -> bool {
+        true
+    }
+
+    fn check(&self, output: &Output) -> Result<(), Error> {
+        let wrong = |key: &str, value: &str, expected| Error::Value {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            expected,
+        };
+        if output.is_stdout() {
+            return Err(wrong("dest", "-", "files do not fit on standard output; `type=tar` does"));
+        }
+        match output.attribute("mode") {
+            None | Some("copy") => Ok(()),
+            Some(value) => Err(wrong("mode", value, "only `copy`")),
+        }
+    }
+
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
+        let root = from.root.ok_or(Error::NoRoot { kind: self.name() })?;
+        let path = output.path()?;
+        if path.exists() {
+            return Ok(filetree::copy_out(root, path)?);
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        let staged = Staged::beside(path);
+        filetree::copy_out(root, staged.path())?;
+        staged.rename(path)
+    }
+}

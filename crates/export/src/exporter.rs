@@ -1,0 +1,127 @@
+//! The ways out: a trait, and the table of those that there are.
+
+use filetree::{Flavour, RootDir};
+use oci::Reference;
+use store::{Image, Store};
+
+use crate::{
+    Output, directory::LOCAL, docker_archive::DOCKER, error::Error, oci_layout::OCI, tag::IMAGE,
+    tag::REGISTRY, tarball::TAR,
+};
+
+/// An image and the names it is exported with.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// Its names, none for one that is known by its id only.
+    pub names: &'a [Reference],
+}
+
+/// What an exporter takes from.
+#[derive(Debug)]
+pub struct From<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) flavour: Flavour,
+    pub(crate) image: &'a Named<'a>,
+    pub(crate) root: Option<&'a RootDir>,
+}
+
+/// A way for an image to become files: `--output type=…`.
+pub trait Exporter: Sync {
+    /// What stands behind `type=`.
+    fn name(&self) -> &'static str;
+
+    /// What it makes, in one line.
+    fn what(&self) -> &'static str;
+
+    /// Its keys besides `type`, each with what it means. One that ends in `.` is the beginning of a key.
+    fn keys(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Whether `dest` has to be given.
+    fn needs_dest(&self) -> bool {
+        true
+    }
+
+    /// Whether it takes the files of the merged root file system, and not the layers.
+    fn needs_root(&self) -> bool {
+        false
+    }
+
+    /// Says what is wrong with an output of this type, before anything is built for it.
+    fn check(&self, output: &Output) -> Result<(), Error>;
+
+    /// Writes the image.
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error>;
+}
+
+impl std::fmt::Debug for dyn Exporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Exporter").field(&self.name()).finish()
+    }
+}
+
+/// Every way out, in the order of the help.
+pub static EXPORTERS: &[&dyn Exporter] = &[&OCI, &DOCKER, &LOCAL, &TAR, &IMAGE, &REGISTRY];
+
+/// Returns the exporter of this name.
+pub(crate) fn named(name: &str) -> Result<&'static dyn Exporter, Error> {
+    let found = EXPORTERS.iter().find(|exporter| exporter.name() == name);
+    found.copied().ok_or_else(|| Error::UnknownType {
+        name: name.to_owned(),
+        nearest: nearest(name, EXPORTERS.iter().map(|exporter| exporter.name())),
+    })
+}
+
+/// Returns the candidate that is the fewest edits away, if that is close enough for a slip of the fingers.
+pub(crate) fn nearest(
+    given: &str,
+    candidates: impl Iterator<Item = &'static str>,
+) -> Option<String> {
+    let scored = candidates.map(|candidate| (distance(given, candidate), candidate));
+    let (edits, candidate) = scored.min()?;
+    (edits <= candidate.len().div_ceil(3)).then(|| candidate.to_owned())
+}
+
+/// The number of letters to insert, delete or replace (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_complete() {
+        let names: BTreeSet<_> = EXPORTERS.iter().map(|exporter| exporter.name()).collect();
+        assert_eq!(names.len(), EXPORTERS.len());
+        for exporter in EXPORTERS {
+            assert!(!exporter.what().is_empty());
+            let keys: BTreeSet<_> = exporter.keys().iter().map(|(key, _)| key).collect();
+            assert_eq!(keys.len(), exporter.keys().len(), "{}", exporter.name());
+            assert!(exporter.keys().iter().all(|(_, what)| !what.is_empty()));
+            assert!(!exporter.needs_dest() || keys.contains(&"dest"), "{}", exporter.name());
+        }
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, edits) in
+            [("", "abc", 3), ("oci", "oci", 0), ("ocl", "oci", 1), ("dokcer", "docker", 2)]
+        {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Layers as they leave: the blob that was loaded or pulled, or the snapshot packed again.
+
+use std::{
+    io::{self, BufReader, BufWriter, Read, Write},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use filetree::{Flavour, PackOptions};
+use oci::{BlobDigest, Descriptor, DiffId, Hasher, media_type};
+use store::{BlobWriter, Image, SnapshotId, Store};
+
+use crate::error::{Error, Result};
+
+/// Names what `filetree::gzip_writer` makes: to be changed with its bytes.
+const GZIP_PROFILE: &str = "gzip-3-1m";
+
+/// For small writes into and out of files.
+const BUFFER: usize = 256 * 1024;
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all: quickest to write and to read.
+    Uncompressed,
+    /// gzip.
+    Gzip,
+}
+
+/// How layers leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerOptions {
+    /// How layers that were built are compressed.
+    pub compression: Compression,
+    /// Whether those that were loaded or pulled are compressed in this way too, and not left as they came.
+    pub force: bool,
+}
+
+/// A layer that is ready to be written. Its bytes are produced when they are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its bytes; the media type is as kept, or an OCI one.
+    pub descriptor: Descriptor,
+    source: Source,
+}
+
+/// Where the bytes of a layer come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A blob in the store.
+    Blob(BlobDigest),
+    /// A snapshot, packed.
+    Snapshot(SnapshotId, DiffId),
+    /// A blob in the store, decompressed.
+    Decompressed(BlobDigest, DiffId),
+}
+
+impl Layer {
+    /// Writes the layer's bytes. They are those of the descriptor, or there is an error at the end.
+    pub fn write(&self, store: &Store, flavour: Flavour, out: &mut dyn Write) -> Result<(), Error> {
+        match self.source {
+            Source::Blob(digest) => {
+                let mut blob = store.open_blob(&digest)?;
+                let copied = copy(&mut blob, out);
+                copied.map_err(|source| Error::Copy { digest: Box::new(digest), source })
+            }
+            Source::Snapshot(id, diff_id) => {
+                let mut out = Measured::new(out);
+                pack(store, flavour, &id, &mut out)?;
+                out.verify(&diff_id).map(|_| ())
+            }
+            Source::Decompressed(digest, diff_id) => {
+                let mut out = Measured::new(out);
+                decompress(store, &digest, &mut out)?;
+                out.verify(&diff_id).map(|_| ())
+            }
+        }
+    }
+}
+
+/// Prepares an image's layers, bottom first. Those that have to be compressed are, several at a time, and are kept in the
+/// store so that the next export finds them.
+pub fn layers(
+    store: &Store,
+    flavour: Flavour,
+    image: &Image,
+    options: &LayerOptions,
+) -> Result<Vec<Layer>, Error> {
+    let wanted: Vec<_> =
+        image.snapshots.iter().copied().zip(image.config.rootfs.diff_ids.iter().copied()).collect();
+    let next = AtomicUsize::new(0);
+    let ready = Mutex::new(Vec::with_capacity(wanted.len()));
+    let work = || {
+        while let Some((id, diff_id)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let layer = prepare(store, flavour, *id, *diff_id, options);
+            ready.lock().unwrap_or_else(PoisonError::into_inner).push((*id, layer));
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        // This thread is one of them; for layers that are there, no other is needed.
+        let missing = wanted.iter().filter(|(id, _)| needs_work(store, id, options)).count();
+        for _ in 1..processors.min(missing) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut ready: std::collections::BTreeMap<_, _> = ready.into_iter().collect();
+    // A snapshot that is in an image twice was prepared twice, with one result.
+    let mut layers: Vec<Layer> = Vec::with_capacity(wanted.len());
+    for (index, (id, _)) in wanted.iter().enumerate() {
+        match ready.remove(id) {
+            Some(layer) => layers.push(layer?),
+            None => {
+                let same = wanted[..index].iter().position(|(earlier, _)| earlier == id);
+                layers.extend(same.map(|same| layers[same].clone()));
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// Whether preparing a layer may take long. A guess: what cannot be read is found out when it is prepared.
+fn needs_work(store: &Store, id: &SnapshotId, options: &LayerOptions) -> bool {
+    let has = |blob: &Descriptor| store.has_blob(&blob.digest).unwrap_or(false);
+    let kept = store.layer(id).ok().flatten().and_then(|layer| layer.blob);
+    let packed = || store.packed(id, GZIP_PROFILE).ok().flatten();
+    options.compression == Compression::Gzip
+        && !kept.is_some_and(|blob| !options.force && has(&blob))
+        && !packed().is_some_and(|blob| has(&blob))
+}
+
+fn prepare(
+    store: &Store,
+    flavour: Flavour,
+    id: SnapshotId,
+    diff_id: DiffId,
+    options: &LayerOptions,
+) -> Result<Layer> {
+    let known = store.layer(&id)?;
+    let kept = match known.as_ref().and_then(|layer| layer.blob.clone()) {
+        Some(blob) if store.has_blob(&blob.digest)? => Some(blob),
+        _ => None,
+    };
+    if let Some(blob) = &kept
+        && (!options.force || compression_of(&blob.media_type) == Some(options.compression))
+    {
+        return Ok(Layer { descriptor: blob.clone(), source: Source::Blob(blob.digest) });
+    }
+    let bytes = match &kept {
+        Some(blob) => Source::Decompressed(blob.digest, diff_id),
+        None => Source::Snapshot(id, diff_id),
+    };
+    match options.compression {
+        Compression::Gzip => gzip(store, flavour, &id, &diff_id, bytes),
+        Compression::Uncompressed => {
+            let size = match known {
+                Some(layer) => layer.size,
+                None => measure(store, flavour, &id, &diff_id)?,
+            };
+            let descriptor = Descriptor {
+                digest: BlobDigest::new(*diff_id.as_digest()),
+                size,
+                ..Descriptor::of(media_type::OCI_LAYER, b"")
+            };
+            Ok(Layer { descriptor, source: bytes })
+        }
+    }
+}
+
+/// Returns how a media type says that a layer is compressed; `None` in another way.
+fn compression_of(media_type: &str) -> Option<Compression> {
+    match media_type {
+        media_type::OCI_LAYER | media_type::DOCKER_LAYER => Some(Compression::Uncompressed),
+        media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Some(Compression::Gzip),
+        _ => None,
+    }
+}
+
+/// Compresses a layer into the store, unless it is there.
+fn gzip(
+    store: &Store,
+    flavour: Flavour,
+    id: &SnapshotId,
+    diff_id: &DiffId,
+    bytes: Source,
+) -> Result<Layer> {
+    if let Some(descriptor) = store.packed(id, GZIP_PROFILE)?
+        && store.has_blob(&descriptor.digest)?
+    {
+        let source = Source::Blob(descriptor.digest);
+        return Ok(Layer { descriptor, source });
+    }
+    let failed = |source| Error::Compress { diff_id: Box::new(*diff_id), source };
+    let file = BufWriter::with_capacity(BUFFER, store.blob_writer()?);
+    let mut tar = Measured::new(filetree::gzip_writer(file));
+    match bytes {
+        Source::Decompressed(digest, _) => decompress(store, &digest, &mut tar)?,
+        Source::Blob(_) | Source::Snapshot(..) => pack(store, flavour, id, &mut tar)?,
+    }
+    let file = tar.verify(diff_id)?.finish().map_err(failed)?;
+    let blob: BlobWriter = file.into_inner().map_err(|error| failed(error.into_error()))?;
+    let size = blob.size();
+    let digest = blob.commit(None, None)?;
+    let descriptor = Descriptor { digest, size, ..Descriptor::of(media_type::OCI_LAYER_GZIP, b"") };
+    store.set_packed(id, GZIP_PROFILE, &descriptor)?;
+    Ok(Layer { descriptor, source: Source::Blob(digest) })
+}
+
+/// Finds out how large a layer is of which nothing is recorded.
+fn measure(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId) -> Result<u64> {
+    let mut sink = Measured::new(io::sink());
+    pack(store, flavour, id, &mut sink)?;
+    let size = sink.size;
+    sink.verify(diff_id)?;
+    store.set_layer(id, &store::Layer { diff_id: *diff_id, size, blob: None })?;
+    Ok(size)
+}
+
+fn pack(store: &Store, flavour: Flavour, id: &SnapshotId, out: &mut impl Write) -> Result<()> {
+    // As the digest in the config was made: whatever was clamped, was clamped in the snapshot.
+    let options = PackOptions { clamp_mtime: None };
+    Ok(filetree::pack(&store.snapshot_dir(id), flavour, &options, out)?)
+}
+
+fn decompress(store: &Store, digest: &BlobDigest, out: &mut impl Write) -> Result<()> {
+    let blob = BufReader::with_capacity(BUFFER, store.open_blob(digest)?);
+    let mut plain = filetree::decompress(blob)?;
+    copy(&mut plain, out).map_err(|source| Error::Copy { digest: Box::new(*digest), source })
+}
+
+/// Copies to the end, in large pieces.
+fn copy(from: &mut impl Read, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => to.write_all(&buffer[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Takes the digest and the size of what goes through it.
+struct Measured<W> {
+    out: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W: Write> Measured<W> {
+    fn new(out: W) -> Self {
+        Self { out, hasher: Hasher::sha256(), size: 0 }
+    }
+
+    /// Returns what was written into, if that was the layer.
+    fn verify(self, expected: &DiffId) -> Result<W> {
+        let actual = DiffId::new(self.hasher.finish());
+        if actual != *expected {
+            let (expected, actual) = (Box::new(*expected), Box::new(actual));
+            return Err(Error::Damaged { expected, actual });
+        }
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> Write for Measured<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;

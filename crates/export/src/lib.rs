@@ -1,0 +1,83 @@
+//! A finished image in the store becomes files: an archive, a layout, a directory. Nothing here builds anything, or talks
+//! to a registry.
+//!
+//! Reading order: `output` (what `--output` says), `exporter` (the trait and the table), one file for each way out
+//! (`oci_layout`, `docker_archive`, `directory`, `tarball`, `tag`), then what they share: `manifest` and `layer` (the
+//! image as descriptors and bytes), `sink` (an archive or a directory of blobs), `destination` (files that are there as a
+//! whole or not at all).
+//!
+//! Invariants:
+//! - A destination is written to a temporary beside it and renamed: what fails leaves what was there before.
+//! - Layers are written as they were loaded, verified against their digest; built ones are packed again, and have the
+//!   digest that the image's config says, or the export fails.
+//! - The same image exported twice makes the same bytes: no time, no user, no host in them.
+
+#![forbid(unsafe_code)]
+
+mod destination;
+mod directory;
+mod docker_archive;
+mod error;
+mod exporter;
+mod layer;
+mod manifest;
+mod oci_layout;
+mod output;
+mod sink;
+mod tag;
+mod tarball;
+
+#[cfg(test)]
+mod testing;
+
+use std::path::Path;
+
+use filetree::{Flavour, RootDir};
+use oci::Reference;
+use store::{Image, Store};
+
+pub use destination::Destination;
+pub use error::Error;
+pub use exporter::{EXPORTERS, Exporter, Named};
+pub use layer::{Compression, Layer, LayerOptions, layers};
+pub use manifest::{Assembled, MediaTypes, assemble};
+pub use output::Output;
+
+/// Writes an image as `output` says. `root` is its merged root file system; only outputs for which
+/// [`Output::needs_root`] holds look at it, for the others it may be `None`.
+///
+/// # Errors
+/// What was at the destination before is still there.
+pub fn write<'a>(
+    store: &Store,
+    flavour: Flavour,
+    image: &Named<'_>,
+    root: impl Into<Option<&'a RootDir>>,
+    output: &Output,
+) -> Result<(), Error> {
+    let lease = store.lease()?;
+    lease.hold_image(&image.image.id)?;
+    let from = exporter::From { store, flavour, image, root: root.into() };
+    output.exporter().write(&from, output)
+}
+
+/// Writes images with their names to one archive, in the form of `docker save`; to standard output without a path.
+/// Layers that several of them have are in it once.
+///
+/// # Errors
+/// What was at the path before is still there.
+pub fn save(
+    store: &Store,
+    flavour: Flavour,
+    images: &[(Image, Vec<Reference>)],
+    path: Option<&Path>,
+) -> Result<(), Error> {
+    let lease = store.lease()?;
+    for (image, _) in images {
+        lease.hold_image(&image.id)?;
+    }
+    let images: Vec<Named<'_>> =
+        images.iter().map(|(image, names)| Named { image, names }).collect();
+    let destination = path.map_or(Destination::Stdout, |path| Destination::Path(path.to_owned()));
+    docker_archive::write(store, flavour, &images, &docker_archive::LAYERS, &destination)
+}

@@ -1,0 +1,207 @@
+//! `--output`: `type=oci,dest=x`, a bare path for a directory, `-` for a tar on standard output.
+//!
+//! The value is one line of comma-separated values (RFC 4180: a field with a comma stands in quotes), as in BuildKit;
+//! keys are not case-sensitive, and the last of two equal keys counts.
+
+use std::{collections::BTreeMap, path::Path};
+
+use oci::Reference;
+
+use crate::{
+    Destination,
+    error::{Error, Result},
+    exporter::{self, Exporter},
+};
+
+/// Where a finished image is to go, and how. What is wrong with it was said when it was parsed.
+#[derive(Debug, Clone)]
+pub struct Output {
+    exporter: &'static dyn Exporter,
+    dest: Option<Destination>,
+    attributes: BTreeMap<String, String>,
+}
+
+impl Output {
+    /// Reads the value of `--output`.
+    pub fn parse(value: &str) -> Result<Self, Error> {
+        let fields =
+            split(value).map_err(|reason| Error::Syntax { value: value.to_owned(), reason })?;
+        if value == "-" {
+            return Self::new("tar", BTreeMap::from([("dest".to_owned(), value.to_owned())]));
+        }
+        if let [path] = &fields[..]
+            && !path.starts_with("type=")
+        {
+            return Self::new("local", BTreeMap::from([("dest".to_owned(), path.clone())]));
+        }
+        let mut attributes = BTreeMap::new();
+        for field in fields {
+            let Some((key, value_of_key)) = field.split_once('=') else {
+                let reason = "every field is `key=value`";
+                return Err(Error::Syntax { value: value.to_owned(), reason });
+            };
+            attributes.insert(key_of(key), value_of_key.to_owned());
+        }
+        let Some(kind) = attributes.remove("type") else {
+            return Err(Error::Syntax { value: value.to_owned(), reason: "it has no `type=`" });
+        };
+        Self::new(&kind, attributes)
+    }
+
+    fn new(kind: &str, mut attributes: BTreeMap<String, String>) -> Result<Self> {
+        let exporter = exporter::named(kind)?;
+        let known = exporter.keys();
+        let is_known = |key: &str| {
+            known
+                .iter()
+                .any(|(name, _)| *name == key || name.ends_with('.') && key.starts_with(name))
+        };
+        if let Some(key) = attributes.keys().find(|key| !is_known(key)) {
+            let nearest = exporter::nearest(key, known.iter().map(|(name, _)| *name));
+            return Err(Error::UnknownKey { kind: exporter.name(), key: key.clone(), nearest });
+        }
+        let dest = attributes.remove("dest").filter(|dest| !dest.is_empty());
+        let dest = dest.map(|dest| match dest.as_str() {
+            "-" => Destination::Stdout,
+            path => Destination::Path(path.into()),
+        });
+        if dest.is_none() && exporter.needs_dest() {
+            return Err(Error::Missing { kind: exporter.name(), key: "dest" });
+        }
+        let output = Self { exporter, dest, attributes };
+        output.names()?;
+        exporter.check(&output)?;
+        Ok(output)
+    }
+
+    /// Returns the type: `oci`, `docker`, …
+    pub fn kind(&self) -> &'static str {
+        self.exporter.name()
+    }
+
+    /// Returns where it goes, `None` for what stays in the store.
+    pub fn dest(&self) -> Option<&Destination> {
+        self.dest.as_ref()
+    }
+
+    /// Whether it goes to standard output, where nothing else may be written then.
+    pub fn is_stdout(&self) -> bool {
+        self.dest == Some(Destination::Stdout)
+    }
+
+    /// Whether [`crate::write`] needs the merged root file system for it.
+    pub fn needs_root(&self) -> bool {
+        self.exporter.needs_root()
+    }
+
+    /// Whether the image's names are to be pushed to their registries when it was written: `type=registry`, `push=true`.
+    pub fn pushes(&self) -> bool {
+        self.kind() == "registry" || self.attributes.get("push").is_some_and(|push| push == "true")
+    }
+
+    /// Returns the names that the value gives the image (`name=`, several behind commas); the others are the caller's.
+    pub fn names(&self) -> Result<Vec<Reference>, Error> {
+        let names = self.attribute("name").unwrap_or_default().split(',').map(str::trim);
+        names
+            .filter(|name| !name.is_empty())
+            .map(|name| Reference::parse(name).map(|reference| reference.tagged()))
+            .collect::<Result<_, _>>()
+            .map_err(|source| Error::Name { source })
+    }
+
+    pub(crate) fn exporter(&self) -> &'static dyn Exporter {
+        self.exporter
+    }
+
+    /// The path of an output that has to have one, which was checked when it was parsed.
+    pub(crate) fn path(&self) -> Result<&Path> {
+        match &self.dest {
+            Some(Destination::Path(path)) => Ok(path),
+            _ => Err(Error::Missing { kind: self.kind(), key: "dest" }),
+        }
+    }
+
+    pub(crate) fn destination(&self) -> Result<&Destination> {
+        self.dest.as_ref().ok_or(Error::Missing { kind: self.kind(), key: "dest" })
+    }
+
+    pub(crate) fn attribute(&self, key: &str) -> Option<&str> {
+        self.attributes.get(key).map(String::as_str)
+    }
+
+    /// Returns the values of the keys that begin with `prefix`, by the rest of the key.
+    pub(crate) fn attributes_of(&self, prefix: &str) -> BTreeMap<String, String> {
+        let rest = |(key, value): (&String, &String)| {
+            Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))
+        };
+        self.attributes.iter().filter_map(rest).collect()
+    }
+
+    /// Returns a key that is true or false, as Go reads it.
+    pub(crate) fn flag(&self, key: &str, absent: bool) -> Result<bool> {
+        match self.attribute(key) {
+            None => Ok(absent),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True" | "") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(value) => Err(Error::Value {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                expected: "`true` or `false`",
+            }),
+        }
+    }
+}
+
+/// Keys are the same in upper and lower case; the name of an annotation is not.
+fn key_of(given: &str) -> String {
+    let given = given.trim();
+    match given.split_once('.') {
+        Some((first, rest)) => format!("{}.{rest}", first.to_lowercase()),
+        None => given.to_lowercase(),
+    }
+}
+
+/// Splits one line of comma-separated values.
+fn split(value: &str) -> Result<Vec<String>, &'static str> {
+    let mut fields = Vec::new();
+    let mut rest = value;
+    loop {
+        let (field, behind) = match rest.strip_prefix('"') {
+            Some(quoted) => split_quoted(quoted)?,
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        if field.is_empty() {
+            return Err("a field is empty");
+        }
+        fields.push(field);
+        match behind.strip_prefix(',') {
+            Some(next) => rest = next,
+            None if behind.is_empty() => return Ok(fields),
+            None => return Err("behind the closing quote stands neither a comma nor the end"),
+        }
+    }
+}
+
+/// Reads up to the closing quote; a doubled quote is one. Returns the field and what is behind it.
+fn split_quoted(quoted: &str) -> Result<(String, &str), &'static str> {
+    let mut field = String::new();
+    let mut rest = quoted;
+    loop {
+        let end = rest.find('"').ok_or("a quote is not closed")?;
+        field.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(behind) => {
+                field.push('"');
+                rest = behind;
+            }
+            None => return Ok((field, rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! `type=image` and `type=registry`: names in the store. Pushing them is the caller's, who knows the network:
+//! [`Output::pushes`].
+
+use oci::Reference;
+
+use crate::{
+    Output,
+    error::{Error, Result},
+    exporter::{Exporter, From},
+};
+
+/// `type=image`.
+pub(crate) static IMAGE: Image = Image { name: "image", what: "names in kiln's store" };
+
+/// `type=registry`.
+pub(crate) static REGISTRY: Image =
+    Image { name: "registry", what: "names in kiln's store, pushed to their registries" };
+
+/// See [`IMAGE`] and [`REGISTRY`].
+#[derive(Debug)]
+pub(crate) struct Image {
+    name: &'static str,
+    what: &'static str,
+}
+
+impl Exporter for Image {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn keys(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("name", "the image's name, several behind commas"),
+            ("push", "`true` to push it to the registries of its names"),
+        ]
+    }
+
+    fn needs_dest(&self) -> bool {
+        false
+    }
+
+    fn check(&self, output: &Output) -> Result<(), Error> {
+        output.flag("push", false).map(|_| ())
+    }
+
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
+        write(from, &output.names()?)
+    }
+}
+
+/// Gives the image names, besides those it has.
+pub(crate) fn write(from: &From<'_>, names: &[Reference]) -> Result<()> {
+    for name in names {
+        from.store.tag(name, &from.image.image.id)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! ADD of a local archive: whether a file is one, and extracting it into a root file system. Layers, where names can mean
+//! deletions, are in [`unpack`](crate::unpack).
+//!
+//! As BuildKit does it: the destination is the root of everything the archive says, so absolute names and links, and `..`,
+//! stay within it; directories are merged, anything else is replaced; a directory in the place of a link replaces the link.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use crate::{
+    Error, RootDir,
+    compress::decompress,
+    unpack::{Budget, Meter, Unpacked, put_entry, reader::Reader, tree::Tree},
+};
+
+/// What directories are made with that the archive needs and does not have.
+const IMPLIED_MODE: u32 = 0o755;
+
+/// Says whether a file is an archive that ADD extracts: in any compression that is known, its first header must be that of
+/// a tar. An empty archive is none. The file is left at its start.
+///
+/// # Errors
+/// Only when the file itself cannot be read; what it contains never makes one.
+pub fn is_archive(file: &mut (impl Read + Seek)) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(0))?;
+    let found = first_header(file);
+    file.seek(SeekFrom::Start(0))?;
+    found
+}
+
+fn first_header(file: &mut impl Read) -> io::Result<bool> {
+    let mut failure = None;
+    let input = Noting { file, failure: &mut failure };
+    let found = decompress(BufReader::new(input))
+        .and_then(|stream| Reader::new(stream).next())
+        .is_ok_and(|entry| entry.is_some());
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(found),
+    }
+}
+
+/// Keeps the error of the file apart from those of its contents.
+struct Noting<'a, R> {
+    file: R,
+    failure: &'a mut Option<io::Error>,
+}
+
+impl<R: Read> Read for Noting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).or_else(|error| match error.kind() {
+            io::ErrorKind::Interrupted => Err(error),
+            _ => {
+                let kind = error.kind();
+                *self.failure = Some(error);
+                Err(kind.into())
+            }
+        })
+    }
+}
+
+/// Extracts an archive, compressed or not, into the directory `dest` of a root file system, which is made 0755 if missing.
+///
+/// Everything gets `owner` if there is one, else what the archive says by number; names of users are not looked up.
+///
+/// # Errors
+/// [`Error::Archive`] when it is malformed or truncated, [`Error::NotADirectory`] when the destination is a file. What was
+/// extracted by then stays.
+pub fn extract_archive(
+    file: impl Read,
+    root: &RootDir,
+    dest: &str,
+    owner: Option<(u32, u32)>,
+) -> Result<Unpacked, Error> {
+    let (uid, gid) = owner.unwrap_or((0, 0));
+    root.create_dir_all(dest, IMPLIED_MODE, uid, gid, None)?;
+    let dest = root.open_root(Path::new(dest))?;
+    let mut tree = Tree::new(&dest, None);
+    let mut meter = Meter::new(&Budget::GENEROUS);
+    let mut reader = Reader::new(decompress(BufReader::new(file))?);
+    while let Some(entry) = reader.next()? {
+        let path = meter.count(&entry)?;
+        put_entry(&mut tree, &mut reader, &entry, &path, owner)?;
+    }
+    tree.finish_dirs()?;
+    Ok(meter.finish(&tree))
+}

@@ -1,0 +1,243 @@
+//! COPY: how selected files land in a root file system.
+//!
+//! Here is where each source goes ("Destination" in the reference); how a directory is merged is in `copy/merge.rs`, how
+//! a single entry is made in `copy/entry.rs`, how bytes are moved in `copy/data.rs`. Archives that ADD extracts are in
+//! [`crate::archive`].
+//!
+//! When a copy fails half-way, what was copied so far stays: the caller throws the snapshot away.
+
+mod data;
+mod entry;
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Chmod, Error, RootDir, Selection, Timestamp,
+    copy::entry::{Source, Target},
+    digest::contents::open_file,
+    owner::Owner,
+    root::{NewDir, Place, open_dir_below, restore_times},
+    select::Match,
+    tree::{Kind, Meta, Owners, Tree},
+};
+
+/// The mode of parents that a COPY makes, and of a new directory into which a directory's content is copied.
+const DIR_MODE: u32 = 0o755;
+
+/// The mode of a heredoc's file.
+const FILE_MODE: u32 = 0o644;
+
+/// Where files go, and how they look there.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// The destination, absolute inside the root. With a trailing slash (or `/.`) it is a directory, made if missing.
+    pub dest: String,
+    /// The owner of everything copied and of parents made (`--chown`).
+    pub owner: Option<(u32, u32)>,
+    /// The change of mode (`--chmod`). An octal one is also the mode of parents made.
+    pub mode: Option<Chmod>,
+    /// The time that parents carry; the clock's when there is none.
+    pub created: Option<Timestamp>,
+}
+
+/// Copies what was selected from `tree` into `root`.
+///
+/// # Errors
+/// [`Error::CopyToNonDirectory`], [`Error::ReplaceDirectory`] and [`Error::NotADirectory`] when the destination does not
+/// fit; [`Error::Changed`] when a source is no longer what it was when it was selected; [`Error::Device`].
+pub fn copy(
+    tree: &Tree,
+    selection: &Selection,
+    root: &RootDir,
+    placement: &Placement,
+) -> Result<(), Error> {
+    for one in &selection.matches {
+        if selection.archives && extract(tree, one, root, placement)? {
+            continue;
+        }
+        let style = Style { owners: tree.owners, placement };
+        match one.meta.kind {
+            Kind::Dir => copy_dir(tree, one, root, style)?,
+            Kind::File
+            | Kind::Link
+            | Kind::Fifo
+            | Kind::Socket
+            | Kind::CharDevice
+            | Kind::BlockDevice => copy_one(tree, one, root, style)?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes one file of the given content, as COPY does with a heredoc: 0644 and 0:0 unless the placement says otherwise.
+/// `name` is its name if the destination is a directory.
+pub fn write_file(
+    root: &RootDir,
+    placement: &Placement,
+    name: &str,
+    content: &[u8],
+) -> Result<(), Error> {
+    let style = Style { owners: Owners::Root, placement };
+    let destination = Destination::open(root, style)?;
+    let (parent, name, made) = destination.for_file(Path::new(name), style)?;
+    let path = parent.path().join(&name);
+    let target = Target { dir: parent.dir(), name: &name, path: &path };
+    let mode = placement.mode.as_ref().map_or(FILE_MODE, |mode| mode.apply(FILE_MODE, false));
+    let owner = placement.owner.unwrap_or((0, 0));
+    entry::write(target, content, owner, mode, placement.created)?;
+    restore_times(&made, placement.created)
+}
+
+/// How copied entries look: their own mode and owner, or what the flags say.
+#[derive(Debug, Clone, Copy)]
+struct Style<'a> {
+    owners: Owners,
+    placement: &'a Placement,
+}
+
+impl Style<'_> {
+    fn owner(&self, meta: &Meta) -> Owner {
+        match (self.placement.owner, self.owners) {
+            (Some(owner), _) => owner,
+            (None, Owners::Root) => (0, 0),
+            (None, Owners::Keep) => (meta.uid, meta.gid),
+        }
+    }
+
+    fn mode(&self, meta: &Meta) -> u32 {
+        let is_dir = meta.kind == Kind::Dir;
+        self.placement.mode.as_ref().map_or(meta.mode, |mode| mode.apply(meta.mode, is_dir))
+    }
+
+    fn new_dir(&self) -> NewDir {
+        let octal = self.placement.mode.as_ref().and_then(Chmod::octal);
+        NewDir {
+            mode: octal.unwrap_or(DIR_MODE),
+            owner: Some(self.placement.owner.unwrap_or((0, 0))),
+        }
+    }
+}
+
+/// Directories that were made, to be given their time at the end.
+type Made = Vec<(OwnedFd, PathBuf)>;
+
+/// The destination of one source, its parents made.
+struct Destination {
+    place: Place,
+    made: Made,
+}
+
+impl Destination {
+    /// Makes the directories that the destination's spelling asks for, and resolves it.
+    fn open(root: &RootDir, style: Style<'_>) -> Result<Self, Error> {
+        let dest = style.placement.dest.as_str();
+        let (parent, name) = dest.rsplit_once('/').unwrap_or(("", dest));
+        let is_directory = matches!(name, "" | ".");
+        let mut place = root.place(Path::new(if is_directory { dest } else { parent }))?;
+        let made = make(&mut place, style)?;
+        if !is_directory {
+            place = root.place(Path::new(dest))?;
+        }
+        Ok(Self { place, made })
+    }
+
+    /// Returns the directory that shall hold a file, and its name there.
+    fn for_file(
+        self,
+        own_name: &Path,
+        style: Style<'_>,
+    ) -> Result<(Place, std::ffi::OsString, Made), Error> {
+        let Self { place, mut made } = self;
+        if place.is_dir() {
+            return Ok((place, own_name.as_os_str().to_owned(), made));
+        }
+        let path = place.path();
+        let Some((mut parent, name)) = place.split() else {
+            return Err(Error::NotADirectory { path });
+        };
+        // Only a dangling link leads to a place whose parents are missing still.
+        made.extend(make(&mut parent, style)?);
+        Ok((parent, name, made))
+    }
+}
+
+fn make(place: &mut Place, style: Style<'_>) -> Result<Made, Error> {
+    if place.file().is_some() {
+        return Err(Error::NotADirectory { path: place.path() });
+    }
+    place.create(&style.new_dir())
+}
+
+fn copy_one(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Result<(), Error> {
+    let destination = Destination::open(root, style)?;
+    let (parent, name, made) = destination.for_file(Path::new(&one.name), style)?;
+    let dir = one.path.parent().unwrap_or(Path::new(""));
+    let dir = open_dir_below(tree.root.as_fd(), dir).map_err(Error::io("open", dir))?;
+    let source = Source {
+        dir: &dir,
+        name: one.path.file_name().unwrap_or_default(),
+        path: &Path::new("/").join(&one.path),
+        meta: &one.meta,
+        target: None,
+    };
+    let path = parent.path().join(&name);
+    let target = Target { dir: parent.dir(), name: &name, path: &path };
+    entry::copy(source, target, style, &data::Mover::new())?;
+    restore_times(&made, style.placement.created)
+}
+
+fn copy_dir(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Result<(), Error> {
+    let Destination { mut place, mut made } = Destination::open(root, style)?;
+    if place.file().is_some() {
+        return Err(Error::CopyToNonDirectory { path: place.path() });
+    }
+    let existing =
+        if place.is_dir() { Some(existing_times(place.dir(), &place.path())?) } else { None };
+    made.extend(place.create(&style.new_dir())?);
+    merge::merge(tree, one, place.dir(), &place.path(), style)?;
+    if let Some((fd, times)) = existing {
+        // A directory that was there is not the source's: adding to it leaves no trace.
+        rustix::fs::futimens(&fd, &times).map_err(Error::io("set the times of", place.path()))?;
+    }
+    restore_times(&made, style.placement.created)
+}
+
+/// Returns the times of a directory, to be set again.
+fn existing_times(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+) -> Result<(OwnedFd, rustix::fs::Timestamps), Error> {
+    let fd = open_dir_below(dir, Path::new("")).map_err(Error::io("open", path))?;
+    let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", path))?;
+    Ok((fd, Meta::new(&stat).mtime.to_timestamps()))
+}
+
+/// Extracts a source that is an archive; says whether it was one.
+fn extract(tree: &Tree, one: &Match, root: &RootDir, placement: &Placement) -> Result<bool, Error> {
+    if one.meta.kind != Kind::File {
+        return Ok(false);
+    }
+    let shown = Path::new("/").join(&one.path);
+    let dir = one.path.parent().unwrap_or(Path::new(""));
+    let dir = open_dir_below(tree.root.as_fd(), dir).map_err(Error::io("open", &shown))?;
+    let fd = open_file(&dir, one.path.file_name().unwrap_or_default())
+        .map_err(Error::io("open", &shown))?;
+    let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", &shown))?;
+    if !one.meta.is_unchanged(&Meta::new(&stat)) {
+        return Err(Error::Changed { path: shown });
+    }
+    let mut file = File::from(fd);
+    if !crate::archive::is_archive(&mut file).map_err(Error::io("read", &shown))? {
+        return Ok(false);
+    }
+    std::io::Seek::rewind(&mut file).map_err(Error::io("read", &shown))?;
+    crate::archive::extract_archive(file, root, &placement.dest, placement.owner)?;
+    Ok(true)
+}

@@ -1,0 +1,151 @@
+//! The content digest of a selection: what decides whether a COPY is done again.
+//!
+//! It covers names relative to the source (and the source's own last component), kinds, modes, owners as they will be,
+//! sizes, targets of links, numbers of devices, extended attributes and data. It does not cover times, where the source
+//! lies, or inode numbers. Links, devices and sockets are taken without their attributes.
+//!
+//! The bytes that are hashed, integers little endian, texts with a u32 length before them:
+//!
+//! ```text
+//! "kiln selection 1\n"
+//! for each match:   its name, then an entry
+//! entry:            kind (one byte: f d l p s c b), mode u32, uid u32, gid u32, then
+//!   f               size u64, 32 bytes: see `contents`
+//!   d               number of attributes u32, (name, value)…; then for each entry: 1, its name, an entry; then 0
+//!   l               target
+//!   c b             device number u64
+//! ```
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) mod contents;
+
+use std::os::unix::ffi::OsStrExt;
+
+use oci::ContentDigest;
+
+use crate::{
+    Error, Selection,
+    digest::contents::Contents,
+    select::{
+        Match,
+        scan::{Entry, Listing},
+    },
+    tree::{Kind, Meta, Owners, Tree},
+    xattr::Xattr,
+};
+
+/// To be changed with every change of what is hashed.
+const HEADER: &[u8] = b"kiln selection 1\n";
+
+impl Selection {
+    /// Returns the digest of what is selected. Files whose `stat` is known to the tree's cache are not read; the others
+    /// are, by several threads, and the cache learns them.
+    pub fn digest(&self, tree: &Tree) -> Result<ContentDigest, Error> {
+        let contents = contents::read(self, tree)?;
+        let mut writer = Writer { hasher: blake3::Hasher::new(), owners: tree.owners, contents };
+        writer.hasher.update(HEADER);
+        for one in &self.matches {
+            writer.text(one.name.as_bytes());
+            writer.one(one);
+        }
+        Ok(ContentDigest::new(writer.hasher.finalize().into()))
+    }
+}
+
+struct Writer {
+    hasher: blake3::Hasher,
+    owners: Owners,
+    contents: Contents,
+}
+
+impl Writer {
+    fn one(&mut self, one: &Match) {
+        self.meta(&one.meta);
+        match &one.listing {
+            Some(listing) => self.listing(listing),
+            None => self.leaf(&one.meta, None),
+        }
+    }
+
+    /// Writes a directory and all below it, with a stack of its own: trees may be deeper than ours.
+    fn listing(&mut self, listing: &Listing) {
+        let Some(top) = listing.dirs.first() else { return };
+        self.xattrs(&top.xattrs);
+        let mut stack = vec![top.entries.iter()];
+        while let Some(entries) = stack.last_mut() {
+            let Some(entry) = entries.next() else {
+                self.hasher.update(&[0]);
+                stack.pop();
+                continue;
+            };
+            self.hasher.update(&[1]);
+            self.text(entry.name.as_bytes());
+            self.meta(&entry.meta);
+            match entry.dir {
+                Some(dir) => {
+                    self.xattrs(&listing.dirs[dir].xattrs);
+                    stack.push(listing.dirs[dir].entries.iter());
+                }
+                None => self.leaf(&entry.meta, Some(entry)),
+            }
+        }
+    }
+
+    fn meta(&mut self, meta: &Meta) {
+        let (uid, gid) = match self.owners {
+            Owners::Root => (0, 0),
+            Owners::Keep => (meta.uid, meta.gid),
+        };
+        // A link's own mode says nothing.
+        let mode = if meta.kind == Kind::Link { 0 } else { meta.mode };
+        self.hasher.update(&[letter(meta.kind)]);
+        for number in [mode, uid, gid] {
+            self.hasher.update(&number.to_le_bytes());
+        }
+    }
+
+    fn leaf(&mut self, meta: &Meta, entry: Option<&Entry>) {
+        match meta.kind {
+            Kind::File => {
+                self.hasher.update(&meta.size.to_le_bytes());
+                let digest = self.contents.next();
+                self.hasher.update(&digest);
+            }
+            Kind::Link => {
+                let target = entry.and_then(|entry| entry.target.as_ref());
+                self.text(target.map_or(b"", |target| target.as_bytes()));
+            }
+            Kind::CharDevice | Kind::BlockDevice => {
+                self.hasher.update(&meta.rdev.to_le_bytes());
+            }
+            Kind::Dir | Kind::Fifo | Kind::Socket => {}
+        }
+    }
+
+    fn xattrs(&mut self, xattrs: &[Xattr]) {
+        self.hasher.update(&(xattrs.len() as u32).to_le_bytes());
+        for (name, value) in xattrs {
+            self.text(name);
+            self.text(value);
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.hasher.update(&(text.len() as u32).to_le_bytes());
+        self.hasher.update(text);
+    }
+}
+
+fn letter(kind: Kind) -> u8 {
+    match kind {
+        Kind::File => b'f',
+        Kind::Dir => b'd',
+        Kind::Link => b'l',
+        Kind::Fifo => b'p',
+        Kind::Socket => b's',
+        Kind::CharDevice => b'c',
+        Kind::BlockDevice => b'b',
+    }
+}

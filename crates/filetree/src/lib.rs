@@ -1,0 +1,57 @@
+//! Directories: the build context, what COPY takes from it and how it lands in a root file system, and layers as tar.
+//!
+//! The rooms, in reading order:
+//!
+//! | room | what |
+//! |---|---|
+//! | [`root`] | an untrusted tree behind one descriptor |
+//! | [`ignore`], [`glob`] | which paths of a context count, which a wildcard names |
+//! | [`tree`], [`select`](mod@select) | what a COPY reads from, and the files it names |
+//! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
+//! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
+//! | [`whiteout`], [`pack`](mod@pack), [`unpack`] | a snapshot to a layer and back |
+//! | [`archive`], [`copy_out`](mod@copy_out), [`compress`] | archives that ADD extracts, a tree to the host, compressed streams |
+//!
+//! Invariants: no path of a tree is ever joined to a host path; no digest depends on a time, an absolute path or an order
+//! of the file system; nothing in a context that is not named is read.
+
+pub mod archive;
+pub mod chmod;
+pub mod compress;
+pub mod copy;
+pub mod copy_out;
+pub mod digest;
+pub mod error;
+pub mod glob;
+pub mod ignore;
+pub mod pack;
+pub mod passwd;
+pub mod root;
+pub mod select;
+pub mod stat_cache;
+pub mod tree;
+pub mod unpack;
+pub mod whiteout;
+
+mod owner;
+mod queue;
+mod xattr;
+
+#[cfg(test)]
+mod test_data;
+
+pub use archive::{extract_archive, is_archive};
+pub use chmod::Chmod;
+pub use compress::{Compression, GzipWriter, decompress, gzip_writer};
+pub use copy::{Placement, copy, write_file};
+pub use copy_out::copy_out;
+pub use error::{Error, Exclusion, Fault, Limit};
+pub use ignore::Patterns;
+pub use pack::{PackOptions, pack, pack_tree};
+pub use passwd::{User, resolve_owner, resolve_user};
+pub use root::{Created, RootDir, Timestamp};
+pub use select::{Selection, Wanted, select};
+pub use stat_cache::StatCache;
+pub use tree::{Owners, Tree};
+pub use unpack::{Budget, Unpacked, unpack_layer};
+pub use whiteout::Flavour;

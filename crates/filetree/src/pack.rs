@@ -1,0 +1,279 @@
+//! Trees to archives: a sealed snapshot as a layer, a merged tree as a plain tar. The reverse is
+//! [`unpack`](crate::unpack); a tree to a directory of the host is [`copy_out`](crate::copy_out).
+//!
+//! A layer is a pure function of the snapshot: entries sorted by name, a directory before what is in it, nothing in the
+//! headers but what the files themselves carry. One pass; each file is opened once, by a descriptor of its directory.
+//!
+//! | in the snapshot | in the layer |
+//! |---|---|
+//! | character device 0:0 `x` | `.wh.x` |
+//! | opaque directory `d` | `d/`, then `d/.wh..wh..opq` |
+//! | file with several names | an entry, and hard links to it for the later names |
+//! | socket | nothing: it means nothing without its process |
+//! | attributes of overlay and of security modules | nothing |
+
+mod header;
+mod output;
+pub(crate) mod walk;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{
+    collections::BTreeMap,
+    ffi::CStr,
+    io::Write,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, FileType, Stat};
+
+use crate::{
+    Error, RootDir,
+    root::{Timestamp, read_link_at},
+    whiteout::{self, Flavour},
+    xattr::{Carrier, Xattr, path_through},
+};
+
+use self::{
+    header::{Entry, Kind},
+    output::Output,
+    walk::{Visit, Walk, open_dir, open_file},
+};
+
+/// How a layer is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackOptions {
+    /// The latest time an entry may carry, in seconds since 1970 (`SOURCE_DATE_EPOCH`); later ones are set to it.
+    pub clamp_mtime: Option<i64>,
+}
+
+/// Writes a sealed snapshot, overlay's upper directory, as a layer (OCI image specification, "Image Layer Filesystem
+/// Changeset"): the same snapshot makes the same bytes on any machine.
+///
+/// # Errors
+/// [`Error::WhiteoutName`] for a file whose name would delete another one, [`Error::OverlayAttribute`] for a snapshot that
+/// is not complete in itself, [`Error::Changed`] when somebody writes into it. What was written by then is no archive.
+pub fn pack(
+    upper: &Path,
+    flavour: Flavour,
+    options: &PackOptions,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let root = RootDir::open(upper)?;
+    Packer::new(out, Some(flavour), options.clamp_mtime).pack(root.as_fd())
+}
+
+/// Writes a whole tree, as it is seen through overlay, as an archive; names that look like whiteouts are ordinary names.
+///
+/// # Errors
+/// [`Error::Changed`] when somebody writes into the tree. What was written by then is no archive.
+pub fn pack_tree(root: &RootDir, out: &mut impl Write) -> Result<(), Error> {
+    Packer::new(out, None, None).pack(root.as_fd())
+}
+
+struct Packer<'a, W> {
+    out: Output<'a, W>,
+    /// What to look for in a snapshot; nothing in a merged tree.
+    flavour: Option<Flavour>,
+    clamp_mtime: Option<i64>,
+    /// The first name of each file that has several.
+    links: BTreeMap<(u64, u64), Vec<u8>>,
+    /// The header being made; kept for its memory.
+    header: Vec<u8>,
+}
+
+/// The attributes of a file, sorted out.
+#[derive(Default)]
+struct Attributes {
+    travelling: Vec<Xattr>,
+    opaque: bool,
+}
+
+impl<'a, W: Write> Packer<'a, W> {
+    fn new(out: &'a mut W, flavour: Option<Flavour>, clamp_mtime: Option<i64>) -> Self {
+        let out = Output::new(out);
+        Self { out, flavour, clamp_mtime, links: BTreeMap::new(), header: Vec::new() }
+    }
+
+    fn pack(mut self, root: BorrowedFd<'_>) -> Result<(), Error> {
+        let root = open_dir(root, c".").map_err(Error::io("open", "/"))?;
+        let attributes = self.attributes(Carrier::Open(root.as_fd()), || PathBuf::from("/"))?;
+        if attributes.opaque {
+            self.put_whiteout(whiteout::OPAQUE)?;
+        }
+        let mut walk = Walk::new(root)?;
+        while let Some(visit) = walk.next()? {
+            if let Visit::Name(name, kind) = visit {
+                self.put(&mut walk, &name, kind)?;
+            }
+        }
+        self.out.finish()
+    }
+
+    fn put(&mut self, walk: &mut Walk, name: &CStr, kind: FileType) -> Result<(), Error> {
+        if self.flavour.is_some() && name.to_bytes().starts_with(whiteout::PREFIX) {
+            return Err(Error::WhiteoutName { path: walk.path_of(name.to_bytes()) });
+        }
+        match kind {
+            FileType::Directory => self.put_dir(walk, name),
+            FileType::RegularFile => self.put_file(walk, name),
+            FileType::Socket => Ok(()),
+            _ => self.put_special(walk, name),
+        }
+    }
+
+    fn put_dir(&mut self, walk: &mut Walk, name: &CStr) -> Result<(), Error> {
+        let path = || walk.path_of(name.to_bytes());
+        let fd = open_dir(walk.dir()?, name).map_err(Error::io("open", path()))?;
+        let stat = stat_open(&fd, path)?;
+        let attributes = self.attributes(Carrier::Open(fd.as_fd()), path)?;
+        let entry_name = [walk.prefix(), name.to_bytes(), b"/"].concat();
+        self.put_header(&entry_name, Kind::Directory, &stat, &attributes.travelling)?;
+        if attributes.opaque {
+            self.put_whiteout(&[&entry_name, whiteout::OPAQUE].concat())?;
+        }
+        walk.enter(fd, name)
+    }
+
+    fn put_file(&mut self, walk: &Walk, name: &CStr) -> Result<(), Error> {
+        let path = || walk.path_of(name.to_bytes());
+        let fd = open_file(walk.dir()?, name).map_err(Error::io("open", path()))?;
+        let stat = stat_open(&fd, path)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::Changed { path: path() });
+        }
+        let entry_name = [walk.prefix(), name.to_bytes()].concat();
+        let attributes = self.attributes(Carrier::Open(fd.as_fd()), path)?;
+        if self.put_hard_link(&entry_name, &stat, &attributes.travelling)? {
+            return Ok(());
+        }
+        let size = stat.st_size as u64;
+        self.put_header(&entry_name, Kind::File { size }, &stat, &attributes.travelling)?;
+        self.out.append_file(fd.as_fd(), size, path)
+    }
+
+    /// Puts a link, a device or a FIFO, none of which is ever opened.
+    fn put_special(&mut self, walk: &Walk, name: &CStr) -> Result<(), Error> {
+        let path = || walk.path_of(name.to_bytes());
+        let dir = walk.dir()?;
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::io("stat", path()))?;
+        if self.flavour.is_some() && whiteout::is_whiteout(&stat) {
+            return self
+                .put_whiteout(&[walk.prefix(), whiteout::PREFIX, name.to_bytes()].concat());
+        }
+        let entry_name = [walk.prefix(), name.to_bytes()].concat();
+        let through = path_through(dir, name.to_bytes());
+        let attributes = self.attributes(Carrier::Path(&through), path)?;
+        if self.put_hard_link(&entry_name, &stat, &attributes.travelling)? {
+            return Ok(());
+        }
+        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let target;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => {
+                use std::os::unix::ffi::{OsStrExt, OsStringExt};
+                let name = std::ffi::OsStr::from_bytes(name.to_bytes());
+                target = read_link_at(dir, name)
+                    .map_err(Error::io("read the link", path()))?
+                    .into_vec();
+                Kind::Symlink { target: &target }
+            }
+            FileType::CharacterDevice => Kind::Char { major, minor },
+            FileType::BlockDevice => Kind::Block { major, minor },
+            FileType::Fifo => Kind::Fifo,
+            _ => return Err(Error::Changed { path: path() }),
+        };
+        self.put_header(&entry_name, kind, &stat, &attributes.travelling)
+    }
+
+    /// Puts a link to the first name, if this is a later name of a file that has several. It carries all that the file
+    /// has, attributes too: unpacking sets the owner again, and that takes file capabilities away.
+    fn put_hard_link(
+        &mut self,
+        name: &[u8],
+        stat: &Stat,
+        xattrs: &[Xattr],
+    ) -> Result<bool, Error> {
+        if stat.st_nlink < 2 {
+            return Ok(false);
+        }
+        let id = (stat.st_dev, stat.st_ino);
+        let Some(target) = self.links.get(&id).cloned() else {
+            self.links.insert(id, name.to_vec());
+            return Ok(false);
+        };
+        self.put_header(name, Kind::HardLink { target: &target }, stat, xattrs)?;
+        Ok(true)
+    }
+
+    fn put_whiteout(&mut self, name: &[u8]) -> Result<(), Error> {
+        let mtime = Timestamp { seconds: 0, nanoseconds: 0 };
+        let kind = Kind::File { size: 0 };
+        self.append(&Entry { name, kind, mode: 0, uid: 0, gid: 0, mtime, xattrs: &[] })
+    }
+
+    fn put_header(
+        &mut self,
+        name: &[u8],
+        kind: Kind<'_>,
+        stat: &Stat,
+        xattrs: &[Xattr],
+    ) -> Result<(), Error> {
+        let mtime = self.clamp(mtime_of(stat));
+        let (mode, uid, gid) = (stat.st_mode, stat.st_uid, stat.st_gid);
+        self.append(&Entry { name, kind, mode, uid, gid, mtime, xattrs })
+    }
+
+    fn append(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        self.header.clear();
+        header::encode(entry, &mut self.header);
+        self.out.append(&self.header)
+    }
+
+    fn clamp(&self, mtime: Timestamp) -> Timestamp {
+        match self.clamp_mtime {
+            Some(seconds) => mtime.min(Timestamp { seconds, nanoseconds: 0 }),
+            None => mtime,
+        }
+    }
+
+    fn attributes(
+        &self,
+        carrier: Carrier<'_>,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<Attributes, Error> {
+        let names = carrier.names().map_err(Error::io("list the attributes of", path()))?;
+        if names.is_empty() {
+            return Ok(Attributes::default());
+        }
+        let mut attributes = Attributes::default();
+        if let Some(flavour) = self.flavour {
+            let has = |wanted: &str| names.split(|byte| *byte == 0).any(|name| name == wanted.as_bytes());
+            for attribute in [flavour.redirect(), flavour.metacopy()] {
+                if has(attribute) {
+                    return Err(Error::OverlayAttribute { path: path(), attribute });
+                }
+            }
+            if has(flavour.opaque()) {
+                let value = carrier.value(flavour.opaque().as_bytes());
+                let value = value.map_err(Error::io("read the attributes of", path()))?;
+                attributes.opaque = value.as_deref() == Some(b"y");
+            }
+        }
+        attributes.travelling =
+            carrier.travelling(&names).map_err(Error::io("read the attributes of", path()))?;
+        Ok(attributes)
+    }
+}
+
+/// Returns the time a file was last changed.
+pub(crate) fn mtime_of(stat: &Stat) -> Timestamp {
+    Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
+}
+
+fn stat_open(fd: &OwnedFd, path: impl Fn() -> PathBuf) -> Result<Stat, Error> {
+    rustix::fs::fstat(fd).map_err(Error::io("stat", path()))
+}

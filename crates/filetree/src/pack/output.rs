@@ -1,0 +1,91 @@
+//! The stream an archive is written to: one large buffer that files are read into directly.
+
+use std::{io::Write, os::fd::BorrowedFd, path::PathBuf};
+
+use rustix::io::Errno;
+
+use crate::Error;
+
+/// How much is written at once.
+const CHUNK: usize = 1024 * 1024;
+
+/// The unit of archives.
+const BLOCK: u64 = 512;
+
+/// Collects an archive and writes it in large pieces.
+pub(super) struct Output<'a, W> {
+    out: &'a mut W,
+    buffer: Box<[u8]>,
+    filled: usize,
+}
+
+impl<'a, W: Write> Output<'a, W> {
+    pub(super) fn new(out: &'a mut W) -> Self {
+        Self { out, buffer: vec![0; CHUNK].into_boxed_slice(), filled: 0 }
+    }
+
+    /// Appends headers, of any length.
+    pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            if self.filled == CHUNK {
+                self.write()?;
+            }
+            let length = bytes.len().min(CHUNK - self.filled);
+            self.buffer[self.filled..self.filled + length].copy_from_slice(&bytes[..length]);
+            self.filled += length;
+            bytes = &bytes[length..];
+        }
+        Ok(())
+    }
+
+    /// Appends the contents of a file, and zeros up to the next block. A small file costs one call.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when the file does not have exactly `size` bytes.
+    pub(super) fn append_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        size: u64,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<(), Error> {
+        let mut rest = size;
+        loop {
+            if self.filled == CHUNK {
+                self.write()?;
+            }
+            // One byte more than there should be: if it stays empty, this was the end.
+            let wanted = usize::try_from(rest).unwrap_or(CHUNK).saturating_add(1);
+            let end = CHUNK.min(self.filled.saturating_add(wanted));
+            let room = &mut self.buffer[self.filled..end];
+            let length = match rustix::io::read(file, &mut *room) {
+                Err(Errno::INTR) => continue,
+                read => read.map_err(Error::io("read", path()))?,
+            };
+            if length as u64 > rest || (length == 0 && rest > 0) {
+                return Err(Error::Changed { path: path() });
+            }
+            let full = length == room.len();
+            self.filled += length;
+            rest -= length as u64;
+            if rest == 0 && !full {
+                break;
+            }
+        }
+        let padding = (BLOCK - size % BLOCK) % BLOCK;
+        self.append(&[0; BLOCK as usize][..padding as usize])
+    }
+
+    /// Ends the archive with two empty blocks and writes what is left.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.append(&[0; 2 * BLOCK as usize])?;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        self.out
+            .write_all(&self.buffer[..self.filled])
+            .map_err(|source| Error::WriteArchive { source })?;
+        self.filled = 0;
+        Ok(())
+    }
+}

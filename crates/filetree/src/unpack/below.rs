@@ -1,0 +1,119 @@
+//! What the lower layers show at a path: what overlay would, without a mount.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags, ResolveFlags, Stat},
+    io::Errno,
+};
+
+use crate::{
+    RootDir,
+    pack::walk::{Visit, Walk, open_dir},
+    root::read_link_at,
+    whiteout::{self, Flavour},
+    xattr::Carrier,
+};
+
+/// What there is at a path.
+#[derive(Debug)]
+pub(super) enum Below {
+    /// Nothing, or a deletion.
+    Nothing,
+    /// A directory, open for reading: the topmost, whose mode, owner and times overlay shows.
+    Directory(OwnedFd, Stat),
+    /// A link and its target.
+    Link(Vec<u8>, Stat),
+    /// A regular file, open for reading.
+    File(OwnedFd, Stat),
+    /// A device, a FIFO or a socket.
+    Node(Stat),
+}
+
+/// The lower layers, the topmost first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lowers<'a> {
+    pub(super) layers: &'a [RootDir],
+    pub(super) flavour: Flavour,
+}
+
+impl Lowers<'_> {
+    /// Looks `path` up; its parents must be directories, free of links.
+    pub(super) fn look_up(&self, path: &[u8]) -> Result<Below, Errno> {
+        for layer in self.layers {
+            match open(layer, path, OFlags::PATH | OFlags::NOFOLLOW) {
+                Ok(fd) => return found(layer, path, fd),
+                // Something on the way is no directory, a whiteout too: nothing below shows.
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Below::Nothing),
+                Err(Errno::NOENT) if self.hides(layer, path)? => return Ok(Below::Nothing),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(Below::Nothing)
+    }
+
+    /// Returns the names in the merged root.
+    pub(super) fn root_names(&self) -> Result<BTreeSet<Vec<u8>>, crate::Error> {
+        let mut names = BTreeSet::new();
+        for layer in self.layers {
+            let root =
+                open_dir(layer.as_fd(), c".").map_err(crate::Error::io("open", "/"))?;
+            let mut walk = Walk::new(root)?;
+            while let Some(Visit::Name(name, _)) = walk.next()? {
+                names.insert(name.into_bytes());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Says whether a layer that has nothing at `path` hides what lower ones have, by an opaque directory on the way.
+    fn hides(&self, layer: &RootDir, path: &[u8]) -> Result<bool, Errno> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for end in std::iter::once(0).chain(slashes.map(|(slash, _)| slash)) {
+            let parent = if end == 0 { b"." } else { &path[..end] };
+            let dir = match open(layer, parent, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Ok(dir) => dir,
+                Err(Errno::NOENT) => return Ok(false),
+                Err(errno) => return Err(errno),
+            };
+            let opaque = Carrier::Open(dir.as_fd()).value(self.flavour.opaque().as_bytes())?;
+            if opaque.as_deref() == Some(b"y") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn found(layer: &RootDir, path: &[u8], fd: OwnedFd) -> Result<Below, Errno> {
+    let stat = rustix::fs::fstat(&fd)?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            Below::Directory(open(layer, path, OFlags::RDONLY | OFlags::DIRECTORY)?, stat)
+        }
+        FileType::Symlink => {
+            let target = read_link_at(fd.as_fd(), OsStr::new("")).map_err(|_| Errno::IO)?;
+            Below::Link(target.into_vec(), stat)
+        }
+        FileType::RegularFile => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            Below::File(open(layer, path, flags)?, stat)
+        }
+        _ if whiteout::is_whiteout(&stat) => Below::Nothing,
+        _ => Below::Node(stat),
+    })
+}
+
+fn open(layer: &RootDir, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let path = OsStr::from_bytes(path);
+    rustix::fs::openat2(layer, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}

@@ -1,0 +1,333 @@
+//! Says who one is, when a registry asks: Basic, or a token from the registry's token server (distribution-spec
+//! "token authentication").
+//!
+//! The rule of this room: credentials go to the registry's own host and to token servers of its site, over a
+//! connection no weaker than the registry's, and nowhere else. Reading the challenge is in [`crate::challenge`].
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hyper::{
+    HeaderMap, Method, StatusCode,
+    header::{self, HeaderValue},
+};
+use serde::Deserialize;
+
+use oci::Reference;
+
+use crate::{
+    Credentials, Denial, Error, base64,
+    challenge::{self, Challenge},
+    credentials::Login,
+    error::harmless,
+    exchange::Message,
+    send::{Ask, Sender},
+    url::{Origin, Scheme, Url, parameter, same_site},
+};
+
+/// What OAuth2 calls this program.
+const CLIENT_ID: &str = "kiln";
+
+/// The credentials, and what registries have made of them.
+pub(crate) struct Auth {
+    credentials: Credentials,
+    repositories: Mutex<HashMap<String, Arc<Repository>>>,
+}
+
+/// What is known about one repository.
+#[derive(Default)]
+struct Repository {
+    known: Mutex<Option<Known>>,
+    /// Held while a token is fetched, so that many layers ask for one token.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+/// The header that a repository wants.
+struct Known {
+    authorization: HeaderValue,
+    until: Option<Instant>,
+}
+
+/// Without secrets.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}
+
+impl Auth {
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self { credentials, repositories: Mutex::default() }
+    }
+
+    fn repository(&self, reference: &Reference) -> Arc<Repository> {
+        let key = format!("{}/{}", reference.host(), reference.path());
+        let mut all = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(key).or_default())
+    }
+
+    /// Returns the header that a repository wanted the last time.
+    pub(crate) fn known(&self, reference: &Reference) -> Option<HeaderValue> {
+        self.repository(reference).fresh()
+    }
+
+    /// Answers the challenge of a registry; `refused` is the header that came with the refused request.
+    pub(crate) async fn answer(
+        &self,
+        sender: &Sender,
+        ask: &Ask<'_>,
+        headers: &HeaderMap,
+        refused: Option<HeaderValue>,
+    ) -> Result<HeaderValue, Error> {
+        let repository = self.repository(ask.reference);
+        let _one_at_a_time = repository.fetching.lock().await;
+        if let Some(fresh) = repository.fresh().filter(|fresh| Some(fresh) != refused.as_ref()) {
+            return Ok(fresh);
+        }
+        let known = self.make(sender, ask, headers).await?;
+        let authorization = known.authorization.clone();
+        *repository.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        Ok(authorization)
+    }
+
+    async fn make(
+        &self,
+        sender: &Sender,
+        ask: &Ask<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Known, Error> {
+        let login = self.credentials.login(ask.reference);
+        if let Some(Login::Registry(token)) = login {
+            return known(ask, &format!("Bearer {token}"), None);
+        }
+        let lines = headers.get_all(header::WWW_AUTHENTICATE).iter();
+        let challenges: Vec<Challenge> =
+            lines.filter_map(|line| line.to_str().ok()).flat_map(challenge::parse).collect();
+        let with = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        if let Some(challenge) = with("bearer") {
+            return self.token(sender, ask, challenge, login).await;
+        }
+        match (with("basic"), login) {
+            (Some(_), Some(Login::Password { user, password })) => {
+                known(ask, &basic(user, password), None)
+            }
+            (Some(_), _) => Err(self.denied(ask)),
+            (None, _) => Err(ask.protocol("it wants neither Basic nor Bearer authentication")),
+        }
+    }
+
+    /// Fetches a token for reading the repository; without credentials too, which public repositories want.
+    async fn token(
+        &self,
+        sender: &Sender,
+        ask: &Ask<'_>,
+        challenge: &Challenge,
+        login: Option<&Login>,
+    ) -> Result<Known, Error> {
+        let realm = challenge.parameter("realm").unwrap_or_default();
+        let realm = Url::parse(realm).map_err(|_| ask.protocol("its token server is not a URL"))?;
+        check_realm(&ask.url.origin, &realm).map_err(|reason| ask.protocol(reason))?;
+        let own = same_site(&ask.url.origin, &realm.origin);
+        let request = TokenRequest {
+            realm,
+            service: challenge.parameter("service"),
+            // What is asked for is decided here: a registry could name a scope that nobody needs.
+            scope: format!("repository:{}:pull", ask.reference.path()),
+        };
+        let asked = Instant::now();
+        let (url, message) = request.message(login.filter(|_| own));
+        let answer = sender.fetch(&ask.elsewhere(url.clone()), &message).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                if login.is_some() && !own {
+                    let realm = url.origin.authority();
+                    return Err(ask.denied(Denial::ForeignRealm { realm }));
+                }
+                return Err(self.denied(ask));
+            }
+            _ => return Err(sender.refused(ask, answer).await),
+        }
+        let bytes = sender.bytes(answer, "token", sender.limits().token).await?;
+        let token: Token = serde_json::from_slice(&bytes)
+            .map_err(|_| ask.protocol("its token server does not answer with JSON"))?;
+        let text = token.token.or(token.access_token).filter(|text| !text.is_empty());
+        let text = text.ok_or_else(|| ask.protocol("its token server sends no token"))?;
+        known(ask, &format!("Bearer {text}"), Some(asked + lifetime(token.expires_in)))
+    }
+
+    /// Returns the error of a registry that lets nobody in with what is stored.
+    pub(crate) fn denied(&self, ask: &Ask<'_>) -> Error {
+        let host = ask.reference.host().to_owned();
+        let helper = self.credentials.helper(&host).map(harmless);
+        let reason = match (self.credentials.login(ask.reference), helper) {
+            (Some(_), _) => Denial::Rejected { host },
+            (None, Some(helper)) => Denial::Helper { host, helper },
+            (None, None) => Denial::NoCredentials { host },
+        };
+        ask.denied(reason)
+    }
+}
+
+impl Repository {
+    fn fresh(&self) -> Option<HeaderValue> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref()?;
+        let fresh = known.until.is_none_or(|until| Instant::now() < until);
+        fresh.then(|| known.authorization.clone())
+    }
+}
+
+/// What is asked of a token server.
+struct TokenRequest<'a> {
+    realm: Url,
+    service: Option<&'a str>,
+    scope: String,
+}
+
+impl TokenRequest<'_> {
+    /// Returns a GET with Basic authentication or none, or for a refresh token the POST of OAuth2.
+    fn message(self, login: Option<&Login>) -> (Url, Message) {
+        let mut message = Message { method: Method::GET, headers: Vec::new(), body: None };
+        if let Some(Login::Identity(token)) = login {
+            let mut form = vec![
+                parameter("grant_type", "refresh_token"),
+                parameter("refresh_token", token),
+                parameter("client_id", CLIENT_ID),
+                parameter("scope", &self.scope),
+            ];
+            form.extend(self.service.map(|service| parameter("service", service)));
+            message.method = Method::POST;
+            let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+            message.headers.push((header::CONTENT_TYPE, kind));
+            message.body = Some(form.join("&").into());
+            return (self.realm, message);
+        }
+        if let Some(Login::Password { user, password }) = login {
+            // Base64 is always a legal header.
+            let value = HeaderValue::try_from(basic(user, password)).ok();
+            message.headers.extend(value.map(|value| (header::AUTHORIZATION, secret(value))));
+        }
+        let url = match self.service {
+            Some(service) => self.realm.with_parameter("service", service),
+            None => self.realm,
+        };
+        (url.with_parameter("scope", &self.scope), message)
+    }
+}
+
+/// A token server's answer.
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+    /// Seconds; anything but a number counts as absent.
+    expires_in: Option<serde_json::Value>,
+}
+
+/// A token server must not be easier to listen to than the registry, nor an address that only this machine reaches,
+/// unless the registry is one itself.
+fn check_realm(registry: &Origin, realm: &Url) -> Result<(), &'static str> {
+    if registry.is_loopback() {
+        return Ok(());
+    }
+    if registry.scheme == Scheme::Https && realm.origin.scheme == Scheme::Http {
+        return Err("its token server is spoken to without encryption");
+    }
+    if realm.origin.host == registry.host {
+        return Ok(());
+    }
+    if realm.origin.address().is_some() || realm.origin.is_loopback() {
+        return Err("its token server is an address instead of a name");
+    }
+    if realm.origin.scheme == Scheme::Http {
+        return Err("its token server is another host, spoken to without encryption");
+    }
+    Ok(())
+}
+
+/// How long a token is used: as long as it says, less what clocks and wires may take.
+fn lifetime(expires_in: Option<serde_json::Value>) -> Duration {
+    // What the specification gives a token that says nothing; also the least that it allows.
+    const LEAST: u64 = 60;
+    const MARGIN: u64 = 10;
+    let seconds = expires_in.and_then(|value| value.as_u64()).unwrap_or(LEAST);
+    // Longer than any build; also keeps the sum with the clock in its range.
+    Duration::from_secs(seconds.clamp(LEAST, 24 * 3600) - MARGIN)
+}
+
+fn known(ask: &Ask<'_>, authorization: &str, until: Option<Instant>) -> Result<Known, Error> {
+    let value = HeaderValue::try_from(authorization);
+    let value = value.map_err(|_| ask.protocol("its token cannot be sent in a header"))?;
+    Ok(Known { authorization: secret(value), until })
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64::encode(format!("{user}:{password}").as_bytes()))
+}
+
+fn secret(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_server_is_no_weaker_than_the_registry() {
+        for (scheme, registry, realm, allowed) in [
+            (Scheme::Https, "registry-1.docker.io", "https://auth.docker.io/token", true),
+            (Scheme::Https, "registry-1.docker.io", "http://auth.docker.io/token", false),
+            (Scheme::Https, "a.example", "https://b.example/token", true),
+            (Scheme::Https, "a.example", "https://127.0.0.1/token", false),
+            (Scheme::Https, "a.example", "https://169.254.169.254/token", false),
+            (Scheme::Https, "a.example", "https://[fe80::1]/token", false),
+            (Scheme::Https, "a.example", "https://localhost/token", false),
+            (Scheme::Https, "10.0.0.5:5000", "https://10.0.0.5:5001/token", true),
+            (Scheme::Http, "a.example", "http://a.example/token", true),
+            (Scheme::Http, "a.example", "http://b.example/token", false),
+            (Scheme::Http, "127.0.0.1:5000", "http://127.0.0.1:5001/token", true),
+        ] {
+            let origin = Origin::parse(scheme, registry).unwrap();
+            let checked = check_realm(&origin, &Url::parse(realm).unwrap());
+            assert_eq!(checked.is_ok(), allowed, "{registry} {realm}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_within_bounds() {
+        for (text, seconds) in [
+            ("null", 50),
+            ("-1", 50),
+            ("0", 50),
+            ("\"x\"", 50),
+            ("300", 290),
+            ("1e400", 50),
+            ("18446744073709551615", 24 * 3600 - 10),
+        ] {
+            let value = serde_json::from_str(text).ok();
+            assert_eq!(lifetime(value), Duration::from_secs(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_is_posted() {
+        let request = TokenRequest {
+            realm: Url::parse("https://a.example/t?x=1").unwrap(),
+            service: Some("s p"),
+            scope: "repository:a/b:pull".to_owned(),
+        };
+        let (url, message) = request.message(Some(&Login::Identity("i+d".to_owned())));
+        assert_eq!((url.target.as_str(), message.method), ("/t?x=1", Method::POST));
+        assert_eq!(
+            message.body.unwrap(),
+            "grant_type=refresh_token&refresh_token=i%2Bd&client_id=kiln&scope=repository%3Aa%2Fb%3Apull&service=s%20p"
+        );
+    }
+}

@@ -1,0 +1,338 @@
+//! Who one is to a registry: what `docker login` and `podman login` have stored.
+//!
+//! The form is Docker's `config.json`, field `auths`, which podman's `auth.json` shares; podman adds keys for single
+//! repositories. Where the files are is said by [`Places`]; how a registry is told is in [`crate::auth`].
+
+use std::{collections::BTreeMap, fmt, io, path::Path, path::PathBuf};
+
+use serde::Deserialize;
+
+use oci::Reference;
+
+use crate::{CredentialsError, Error, base64, error::harmless};
+
+/// The names under which tools have stored what belongs to Docker Hub.
+const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// What the environment says about where credentials are; each is the value of the variable of its name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// `REGISTRY_AUTH_FILE`: a file, which then is the only one.
+    pub registry_auth_file: Option<PathBuf>,
+    /// `DOCKER_CONFIG`: a directory.
+    pub docker_config: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`: a directory.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`: a directory.
+    pub xdg_config_home: Option<PathBuf>,
+    /// `HOME`: a directory.
+    pub home: Option<PathBuf>,
+}
+
+impl Places {
+    /// Returns the files that may hold credentials; earlier ones win.
+    ///
+    /// Docker's come before podman's. An empty variable counts as unset.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let set = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        if let Some(file) = set(&self.registry_auth_file) {
+            return vec![file];
+        }
+        let below_home = |name: &str| set(&self.home).map(|home| home.join(name));
+        let docker = set(&self.docker_config).or_else(|| below_home(".docker"));
+        let config = set(&self.xdg_config_home).or_else(|| below_home(".config"));
+        let files = [
+            docker.map(|folder| folder.join("config.json")),
+            set(&self.xdg_runtime_dir).map(|folder| folder.join("containers/auth.json")),
+            config.map(|folder| folder.join("containers/auth.json")),
+        ];
+        files.into_iter().flatten().collect()
+    }
+}
+
+/// What is stored for all registries.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// By `host[:port][/path]`; of several files, the first.
+    entries: BTreeMap<String, Login>,
+    /// By host: the program that keeps the login.
+    helpers: BTreeMap<String, String>,
+    /// The program that keeps all logins.
+    helper_of_all: Option<String>,
+}
+
+/// What is stored for one registry or repository.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Login {
+    Password {
+        user: String,
+        password: String,
+    },
+    /// A refresh token for the token server, which Docker calls identity token.
+    Identity(String),
+    /// A token for the registry itself.
+    Registry(String),
+}
+
+impl Credentials {
+    /// Nobody in particular.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Reads the files that exist, of which earlier ones win; a missing file holds nothing.
+    pub fn load(files: &[PathBuf]) -> Result<Self, Error> {
+        let mut all = Self::none();
+        for path in files {
+            let wrong = |source| Error::Credentials { path: path.clone(), source };
+            match std::fs::read(path) {
+                Ok(bytes) => all.add(Self::parse(path, &bytes)?),
+                Err(error) if is_absence(&error) => {}
+                Err(error) => return Err(wrong(CredentialsError::Read(error))),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Reads the contents of one file; the path is for errors only.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let wrong = |source| Error::Credentials { path: path.to_owned(), source };
+        let file: File =
+            serde_json::from_slice(bytes).map_err(|error| wrong(CredentialsError::Json(error)))?;
+        let mut entries = BTreeMap::new();
+        for (key, entry) in file.auths.unwrap_or_default() {
+            let login = entry
+                .login()
+                .ok_or_else(|| wrong(CredentialsError::Auth { host: harmless(&key) }))?;
+            entries.extend(login.map(|login| (normal(&key), login)));
+        }
+        let helpers = file.cred_helpers.unwrap_or_default().into_iter();
+        Ok(Self {
+            entries,
+            helpers: helpers.map(|(host, helper)| (normal(&host), helper)).collect(),
+            helper_of_all: file.creds_store.filter(|helper| !helper.is_empty()),
+        })
+    }
+
+    fn add(&mut self, later: Self) {
+        for (key, login) in later.entries {
+            self.entries.entry(key).or_insert(login);
+        }
+        for (host, helper) in later.helpers {
+            self.helpers.entry(host).or_insert(helper);
+        }
+        self.helper_of_all = self.helper_of_all.take().or(later.helper_of_all);
+    }
+
+    /// Returns what is stored for a repository: the entry with the longest matching key.
+    pub(crate) fn login(&self, reference: &Reference) -> Option<&Login> {
+        let mut key = format!("{}/{}", normal(reference.host()), reference.path());
+        loop {
+            if let Some(login) = self.entries.get(&key) {
+                return Some(login);
+            }
+            key.truncate(key.rfind('/')?);
+        }
+    }
+
+    /// Returns the program that keeps the login for a host, which is not asked.
+    pub(crate) fn helper(&self, host: &str) -> Option<&str> {
+        self.helpers.get(&normal(host)).or(self.helper_of_all.as_ref()).map(String::as_str)
+    }
+}
+
+/// Shows for whom there is a login, never the login.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.entries.keys()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    auths: Option<BTreeMap<String, Entry>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+impl Entry {
+    /// Returns the login; `Some(None)` if the entry is the empty one that Docker leaves beside a helper, `None` if
+    /// it cannot be read.
+    fn login(self) -> Option<Option<Login>> {
+        let full = |text: Option<String>| text.filter(|text| !text.is_empty());
+        if let Some(token) = full(self.registrytoken) {
+            return Some(Some(Login::Registry(token)));
+        }
+        if let Some(token) = full(self.identitytoken) {
+            return Some(Some(Login::Identity(token)));
+        }
+        let Some(auth) = full(self.auth) else {
+            let both = full(self.username).zip(full(self.password));
+            return Some(both.map(|(user, password)| Login::Password { user, password }));
+        };
+        let text = String::from_utf8(base64::decode(auth.trim())?).ok()?;
+        let (user, password) = text.split_once(':')?;
+        // Docker once padded passwords with NUL.
+        let password = password.trim_matches('\0');
+        Some(Some(Login::Password { user: user.to_owned(), password: password.to_owned() }))
+    }
+}
+
+/// Brings a key to `host[:port][/path]`: Docker writes URLs for Docker Hub, and older versions for every host.
+fn normal(key: &str) -> String {
+    let stripped = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let (host, path) = match (stripped.unwrap_or(key).split_once('/'), stripped) {
+        // A URL's path is that of the protocol, not of a repository.
+        (Some((host, _)), Some(_)) | (Some((host, "v1" | "v1/" | "v2" | "v2/" | "")), None) => {
+            (host, None)
+        }
+        (Some((host, path)), None) => (host, Some(path.trim_end_matches('/'))),
+        (None, _) => (stripped.unwrap_or(key), None),
+    };
+    let host = host.to_ascii_lowercase();
+    let host = if DOCKER_HUB.contains(&host.as_str()) { "docker.io".to_owned() } else { host };
+    path.map_or_else(|| host.clone(), |path| format!("{host}/{path}"))
+}
+
+/// A path below a file or a missing directory is as absent as a missing file.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Credentials, Error> {
+        Credentials::parse(Path::new("config.json"), text.as_bytes())
+    }
+
+    fn user(credentials: &Credentials, reference: &str) -> Option<String> {
+        match credentials.login(&Reference::parse(reference).unwrap())? {
+            Login::Password { user, password } => Some(format!("{user}:{password}")),
+            Login::Identity(token) => Some(format!("identity {token}")),
+            Login::Registry(token) => Some(format!("registry {token}")),
+        }
+    }
+
+    #[test]
+    fn the_longest_key_wins() {
+        let credentials = parse(
+            r#"{"auths": {
+                "https://index.docker.io/v1/": {"auth": "aHViOmE6Yg=="},
+                "quay.example": {"username": "q", "password": "p"},
+                "quay.example/team": {"auth": "dGVhbTp0"},
+                "quay.example/team/app": {"auth": "YXBwOmE"},
+                "HOST.example:5000/v2/": {"auth": "aDpoAAA="},
+                "azure.example": {"auth": "eDp5", "identitytoken": "id"},
+                "token.example": {"registrytoken": "rt"},
+                "empty.example": {}
+            }, "credsStore": "", "other": 1}"#,
+        )
+        .unwrap();
+        for (reference, expected) in [
+            ("busybox", Some("hub:a:b")),
+            ("someone/thing", Some("hub:a:b")),
+            ("quay.example/other/app", Some("q:p")),
+            ("quay.example/team", Some("team:t")),
+            ("quay.example/team/app", Some("app:a")),
+            ("quay.example/team/app/sub", Some("app:a")),
+            ("quay.example/teams", Some("q:p")),
+            ("host.example:5000/x", Some("h:h")),
+            ("host.example/x", None),
+            ("azure.example/x", Some("identity id")),
+            ("token.example/x", Some("registry rt")),
+            ("empty.example/x", None),
+        ] {
+            assert_eq!(user(&credentials, reference).as_deref(), expected, "{reference}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let credentials = parse(r#"{"auths": {"a.example": {"auth": "dTpzZWNyZXQ="}}}"#).unwrap();
+        let shown = format!("{credentials:?} {:?}", credentials.entries.values());
+        assert!(shown.contains("a.example") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        for wrong in [
+            "",
+            "[]x",
+            r#"{"auths": {"a": {"auth": "!"}}}"#,
+            r#"{"auths": {"a": {"auth": "bm9jb2xvbg=="}}}"#,
+            r#"{"auths": 3}"#,
+        ] {
+            assert!(matches!(parse(wrong), Err(Error::Credentials { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn helpers_are_known_but_hold_nothing() {
+        let text = r#"{"auths": {"a.example": {}}, "credHelpers": {"b.example": "gcloud"}}"#;
+        let credentials = parse(text).unwrap();
+        assert_eq!(credentials.helper("b.example"), Some("gcloud"));
+        assert_eq!(credentials.helper("a.example"), None);
+        let credentials = parse(r#"{"credsStore": "desktop"}"#).unwrap();
+        assert_eq!(credentials.helper("docker.io"), Some("desktop"));
+    }
+
+    #[test]
+    fn an_earlier_file_wins_and_a_missing_one_is_empty() {
+        let folder = std::env::temp_dir().join(format!("kiln-credentials-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).unwrap();
+            folder.join(name)
+        };
+        let files = [
+            folder.join("missing"),
+            file("a", r#"{"auths": {"x.example": {"auth": "YTph"}}}"#),
+            file(
+                "b",
+                r#"{"auths": {"x.example": {"auth": "Yjpi"}, "y.example": {"auth": "Yjpi"}}}"#,
+            ),
+        ];
+        let below_a_file = [folder.join("a/config.json")];
+        let (loaded, none) = (Credentials::load(&files), Credentials::load(&below_a_file));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let loaded = loaded.unwrap();
+        assert_eq!(user(&loaded, "x.example/i").as_deref(), Some("a:a"));
+        assert_eq!(user(&loaded, "y.example/i").as_deref(), Some("b:b"));
+        assert!(none.unwrap().entries.is_empty());
+    }
+
+    #[test]
+    fn the_files_are_those_of_docker_and_podman() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        let places = Places { home: path("/h"), xdg_runtime_dir: path("/r"), ..Places::default() };
+        let files = [
+            "/h/.docker/config.json",
+            "/r/containers/auth.json",
+            "/h/.config/containers/auth.json",
+        ];
+        assert_eq!(places.files(), files.map(PathBuf::from));
+        let places = Places { docker_config: path("/d"), xdg_config_home: path(""), ..places };
+        assert_eq!(places.files()[0], PathBuf::from("/d/config.json"));
+        assert_eq!(places.files()[2], PathBuf::from("/h/.config/containers/auth.json"));
+        let places = Places { registry_auth_file: path("/f"), ..places };
+        assert_eq!(places.files(), [PathBuf::from("/f")]);
+    }
+}

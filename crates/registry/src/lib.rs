@@ -1,0 +1,44 @@
+//! The network: from references to manifests and blobs, by the OCI distribution specification.
+//!
+//! A [`Client`] resolves a reference to one platform's manifest and config ([`Client::resolve`]) and downloads blobs
+//! ([`Client::blob`]), as chunks or, for synchronous code, as a [`BlobReader`]. Files and environment variables enter
+//! as values: [`Options`], [`Places`].
+//!
+//! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers), then
+//! downwards: `send` (retries, redirects), `auth` with `challenge` and `credentials`, `exchange` (one request,
+//! one answer), `connect` with `proxy` and `tls`.
+//!
+//! Invariants:
+//! - A document or blob whose end was reached without an error has the size and digest that it was asked for by.
+//! - Credentials reach the registry's own host, and token servers of its site, and nobody else.
+//! - What a registry sends cannot make a request leave `https`, reach this machine or its link, or take more time,
+//!   memory or tries than [`Limits`] says.
+
+#![forbid(unsafe_code)]
+
+mod auth;
+mod base64;
+mod blob;
+mod challenge;
+mod client;
+mod connect;
+mod credentials;
+mod error;
+mod exchange;
+mod fetch;
+mod limits;
+mod proxy;
+mod reader;
+mod send;
+mod tls;
+mod url;
+
+pub use blob::Blob;
+pub use client::{Client, Options};
+pub use credentials::{Credentials, Places};
+pub use error::{CredentialsError, Denial, DocumentError, Error, Fault};
+pub use fetch::{Resolved, ResolvedIndex};
+pub use limits::Limits;
+pub use proxy::Proxies;
+pub use reader::BlobReader;
+pub use tls::Authorities;

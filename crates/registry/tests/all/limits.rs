@@ -1,0 +1,186 @@
+//! Retries that end, documents that do not, answers that never come.
+
+use std::time::{Duration, Instant};
+
+use registry::{Client, Error, Fault, Limits, Options, Proxies};
+
+use crate::support::{
+    amd64, client, client_with,
+    image::Image,
+    impatient, options, reference,
+    server::{Reply, Server, head},
+};
+
+#[tokio::test]
+async fn passing_troubles_pass() {
+    let image = Image::new("linux/amd64", 1);
+    let server = Server::start(move |request| match request.nth {
+        0 => Reply::status(429),
+        1 => Reply::new(503, &[("Retry-After", "0")], ""),
+        2 => Reply::status(500),
+        3 => Reply::raw("").close(),
+        _ => image.serve(request),
+    });
+    client().resolve(&server.reference("team/app:1"), &amd64()).await.unwrap();
+    assert_eq!(server.count("/manifests/1"), 5);
+}
+
+#[tokio::test]
+async fn troubles_that_stay_are_reported() {
+    let server = Server::start(|_| Reply::status(502));
+    let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::Status { status: 502, .. }), "{error:?}");
+    assert_eq!(server.log().len(), 5);
+}
+
+#[tokio::test]
+async fn a_registry_cannot_make_one_wait_for_ever() {
+    for (after, requests) in [("99999999", 1), ("18446744073709551615", 1)] {
+        let server = Server::start(move |_| Reply::new(429, &[("Retry-After", after)], ""));
+        let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+        let Error::RateLimited { retry_after: Some(asked), .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(asked, Duration::from_secs(after.parse().unwrap()));
+        assert_eq!(server.log().len(), requests);
+    }
+    // What is not a number of seconds counts as not said.
+    for after in ["-1", "Thu, 01 Jan 1970 00:00:00 GMT", "99999999999999999999999", ""] {
+        let server = Server::start(move |_| Reply::new(429, &[("Retry-After", after)], ""));
+        let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+        assert!(matches!(error, Error::RateLimited { retry_after: None, .. }), "{error:?}");
+        assert_eq!(server.log().len(), 5, "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_huge_manifest_is_not_read() {
+    let server = Server::start(|_| {
+        Reply::raw(head(200, &[("Content-Length", "100000000")])).then(vec![b' '; 1000])
+    });
+    let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit: 4_194_304, .. }), "{error:?}");
+
+    let server = Server::start(|_| {
+        let piece = vec![b' '; 1 << 20];
+        (0..6).fold(Reply::chunked(), |reply, _| reply.chunk(&piece))
+    });
+    let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_manifest_that_breaks_off_is_fetched_again() {
+    let image = Image::new("linux/amd64", 1);
+    let server = Server::start(move |request| match request.nth {
+        0 if request.target.contains("/manifests/") => {
+            Reply::raw(head(200, &[("Content-Length", "1000")])).then(&image.manifest[..10]).close()
+        }
+        _ => image.serve(request),
+    });
+    client().resolve(&server.reference("team/app:1"), &amd64()).await.unwrap();
+    assert_eq!(server.count("/manifests/1"), 2);
+}
+
+#[tokio::test]
+async fn slow_heads_time_out() {
+    let limits = Limits { headers: Duration::from_millis(150), retries: 1, ..impatient() };
+    // A head that never begins, and one that never ends.
+    let never = |first: &'static str| {
+        Server::start(move |_| {
+            (0..40).fold(Reply::raw(first), |reply, _| {
+                let line = if first.is_empty() { "" } else { "X: y\r\n" };
+                reply.pause(Duration::from_millis(50)).then(line)
+            })
+        })
+    };
+    for first in ["", "HTTP/1.1 200 OK\r\n"] {
+        let server = never(first);
+        let asked = Instant::now();
+        let error =
+            client_with(limits).resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+        let Error::Unreachable { source: Fault::Timeout { .. }, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert!(asked.elapsed() >= Duration::from_millis(300), "both tries took their time");
+    }
+}
+
+#[tokio::test]
+async fn a_huge_head_is_refused() {
+    let server = Server::start(|_| {
+        let value = "x".repeat(1_000_000);
+        Reply::new(401, &[("WWW-Authenticate", &format!("Bearer realm=\"{value}\""))], "")
+    });
+    let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { source: Fault::Malformed(_), .. }), "{error:?}");
+    assert_eq!(server.log().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused() {
+    let server = Server::start(|_| Reply::raw("SSH-2.0-OpenSSH\r\n\r\n").close());
+    let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { source: Fault::Malformed(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_named() {
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let error =
+        client().resolve(&reference(&format!("{address}/a:1")), &amd64()).await.unwrap_err();
+    let Error::Unreachable { source: Fault::Connect { host, .. }, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(host, address.to_string());
+}
+
+#[tokio::test]
+async fn kept_connections_that_were_closed_are_replaced() {
+    let image = Image::new("linux/amd64", 1);
+    // Says nothing of closing, and closes.
+    let server = Server::start(move |request| image.serve(request).close());
+    let limits = Limits { retries: 0, ..impatient() };
+    let client = client_with(limits);
+    for _ in 0..5 {
+        client.resolve(&server.reference("team/app:1"), &amd64()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn plain_requests_name_their_host_to_a_proxy() {
+    let image = Image::new("linux/amd64", 1);
+    let proxy = Server::start(move |request| {
+        let mut request = request.clone();
+        match request.target.strip_prefix("http://plain.example:5000") {
+            Some(path) => request.target = path.to_owned(),
+            None => return Reply::status(400),
+        }
+        image.serve(&request)
+    });
+    let proxies =
+        Proxies { http: Some(format!("http://u:p@{}", proxy.address)), ..Proxies::default() };
+    let insecure_hosts = vec!["plain.example:5000".to_owned()];
+    let client = Client::new(Options { proxies, insecure_hosts, ..options() }).unwrap();
+    client.resolve(&reference("plain.example:5000/team/app:1"), &amd64()).await.unwrap();
+    for request in proxy.log() {
+        assert_eq!(request.header("host"), Some("plain.example:5000"));
+        assert_eq!(request.header("proxy-authorization"), Some("Basic dTpw"));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_a_tunnel_is_named() {
+    let proxy = Server::start(|_| Reply::status(407));
+    let proxies = Proxies { https: Some(proxy.address.to_string()), ..Proxies::default() };
+    let client = Client::new(Options { proxies, ..options() }).unwrap();
+    let error = client.resolve(&reference("secure.example/a:1"), &amd64()).await.unwrap_err();
+    let Error::Unreachable { source: Fault::Tunnel { answer, .. }, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(answer, "HTTP/1.1 407 Whatever");
+    assert_eq!(proxy.log()[0].target, "secure.example:443");
+}

@@ -1,0 +1,201 @@
+//! The story of a sandbox's first process, from the fork in new namespaces to `execve`.
+//!
+//! The order matters. Mounts first, while the host's files can still be reached; then the root is
+//! switched; then rights are dropped, the filter before the capabilities, because installing it
+//! takes one; last the program.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::fs::ResolveFlags;
+use rustix::process::Signal;
+use rustix::thread::LinkNameSpaceType;
+
+use crate::Error;
+use crate::caps;
+use crate::exec;
+use crate::rootfs;
+use crate::seccomp;
+use crate::supervisor;
+use crate::supervisor::Word;
+use crate::sys;
+use crate::wire;
+use crate::wire::Job;
+use crate::wire::Luggage;
+use crate::wire::NetworkJob;
+use crate::wire::Report;
+
+/// What connects the first process with those who wait for it.
+pub(crate) struct Lines<'a> {
+    /// To the caller: for the terminal.
+    pub(crate) caller: BorrowedFd<'a>,
+    /// To the supervisor: for [`Word`]s. Closed by a successful `execve`.
+    pub(crate) speak: OwnedFd,
+    /// From the supervisor: hangs up when it dies.
+    pub(crate) alive: OwnedFd,
+}
+
+/// Becomes the program of the job.
+pub(crate) fn run(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> ! {
+    // Closed here, when nothing but the luggage still owns a descriptor.
+    match prepare(job, luggage, lines).and_then(|()| close_all_but(&lines.speak)) {
+        Ok(line) => fail(&line, exec::exec(&job.argv, &job.env)),
+        Err(error) => fail(&lines.speak, error),
+    }
+}
+
+/// Everything but closing descriptors and `execve`.
+fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error> {
+    tie_to_supervisor(lines)?;
+    rustix::process::setsid().map_err(Error::setup("start a session"))?;
+    // Files of ours get exactly the mode they are made with.
+    rustix::process::umask(Mode::empty());
+    join_network(job, luggage)?;
+    rustix::system::sethostname(job.hostname.as_bytes())
+        .map_err(Error::setup("set the host name"))?;
+    // So that the program does not possess the keys of the caller's session. A kernel without
+    // keyrings, or a full quota, is no reason to stop: the filter refuses keyctl anyway.
+    let _ = sys::join_new_session_keyring();
+
+    let mut stubs = Vec::new();
+    let made = rootfs::build(job, luggage, &mut stubs);
+    say(&lines.speak, &Word::Stubs(stubs))?;
+    let rootfs = made?;
+
+    connect_output(job, luggage, lines, &rootfs)?;
+    rootfs.switch()?;
+    enter_working_directory(&job.cwd)?;
+
+    caps::drop_bounding_set(job)?;
+    caps::set_groups(job)?;
+    if !job.insecure {
+        let program = seccomp::program();
+        sys::install_filter(&program).map_err(Error::setup("install the system call filter"))?;
+    }
+    caps::set_user(job)?;
+
+    // A change of ids undoes the tie to the parent, so it is made once more.
+    tie_to_supervisor(lines)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::reset_signals();
+    Ok(())
+}
+
+/// Lets the kernel kill this process, and by that all of its namespace, when the supervisor dies.
+fn tie_to_supervisor(lines: &Lines<'_>) -> Result<(), Error> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(Error::setup("tie the process to its supervisor"))?;
+    // The supervisor's pid is 0 from here, so its death before the call shows only by this.
+    if supervisor::is_abandoned(&lines.alive) {
+        sys::exit_now(1);
+    }
+    Ok(())
+}
+
+fn join_network(job: &Job, luggage: &Luggage) -> Result<(), Error> {
+    match job.network {
+        NetworkJob::Host => Ok(()),
+        NetworkJob::None => {
+            sys::bring_loopback_up().map_err(Error::setup("bring the loopback device up"))
+        }
+        NetworkJob::Joined(place) => {
+            let failed = "join the network of the build";
+            let namespace = luggage.at(place).map_err(Error::setup(failed))?;
+            let kind = Some(LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(namespace, kind)
+                .map_err(Error::setup(failed))
+        }
+    }
+}
+
+/// Standard input, output and error: the terminal if there is one, else the two pipes that are there
+/// already, and an input.
+fn connect_output(
+    job: &Job,
+    luggage: &Luggage,
+    lines: &Lines<'_>,
+    rootfs: &rootfs::RootFs<'_>,
+) -> Result<(), Error> {
+    let failed = "connect the standard input and output";
+    if job.terminal {
+        let (ours, theirs) = rootfs.device.open_terminal(job.uid)?;
+        rustix::process::ioctl_tiocsctty(&theirs)
+            .map_err(Error::setup("make the terminal the controlling one"))?;
+        wire::send_report(lines.caller, &Report::Terminal, Some(std::os::fd::AsFd::as_fd(&ours)))
+            .map_err(Error::setup("pass the terminal on"))?;
+        rustix::stdio::dup2_stdin(&theirs).map_err(Error::setup(failed))?;
+        rustix::stdio::dup2_stdout(&theirs).map_err(Error::setup(failed))?;
+        return rustix::stdio::dup2_stderr(&theirs).map_err(Error::setup(failed));
+    }
+    match job.stdin {
+        Some(place) => {
+            let stdin = luggage.at(place).map_err(Error::setup(failed))?;
+            rustix::stdio::dup2_stdin(stdin).map_err(Error::setup(failed))?;
+        }
+        None => {
+            let null = rootfs.device.open_null()?;
+            rustix::stdio::dup2_stdin(null).map_err(Error::setup(failed))?;
+        }
+    }
+    // `/dev/stdout` of another user than root opens the pipe once more, which its owner may.
+    let uid = Some(rustix::fs::Uid::from_raw(job.uid));
+    rustix::fs::fchown(rustix::stdio::stdout(), uid, None).map_err(Error::setup(failed))?;
+    rustix::fs::fchown(rustix::stdio::stderr(), uid, None).map_err(Error::setup(failed))
+}
+
+/// Goes to a directory of the new root.
+///
+/// Symbolic links are followed, the magic ones of `/proc` are not: `/proc/self/fd/7` would lead to a
+/// descriptor of ours, and out of the root (CVE-2024-21626).
+fn enter_working_directory(path: &str) -> Result<(), Error> {
+    let failed =
+        |errno| Error::WorkingDirectory { path: path.to_owned(), source: io::Error::from(errno) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let root = rustix::fs::open("/", flags, Mode::empty()).map_err(failed)?;
+    let directory =
+        rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve).map_err(failed)?;
+    rustix::process::fchdir(directory).map_err(failed)?;
+    // The kernel calls a directory that is not below the root `(unreachable)…`.
+    let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;
+    if now.as_bytes().first() != Some(&b'/') {
+        return Err(failed(rustix::io::Errno::NOENT));
+    }
+    Ok(())
+}
+
+/// Closes what was inherited or opened here, except the line to the supervisor, which becomes
+/// (and is returned as) descriptor 3 and is closed by `execve`. Closing before is not too careful: a program called
+/// `/proc/self/fd/7/bin/sh` is looked up before descriptors are closed on exec.
+fn close_all_but(speak: &OwnedFd) -> Result<OwnedFd, Error> {
+    let failed = "close descriptors";
+    // Twice, as it may be number 3 itself.
+    let high = rustix::io::fcntl_dupfd_cloexec(speak, 4).map_err(Error::setup(failed))?;
+    let line = sys::duplicate_to_3(&high).map_err(Error::setup(failed))?;
+    std::mem::forget(high);
+    sys::close_from(4).map_err(Error::setup(failed))?;
+    Ok(line)
+}
+
+/// Tells the supervisor something.
+fn say(speak: &OwnedFd, word: &Word) -> Result<(), Error> {
+    let failed = "tell the supervisor";
+    let mut line = serde_json::to_vec(word).map_err(Error::setup(failed))?;
+    line.push(b'\n');
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(speak, rest));
+        rest = &rest[written.map_err(Error::setup(failed))?..];
+    }
+    Ok(())
+}
+
+/// Tells the supervisor what went wrong, and ends.
+fn fail(speak: &OwnedFd, error: Error) -> ! {
+    // If it cannot be told, the status has to do.
+    let _ = say(speak, &Word::Failed(error.into()));
+    sys::exit_now(255)
+}

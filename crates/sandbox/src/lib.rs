@@ -1,0 +1,72 @@
+//! Runs a process in isolated namespaces on a layered root file system.
+//!
+//! In reading order:
+//!
+//! - [`spec`](Spec): what is to be run, and what it shall see.
+//! - [`rung`](enter): which privileges this process has, and how an ordinary user gets them.
+//! - [`overlay`](Overlay): a root file system from layers, as a mount that is attached nowhere.
+//! - [`spawn`](spawn()): the caller's side of a sandbox: start, output, kill, wait.
+//! - `executable`: this very program, in a form that a sandbox cannot change.
+//! - `wire`: what the caller and the supervisor say to each other.
+//! - `supervisor`: the re-executed binary, parent of the sandbox's first process.
+//! - `container`: the story of that first process, from `clone` to `execve`.
+//! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`: its rights.
+//!   `exec`: the program.
+//! - [`network`](BuildNetwork): a network of its own with a way out.
+//! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
+//! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
+//!
+//! What holds: nothing of an image's file system is executed or opened outside the sandbox; a path
+//! in it is walked by descriptors and never leaves it; no descriptor but 0, 1 and 2 reaches the
+//! program; when [`Child::wait`] returns, every process of the sandbox is dead.
+
+mod spec;
+
+mod error;
+mod rung;
+
+mod overlay;
+
+mod executable;
+mod spawn;
+mod supervisor;
+mod wire;
+
+mod container;
+
+mod device;
+mod kernel_files;
+mod rootfs;
+mod target;
+
+mod caps;
+mod exec;
+mod seccomp;
+
+mod network;
+mod pty;
+
+mod sys;
+
+pub use error::Error;
+pub use network::BuildNetwork;
+pub use network::host_resolv_conf;
+pub use network::own_resolv_conf;
+pub use network::pasta_available;
+pub use overlay::Overlay;
+pub use overlay::detach;
+pub use pty::RawMode;
+pub use pty::copy_window_size;
+pub use rung::Rung;
+pub use rung::enter;
+pub use spawn::Child;
+pub use spawn::Exit;
+pub use spawn::Killer;
+pub use spawn::spawn;
+pub use spec::Mount;
+pub use spec::MountSource;
+pub use spec::Network;
+pub use spec::Spec;
+pub use spec::Stdin;
+pub use spec::Terminal;
+pub use supervisor::reexec_if_asked;

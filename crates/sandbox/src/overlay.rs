@@ -1,0 +1,264 @@
+//! A root file system from layers, and pieces of the host's, as mounts that are attached nowhere.
+//!
+//! Such a mount is a descriptor: nobody else sees it, nothing has to be unmounted, and it is gone
+//! with the process however that ends. Where a mount is put is in `rootfs`.
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use rustix::fs::CWD;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::mount::FsMountFlags;
+use rustix::mount::FsOpenFlags;
+use rustix::mount::MountAttrFlags;
+use rustix::mount::MountFlags;
+use rustix::mount::MountPropagationFlags;
+use rustix::mount::OpenTreeFlags;
+use rustix::thread::UnshareFlags;
+
+use crate::Error;
+use crate::Rung;
+use crate::sys;
+use crate::sys::Depth;
+
+/// Options that every overlay with an upper directory has.
+///
+/// `volatile`: the layer is written for good when it is sealed, so the many syncs of package
+/// managers need not reach the disk. The rest keeps the upper directory a plain tree: no renamed
+/// directories, no files without data, no index, whatever this kernel's defaults are.
+const OPTIONS: &[(&str, Option<&str>)] = &[
+    ("volatile", None),
+    ("index", Some("off")),
+    ("metacopy", Some("off")),
+    ("redirect_dir", Some("nofollow")),
+    ("xino", Some("off")),
+];
+
+/// Layers mounted as one file system, attached nowhere; unmounted when the last descriptor of it is
+/// closed.
+///
+/// [`crate::spawn`] moves it into the sandbox, so it serves as a root or as a mount once; the tree
+/// can still be read through [`Overlay::fd`] afterwards. With an upper directory the kernel leaves
+/// `work/incompat/volatile` behind; the pair of directories is not to be mounted a second time.
+#[derive(Debug)]
+pub struct Overlay {
+    mount: OwnedFd,
+}
+
+impl Overlay {
+    /// Mounts `lowers`, the first being the top-most, below `upper`.
+    ///
+    /// Without `upper` the result is read-only; without `lowers` it is `upper` itself. `work` is an
+    /// empty directory on the file system of `upper`, and needed only with both. Fails with
+    /// [`Error::Overlay`]; nothing is left behind then but what the kernel made below `work`.
+    pub fn mount(
+        rung: Rung,
+        lowers: &[PathBuf],
+        upper: Option<&Path>,
+        work: Option<&Path>,
+    ) -> Result<Overlay, Error> {
+        let none = MountAttrFlags::empty();
+        let mount = match (lowers, upper, work) {
+            ([], Some(upper), _) => detach_with(upper, Depth::One, none)?,
+            ([only], None, _) => detach_with(only, Depth::One, MountAttrFlags::MOUNT_ATTR_RDONLY)?,
+            (_, Some(upper), Some(work)) => Layers::open(rung, lowers, Some((upper, work)))?.mount()?,
+            ([_, _, ..], None, _) => Layers::open(rung, lowers, None)?.mount()?,
+            ([], None, _) => return invalid("layers", "are none at all"),
+            ([_, ..], Some(_), None) => return invalid("work directory", "is missing"),
+        };
+        Ok(Overlay { mount })
+    }
+
+    /// The root of the mount.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+
+    /// One more descriptor of the root of the mount.
+    pub fn try_clone_fd(&self) -> Result<OwnedFd, Error> {
+        self.mount.try_clone().map_err(Error::setup("duplicate a descriptor"))
+    }
+}
+
+/// Returns a mount of a directory or file of the host, with all mounts below it, attached nowhere.
+///
+/// Changes go to the host's file; symbolic links in `path` are followed.
+pub fn detach(path: &Path) -> Result<OwnedFd, Error> {
+    detach_with(path, Depth::Recursive, MountAttrFlags::empty())
+}
+
+/// [`detach`], with mount attributes.
+pub(crate) fn detach_with(
+    path: &Path,
+    depth: Depth,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Error> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if depth == Depth::Recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let failed = |source: io::Error| Error::HostFile { path: path.to_owned(), source };
+    let mount = rustix::mount::open_tree(CWD, path, flags).map_err(|errno| failed(errno.into()))?;
+    sys::mount_setattr(&mount, depth, attributes).map_err(failed)?;
+    Ok(mount)
+}
+
+/// The directories of an overlay, open, so that their paths may be of any length and hold any
+/// character: the kernel is told `/proc/self/fd/N`.
+struct Layers {
+    lowers: Vec<OwnedFd>,
+    upper: Option<(OwnedFd, OwnedFd)>,
+    rung: Rung,
+}
+
+impl Layers {
+    fn open(rung: Rung, lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<Self, Error> {
+        let lowers = lowers.iter().map(|path| open_directory(path)).collect::<Result<_, _>>()?;
+        let upper = match upper {
+            Some((upper, work)) => Some((open_directory(upper)?, open_directory(work)?)),
+            None => None,
+        };
+        Ok(Self { lowers, upper, rung })
+    }
+
+    fn mount(&self) -> Result<OwnedFd, Error> {
+        match self.mount_one_by_one() {
+            Err(Failed { action: "add a lower layer", source, .. })
+                if source.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                self.mount_by_string()
+            }
+            result => result,
+        }
+        .map_err(|failed| Error::Overlay {
+            layers: self.lowers.len(),
+            action: failed.log.unwrap_or_else(|| failed.action.to_owned()),
+            source: failed.source,
+        })
+    }
+
+    /// Since Linux 6.5: layers are added one at a time, up to 500.
+    fn mount_one_by_one(&self) -> Result<OwnedFd, Failed> {
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+            .map_err(Failed::at("open the overlay file system"))?;
+        let set = |key: &str, value: Option<&str>| match value {
+            Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value),
+            None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
+        };
+        for lower in &self.lowers {
+            set("lowerdir+", Some(&link(lower))).map_err(Failed::at("add a lower layer"))?;
+        }
+        if let Some((upper, work)) = &self.upper {
+            let with_log = |errno| Failed::at("set the upper directory")(errno).with_log(&context);
+            set("upperdir", Some(&link(upper))).map_err(with_log)?;
+            set("workdir", Some(&link(work))).map_err(with_log)?;
+            // Else the kernel keeps an identity of the file system in an attribute of `upper`.
+            match set("uuid", Some("null")) {
+                Ok(()) | Err(Errno::INVAL) => {}
+                Err(errno) => return Err(Failed::at("set an option")(errno)),
+            }
+            for (key, value) in OPTIONS {
+                set(key, *value).map_err(|errno| {
+                    Failed::at("set an option")(errno).with_log(&context)
+                })?;
+            }
+        }
+        if self.rung == Rung::UserNamespace {
+            set("userxattr", None).map_err(Failed::at("set an option"))?;
+        }
+        rustix::mount::fsconfig_create(&context)
+            .map_err(|errno| Failed::at("create it")(errno).with_log(&context))?;
+        let (flags, attributes) = (FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
+        rustix::mount::fsmount(&context, flags, attributes).map_err(Failed::at("mount it"))
+    }
+
+    /// Before Linux 6.5: all options in one page, and only by mount(2), which attaches the result.
+    /// So a thread with a mount namespace of its own does that, and detaches it again.
+    fn mount_by_string(&self) -> Result<OwnedFd, Failed> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| self.mount_by_string_here());
+            let panicked = |_| Failed::at("run a thread")(Errno::IO);
+            thread.join().unwrap_or_else(|panic| Err(panicked(panic)))
+        })
+    }
+
+    fn mount_by_string_here(&self) -> Result<OwnedFd, Failed> {
+        sys::unshare(UnshareFlags::NEWNS)
+            .map_err(|error| Failed { action: "unshare mounts", source: error, log: None })?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).map_err(Failed::at("make mounts private"))?;
+
+        let lowers: Vec<String> = self.lowers.iter().map(link).collect();
+        let mut options = format!("lowerdir={}", lowers.join(":"));
+        if let Some((upper, work)) = &self.upper {
+            options.push_str(&format!(",upperdir={},workdir={}", link(upper), link(work)));
+            for (key, value) in OPTIONS {
+                let value = value.map(|value| format!("={value}")).unwrap_or_default();
+                options.push_str(&format!(",{key}{value}"));
+            }
+        }
+        if self.rung == Rung::UserNamespace {
+            options.push_str(",userxattr");
+        }
+        // Any directory will do; this one is sure to exist.
+        let place = "/proc";
+        let options = std::ffi::CString::new(options).map_err(|_| Failed::at("")(Errno::INVAL))?;
+        rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())
+            .map_err(Failed::at("mount it"))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        rustix::mount::open_tree(CWD, place, flags).map_err(Failed::at("detach it"))
+    }
+}
+
+/// Why an overlay could not be mounted.
+struct Failed {
+    action: &'static str,
+    source: io::Error,
+    /// What the kernel says about it, as far as it says anything.
+    log: Option<String>,
+}
+
+impl Failed {
+    fn at(action: &'static str) -> impl FnOnce(Errno) -> Failed {
+        move |errno| Failed { action, source: errno.into(), log: None }
+    }
+
+    /// Reads the messages that the kernel keeps for a mount in the making: `e overlay: No such…`.
+    fn with_log(mut self, context: &OwnedFd) -> Self {
+        let mut message = [0; 512];
+        let file = context.try_clone().map(File::from);
+        if let Ok(length) = file.and_then(|mut file| file.read(&mut message)) {
+            let text = String::from_utf8_lossy(&message[..length]);
+            self.log = Some(text.trim().trim_start_matches("e ").to_owned());
+        }
+        self
+    }
+}
+
+fn invalid<T>(field: &'static str, problem: &'static str) -> Result<T, Error> {
+    Err(Error::Invalid { field, problem })
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path.as_os_str().as_bytes(), flags, Mode::empty())
+        .map_err(|errno| Error::HostFile { path: path.to_owned(), source: errno.into() })
+}
+
+/// A path to an open file.
+fn link(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The system call filter: Docker's default profile as a BPF program.
+//!
+//! ```text
+//! which machine's numbers?  native │ its 32-bit variant │ anything else → EPERM
+//! native on x86-64:         the bit of x32 → ENOSYS, as from a kernel without x32
+//! binary search:            the numbers, sorted, as ranges of one verdict each
+//! verdict:                  allow │ EPERM │ a look at an argument │ ENOSYS
+//! ```
+//!
+//! A chain of 370 comparisons would cost every system call of a build up to a microsecond; the search
+//! is 8 comparisons deep. The unconditional calls are in `table`.
+
+mod table;
+
+use crate::sys::Instruction;
+use table::ALLOWED;
+use table::Column;
+use table::NO;
+
+// Offsets in the kernel's `struct seccomp_data`. The first argument's low half comes first on
+// little-endian machines, which all of ours are; the kernel looks at no more than 32 bits of it.
+const NUMBER: u32 = 0;
+const MACHINE: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+
+// Of `linux/bpf_common.h`: class, size or operation, and source of an instruction.
+const LOAD: u16 = 0x20;
+const JUMP: u16 = 0x05;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_AT_LEAST: u16 = 0x35;
+const JUMP_IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+// Of `linux/seccomp.h`.
+const ALLOW: u32 = 0x7fff_0000;
+const FAIL: u32 = 0x0005_0000;
+
+/// The bit that marks the calls of x32. Distributions switch that variant off.
+const X32: u32 = 0x4000_0000;
+
+/// Namespaces in the flags of clone(2): those a process may not make without CAP_SYS_ADMIN. CLONE_NEW…
+/// of mount, cgroup, uts, ipc, user, pid and net.
+const NEW_NAMESPACES: u32 = 0x7e02_0000;
+
+/// `AF_ALG`, the kernel's crypto interface, and `AF_VSOCK`, the way out of a virtual machine.
+const FAMILIES: &[u32] = &[38, 40];
+
+/// What personality(2) may be asked: Linux, Linux with `uname` 2.6, both with 32-bit names, and what
+/// it is now.
+const PERSONALITIES: &[u32] = &[0x0000_0000, 0x0000_0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
+
+/// A machine's numbering of system calls.
+struct Machine {
+    /// `AUDIT_ARCH_…` of `linux/audit.h`.
+    id: u32,
+    column: Column,
+    clone: u32,
+    clone3: u32,
+    personality: u32,
+    socket: u32,
+}
+
+const X86_64: Machine = Machine {
+    id: 0xc000_003e,
+    column: Column::X86_64,
+    clone: 56,
+    clone3: 435,
+    personality: 135,
+    socket: 41,
+};
+const I386: Machine = Machine {
+    id: 0x4000_0003,
+    column: Column::I386,
+    clone: 120,
+    clone3: 435,
+    personality: 136,
+    socket: 359,
+};
+const AARCH64: Machine = Machine {
+    id: 0xc000_00b7,
+    column: Column::Aarch64,
+    clone: 220,
+    clone3: 435,
+    personality: 92,
+    socket: 198,
+};
+const ARM: Machine = Machine {
+    id: 0x4000_0028,
+    column: Column::Arm,
+    clone: 120,
+    clone3: 435,
+    personality: 136,
+    socket: 281,
+};
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    Refuse,
+    /// As from a kernel without it: libc then uses clone, whose flags can be looked at.
+    Missing,
+    Clone,
+    Socket,
+    Personality,
+}
+
+/// The calls from `first` up to the next range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    first: u32,
+    verdict: Verdict,
+}
+
+/// The filter for programs of this machine and of its 32-bit variant.
+pub(crate) fn program() -> Vec<Instruction> {
+    let (native, small) = match cfg!(target_arch = "aarch64") {
+        true => (AARCH64, ARM),
+        false => (X86_64, I386),
+    };
+    let native_search = search_with_x32(&native);
+    let small_search = search(&ranges(&small));
+
+    let mut program = vec![load(MACHINE)];
+    program.push(when(JUMP_IF_EQUAL, native.id, 1, 0));
+    program.push(jump(native_search.len() as u32 + 1));
+    program.push(load(NUMBER));
+    program.extend(native_search);
+    // The accumulator still holds the machine here.
+    program.push(when(JUMP_IF_EQUAL, small.id, 1, 0));
+    program.push(refuse());
+    program.push(load(NUMBER));
+    program.extend(small_search);
+    program
+}
+
+fn search_with_x32(machine: &Machine) -> Vec<Instruction> {
+    let mut program = Vec::new();
+    if machine.id == X86_64.id {
+        program.push(when(JUMP_IF_AT_LEAST, X32, 0, 1));
+        program.push(fail(libc::ENOSYS));
+    }
+    program.extend(search(&ranges(machine)));
+    program
+}
+
+/// The numbers of a machine, sorted, from 0 to the end of all numbers.
+fn ranges(machine: &Machine) -> Vec<Range> {
+    let column = machine.column as usize;
+    let mut calls: Vec<(u32, Verdict)> = ALLOWED
+        .iter()
+        .map(|(_, numbers)| (numbers[column], Verdict::Allow))
+        .filter(|(number, _)| *number != NO)
+        .collect();
+    calls.extend([
+        (machine.clone, Verdict::Clone),
+        (machine.clone3, Verdict::Missing),
+        (machine.personality, Verdict::Personality),
+        (machine.socket, Verdict::Socket),
+    ]);
+    calls.sort_unstable_by_key(|(number, _)| *number);
+
+    let mut ranges: Vec<Range> = Vec::new();
+    let mut add = |first, verdict| match ranges.last() {
+        Some(last) if last.verdict == verdict => {}
+        _ => ranges.push(Range { first, verdict }),
+    };
+    let mut next = 0;
+    for (number, verdict) in calls {
+        if number > next {
+            add(next, Verdict::Refuse);
+        }
+        add(number, verdict);
+        next = number + 1;
+    }
+    add(next, Verdict::Refuse);
+    ranges
+}
+
+/// A tree of comparisons with the verdicts at its leaves. The accumulator holds the number.
+fn search(ranges: &[Range]) -> Vec<Instruction> {
+    if let [only] = ranges {
+        return leaf(only.verdict);
+    }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let (low_part, high_part) = (search(low), search(high));
+    let middle = high.first().map_or(0, |range| range.first);
+    let mut program = match u8::try_from(low_part.len()) {
+        Ok(skip) => vec![when(JUMP_IF_AT_LEAST, middle, skip, 0)],
+        // Too far for a conditional jump.
+        Err(_) => vec![when(JUMP_IF_AT_LEAST, middle, 0, 1), jump(low_part.len() as u32)],
+    };
+    program.extend(low_part);
+    program.extend(high_part);
+    program
+}
+
+fn leaf(verdict: Verdict) -> Vec<Instruction> {
+    match verdict {
+        Verdict::Allow => vec![allow()],
+        Verdict::Refuse => vec![refuse()],
+        Verdict::Missing => vec![fail(libc::ENOSYS)],
+        Verdict::Clone => vec![
+            load(FIRST_ARGUMENT),
+            when(JUMP_IF_ANY_BIT, NEW_NAMESPACES, 0, 1),
+            refuse(),
+            allow(),
+        ],
+        Verdict::Socket => one_of(FAMILIES, refuse(), allow()),
+        Verdict::Personality => one_of(PERSONALITIES, allow(), refuse()),
+    }
+}
+
+/// One of two ends, depending on the first argument being among some values.
+fn one_of(values: &[u32], if_so: Instruction, else_: Instruction) -> Vec<Instruction> {
+    let mut program = vec![load(FIRST_ARGUMENT)];
+    for (value, behind) in values.iter().zip((0..values.len() as u8).rev()) {
+        // Over the remaining comparisons and the other end.
+        program.push(when(JUMP_IF_EQUAL, *value, behind + 1, 0));
+    }
+    program.push(else_);
+    program.push(if_so);
+    program
+}
+
+fn load(offset: u32) -> Instruction {
+    Instruction { code: LOAD, jump_true: 0, jump_false: 0, operand: offset }
+}
+
+fn when(code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Instruction {
+    Instruction { code, jump_true, jump_false, operand }
+}
+
+fn jump(distance: u32) -> Instruction {
+    Instruction { code: JUMP, jump_true: 0, jump_false: 0, operand: distance }
+}
+
+fn allow() -> Instruction {
+    Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ALLOW }
+}
+
+fn refuse() -> Instruction {
+    fail(libc::EPERM)
+}
+
+fn fail(errno: i32) -> Instruction {
+    Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: FAIL | errno as u32 }
+}
+
+#[cfg(test)]
+mod tests;

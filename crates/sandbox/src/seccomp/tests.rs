@@ -1,0 +1,177 @@
+//! The filter as the kernel would run it, on every number of every machine.
+
+use super::*;
+
+const ALLOWED_: u32 = ALLOW;
+const REFUSED: u32 = FAIL | libc::EPERM as u32;
+const MISSING: u32 = FAIL | libc::ENOSYS as u32;
+
+/// Runs the program on one call.
+fn run(program: &[Instruction], machine: u32, number: u32, argument: u32) -> u32 {
+    let mut accumulator = 0;
+    let mut at = 0;
+    loop {
+        let it = program[at];
+        at += 1;
+        let branch = |yes: bool| usize::from(if yes { it.jump_true } else { it.jump_false });
+        match it.code {
+            LOAD => {
+                accumulator = match it.operand {
+                    NUMBER => number,
+                    MACHINE => machine,
+                    FIRST_ARGUMENT => argument,
+                    other => panic!("a load of {other}"),
+                }
+            }
+            JUMP => at += it.operand as usize,
+            JUMP_IF_EQUAL => at += branch(accumulator == it.operand),
+            JUMP_IF_AT_LEAST => at += branch(accumulator >= it.operand),
+            JUMP_IF_ANY_BIT => at += branch(accumulator & it.operand != 0),
+            RETURN => return it.operand,
+            other => panic!("an instruction {other}"),
+        }
+    }
+}
+
+fn whole(machine: &Machine) -> Vec<Instruction> {
+    [vec![load(NUMBER)], search_with_x32(machine)].concat()
+}
+
+#[test]
+fn exactly_the_table_is_allowed() {
+    for machine in [&X86_64, &I386, &AARCH64, &ARM] {
+        let program = whole(machine);
+        let column = machine.column as usize;
+        let special = [machine.clone, machine.clone3, machine.personality, machine.socket];
+        for number in (0..1024).chain(0xf_0000..0xf_0010).chain([u32::MAX - 1]) {
+            if special.contains(&number) {
+                continue;
+            }
+            let listed = ALLOWED.iter().any(|(_, numbers)| numbers[column] == number);
+            let x32 = machine.id == X86_64.id && number >= X32;
+            let expected = match (listed, x32) {
+                (true, _) => ALLOWED_,
+                (false, true) => MISSING,
+                (false, false) => REFUSED,
+            };
+            let verdict = run(&program, machine.id, number, 0);
+            assert_eq!(verdict, expected, "{number} on {:?}", machine.column);
+        }
+    }
+}
+
+#[test]
+fn arguments_decide() {
+    for machine in [&X86_64, &I386, &AARCH64, &ARM] {
+        let program = whole(machine);
+        let check = |number, argument, expected| {
+            let verdict = run(&program, machine.id, number, argument);
+            assert_eq!(verdict, expected, "{number}({argument:#x}) on {:?}", machine.column);
+        };
+        // fork's flags, and those of pthread_create.
+        check(machine.clone, 0x0120_0011, ALLOWED_);
+        check(machine.clone, 0x003d_0f00, ALLOWED_);
+        for namespace in [
+            libc::CLONE_NEWNS,
+            libc::CLONE_NEWCGROUP,
+            libc::CLONE_NEWUTS,
+            libc::CLONE_NEWIPC,
+            libc::CLONE_NEWUSER,
+            libc::CLONE_NEWPID,
+            libc::CLONE_NEWNET,
+        ] {
+            check(machine.clone, namespace as u32 | 17, REFUSED);
+        }
+        check(machine.clone3, 0, MISSING);
+        for family in 0..64 {
+            let refused = family == libc::AF_ALG as u32 || family == libc::AF_VSOCK as u32;
+            check(machine.socket, family, if refused { REFUSED } else { ALLOWED_ });
+        }
+        for personality in [0, 8, 0x2_0000, 0x2_0008, u32::MAX] {
+            check(machine.personality, personality, ALLOWED_);
+        }
+        // ADDR_NO_RANDOMIZE, and something else altogether.
+        check(machine.personality, 0x0004_0000, REFUSED);
+        check(machine.personality, 1, REFUSED);
+    }
+}
+
+#[test]
+fn both_numberings_are_told_apart_and_others_refused() {
+    let program = program();
+    let (native, small) = match cfg!(target_arch = "aarch64") {
+        true => (AARCH64, ARM),
+        false => (X86_64, I386),
+    };
+    let number = |name: &str, machine: &Machine| {
+        let row = ALLOWED.iter().find(|(it, _)| *it == name).unwrap();
+        row.1[machine.column as usize]
+    };
+    for machine in [&native, &small] {
+        assert_eq!(run(&program, machine.id, number("read", machine), 0), ALLOWED_);
+        assert_eq!(run(&program, machine.id, number("execve", machine), 0), ALLOWED_);
+    }
+    // mount(2) is 165 on x86-64 and 21 on i386, where it is access(2) on x86-64.
+    if native.id == X86_64.id {
+        assert_eq!(run(&program, native.id, 165, 0), REFUSED);
+        assert_eq!(run(&program, small.id, 21, 0), REFUSED);
+        assert_eq!(run(&program, native.id, 21, 0), ALLOWED_);
+        assert_eq!(run(&program, native.id, X32 | 1, 0), MISSING);
+    }
+    // AUDIT_ARCH_S390X.
+    assert_eq!(run(&program, 0x8000_0016, 1, 0), REFUSED);
+}
+
+/// The kernel refuses longer ones.
+#[test]
+fn it_is_short_enough() {
+    assert!(program().len() <= 4096, "{}", program().len());
+}
+
+#[test]
+fn numbers_are_those_of_this_machine() {
+    let column = match cfg!(target_arch = "aarch64") {
+        true => Column::Aarch64,
+        false => Column::X86_64,
+    } as usize;
+    for (name, number) in [
+        ("openat", libc::SYS_openat),
+        ("openat2", libc::SYS_openat2),
+        ("chroot", libc::SYS_chroot),
+        ("ptrace", libc::SYS_ptrace),
+        ("mknodat", libc::SYS_mknodat),
+        ("statx", libc::SYS_statx),
+        ("futex", libc::SYS_futex),
+        ("landlock_restrict_self", libc::SYS_landlock_restrict_self),
+    ] {
+        let row = ALLOWED.iter().find(|(it, _)| *it == name).unwrap();
+        assert_eq!(libc::c_long::from(row.1[column]), number, "{name}");
+    }
+}
+
+#[test]
+fn what_must_never_be_allowed_is_not_listed() {
+    for name in [
+        "add_key",
+        "bpf",
+        "fsopen",
+        "init_module",
+        "io_uring_setup",
+        "kexec_load",
+        "keyctl",
+        "mount",
+        "move_mount",
+        "open_by_handle_at",
+        "open_tree",
+        "perf_event_open",
+        "pivot_root",
+        "reboot",
+        "request_key",
+        "setns",
+        "swapon",
+        "unshare",
+        "userfaultfd",
+    ] {
+        assert!(ALLOWED.iter().all(|(it, _)| *it != name), "{name}");
+    }
+}

@@ -1,0 +1,288 @@
+//! The caller's side of a sandbox: start it, read its output, kill it, wait for its end.
+//!
+//! What happens on the other side is in `supervisor` and `container`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use rustix::net::AddressFamily;
+use rustix::net::Shutdown;
+use rustix::net::SocketFlags;
+use rustix::net::SocketType;
+
+use crate::Error;
+use crate::MountSource;
+use crate::Network;
+use crate::Spec;
+use crate::Stdin;
+use crate::Terminal;
+use crate::executable;
+use crate::supervisor::ARG0;
+use crate::wire;
+use crate::wire::Job;
+use crate::wire::Luggage;
+use crate::wire::MountJob;
+use crate::wire::NetworkJob;
+use crate::wire::Order;
+use crate::wire::Report;
+use crate::wire::SourceJob;
+
+/// Size of `/dev/shm` when nothing is said about it: Docker's.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// A running sandbox. Dropping it kills everything in it.
+#[derive(Debug)]
+pub struct Child {
+    supervisor: Supervisor,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    pty: Option<OwnedFd>,
+    ended: Option<Report>,
+}
+
+/// How the first process of a sandbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Ends a sandbox, from any thread.
+#[derive(Clone, Debug)]
+pub struct Killer {
+    socket: Arc<OwnedFd>,
+}
+
+/// The supervisor process and the socket to it.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    process: std::process::Child,
+    socket: Arc<OwnedFd>,
+}
+
+/// Starts a process in a sandbox of its own. Any thread may call this.
+///
+/// The mounts that the spec brings along are moved into the sandbox, so each serves once. Errors of
+/// setting up come from [`Child::wait`], as they happen while the caller already goes on; with
+/// [`Terminal::Pty`] they may come from here, too.
+pub fn spawn(spec: Spec) -> Result<Child, Error> {
+    check(&spec)?;
+    let terminal = spec.terminal;
+    let (order, luggage) = pack(spec)?;
+
+    let piped = || match terminal {
+        Terminal::None => Stdio::piped(),
+        Terminal::Pty => Stdio::null(),
+    };
+    let mut supervisor = Supervisor::start(piped(), piped())?;
+    supervisor.order(&order, &luggage)?;
+
+    let stdout = supervisor.process.stdout.take().map(OwnedFd::from);
+    let stderr = supervisor.process.stderr.take().map(OwnedFd::from);
+    let mut child = Child { supervisor, stdout, stderr, pty: None, ended: None };
+    if terminal == Terminal::Pty {
+        match child.supervisor.next_report()? {
+            (Report::Terminal, pty) => child.pty = pty,
+            (report, _) => child.ended = Some(report),
+        }
+    }
+    Ok(child)
+}
+
+impl Child {
+    /// The read end of its standard output, once, unless it has a terminal.
+    pub fn take_stdout(&mut self) -> Option<OwnedFd> {
+        self.stdout.take()
+    }
+
+    /// The read end of its standard error, once, unless it has a terminal.
+    pub fn take_stderr(&mut self) -> Option<OwnedFd> {
+        self.stderr.take()
+    }
+
+    /// The other end of its terminal, once, if it has one.
+    pub fn take_pty(&mut self) -> Option<OwnedFd> {
+        self.pty.take()
+    }
+
+    /// What can end it while another thread waits.
+    pub fn killer(&self) -> Killer {
+        Killer { socket: Arc::clone(&self.supervisor.socket) }
+    }
+
+    /// Waits until its first process has ended and every other one is dead, and the directories and
+    /// files which were made for mounts are gone again. Blocks; read its output meanwhile, or drop
+    /// the descriptors, or it may never end.
+    pub fn wait(&mut self) -> Result<Exit, Error> {
+        let report = match &self.ended {
+            Some(report) => report.clone(),
+            None => self.supervisor.next_report()?.0,
+        };
+        self.ended = Some(report.clone());
+        let status = self.supervisor.process.wait().map_err(Error::setup("wait for it"))?;
+        match report {
+            Report::Exited(code) => Ok(Exit::Code(code)),
+            Report::Killed(signal) => Ok(Exit::Signal(signal)),
+            Report::Failed(failure) => Err(failure.into()),
+            Report::Terminal | Report::NetworkReady => {
+                Err(Error::SupervisorLost { how: status.to_string() })
+            }
+        }
+    }
+}
+
+impl Killer {
+    /// Kills every process of the sandbox at once. Returns before they are dead, which
+    /// [`Child::wait`] tells; does nothing when they are already.
+    pub fn kill(&self) {
+        // It fails when the supervisor is gone already, which is what is wanted.
+        let _ = rustix::net::shutdown(&*self.socket, Shutdown::Write);
+    }
+}
+
+impl Supervisor {
+    /// Starts a supervisor, which waits for its order.
+    ///
+    /// It is tied to this process by the socket and not by a parent death signal, which would come
+    /// when the calling *thread* ends.
+    pub(crate) fn start(stdout: Stdio, stderr: Stdio) -> Result<Self, Error> {
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(Error::setup("make a pair of sockets"))?;
+        let process = Command::new(executable::path()?)
+            .arg0(ARG0)
+            .env_clear()
+            .stdin(theirs)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .map_err(Error::setup("start the supervisor"))?;
+        Ok(Self { process, socket: Arc::new(ours) })
+    }
+
+    /// Tells it what to do.
+    pub(crate) fn order(&mut self, order: &Order, luggage: &Luggage) -> Result<(), Error> {
+        match wire::send_order(&self.socket, order, luggage) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.lost()),
+            Err(error) => Err(Error::setup("send the order to the supervisor")(error)),
+        }
+    }
+
+    /// Waits for what it says next.
+    pub(crate) fn next_report(&mut self) -> Result<(Report, Option<OwnedFd>), Error> {
+        match wire::receive_report(self.socket.as_fd()) {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => Err(self.lost()),
+            Err(error) => Err(Error::setup("hear from the supervisor")(error)),
+        }
+    }
+
+    /// The error for a supervisor that is gone.
+    fn lost(&mut self) -> Error {
+        let how = match self.process.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Error::SupervisorLost { how }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // Ends everything, if it has not ended. Both fail only when it has, or was waited for.
+        let _ = rustix::net::shutdown(&*self.socket, Shutdown::Both);
+        let _ = self.process.wait();
+    }
+}
+
+/// Refuses what the kernel cannot be given, while the field can still be named.
+fn check(spec: &Spec) -> Result<(), Error> {
+    let nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);
+    let invalid = |field, problem| Err(Error::Invalid { field, problem });
+    if spec.argv.is_empty() {
+        return invalid("argv", "is empty");
+    }
+    if spec.argv.iter().any(nul) {
+        return invalid("argv", "contains a NUL character");
+    }
+    if spec.env.iter().any(|(name, value)| nul(name) || nul(value)) {
+        return invalid("env", "contains a NUL character");
+    }
+    if !spec.cwd.starts_with('/') || spec.cwd.contains('\0') {
+        return invalid("cwd", "is not an absolute path");
+    }
+    if spec.mounts.iter().any(|it| !it.target.starts_with('/') || it.target.contains('\0')) {
+        return invalid("mount target", "is not an absolute path");
+    }
+    // The all-ones id means "leave it as it is" to the kernel, which would be root.
+    if spec.uid == u32::MAX || spec.gid == u32::MAX || spec.groups.contains(&u32::MAX) {
+        return invalid("user", "is the id 4294967295, which no process can have");
+    }
+    if spec.hostname.len() > 64 {
+        return invalid("hostname", "is longer than 64 bytes");
+    }
+    Ok(())
+}
+
+/// Takes a spec apart into what can be written down and what cannot.
+fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
+    let mut luggage = Luggage::default();
+    let root = luggage.add(spec.root);
+    let network = match spec.network {
+        Network::Host => NetworkJob::Host,
+        Network::None => NetworkJob::None,
+        Network::Joined(namespace) => NetworkJob::Joined(luggage.add(namespace)),
+    };
+    let stdin = match (spec.stdin, spec.terminal) {
+        (Stdin::Inherit, Terminal::None) => {
+            let stdin = rustix::stdio::stdin().try_clone_to_owned();
+            Some(luggage.add(stdin.map_err(Error::setup("pass the standard input on"))?))
+        }
+        (Stdin::Null, _) | (_, Terminal::Pty) => None,
+    };
+    let mut mounts = Vec::new();
+    for mount in spec.mounts {
+        let source = match mount.source {
+            MountSource::Detached(fd) => SourceJob::Detached(luggage.add(fd)),
+            MountSource::Within { root, path } => {
+                SourceJob::Within { root: luggage.add(root), path }
+            }
+            MountSource::Bind(path) => SourceJob::Bind(path),
+            MountSource::Tmpfs { size, mode } => SourceJob::Tmpfs { size, mode },
+            MountSource::File { content, mode, uid, gid } => {
+                luggage.contents.extend_from_slice(&content);
+                SourceJob::File { length: content.len() as u64, mode, uid, gid }
+            }
+        };
+        mounts.push(MountJob { target: mount.target, source, read_only: mount.read_only });
+    }
+    let job = Job {
+        root,
+        argv: spec.argv,
+        env: spec.env,
+        cwd: spec.cwd,
+        uid: spec.uid,
+        gid: spec.gid,
+        groups: spec.groups,
+        hostname: spec.hostname,
+        network,
+        insecure: spec.insecure,
+        mounts,
+        shm_size: spec.shm_size.unwrap_or(SHM_SIZE),
+        stdin,
+        terminal: spec.terminal == Terminal::Pty,
+    };
+    Ok((Order::Run(Box::new(job)), luggage))
+}

@@ -1,0 +1,120 @@
+//! What is to be run and what it shall see: the words a caller fills in.
+//!
+//! How they travel to the supervisor is in `wire`, what becomes of them in `container`.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// One process to run in a sandbox of its own.
+#[derive(Debug)]
+pub struct Spec {
+    /// The root file system: a mount that is attached nowhere, such as [`crate::Overlay`]'s.
+    ///
+    /// Before Linux 6.15 such a mount can be used by one sandbox only; make one for each.
+    pub root: OwnedFd,
+    /// The program and its arguments. The program is looked up in `PATH` of `env`, inside the root.
+    pub argv: Vec<OsString>,
+    /// The whole environment: nothing is added to it, so `HOME` and `PATH` are the caller's duty.
+    pub env: Vec<(OsString, OsString)>,
+    /// The working directory, absolute, inside the root; it must exist.
+    pub cwd: String,
+    /// The user, as the sandbox sees it.
+    pub uid: u32,
+    /// The group, as the sandbox sees it.
+    pub gid: u32,
+    /// The supplementary groups; nothing of the caller's groups is kept.
+    pub groups: Vec<u32>,
+    /// The host name that `uname` tells.
+    pub hostname: String,
+    /// Which network the process has.
+    pub network: Network,
+    /// All capabilities, no system call filter, no masked paths, device nodes that work:
+    /// `RUN --security=insecure`.
+    pub insecure: bool,
+    /// Further mounts, made in this order after `/proc`, `/dev` and `/sys`.
+    pub mounts: Vec<Mount>,
+    /// Size of `/dev/shm` in bytes; 64 MiB when not given.
+    pub shm_size: Option<u64>,
+    /// What the process reads.
+    pub stdin: Stdin,
+    /// Whether it has a terminal.
+    pub terminal: Terminal,
+}
+
+/// Which network a process has.
+#[derive(Debug)]
+pub enum Network {
+    /// The caller's.
+    Host,
+    /// Its own with nothing but a loopback device.
+    None,
+    /// This network namespace, such as [`crate::BuildNetwork`]'s.
+    Joined(OwnedFd),
+}
+
+/// One mount inside the root.
+#[derive(Debug)]
+pub struct Mount {
+    /// Where, absolute, inside the root. Missing directories, and the file for a file, are created
+    /// and removed again. `/`, `/proc` and `/sys` and what is below the two are refused.
+    pub target: String,
+    /// What.
+    pub source: MountSource,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// What a [`Mount`] shows.
+#[derive(Debug)]
+pub enum MountSource {
+    /// A mount that is attached nowhere: [`crate::Overlay::try_clone_fd`] or [`crate::detach`].
+    Detached(OwnedFd),
+    /// The directory or file at `path` inside a mount that is attached nowhere. No symbolic link
+    /// in the path leads out of that mount.
+    Within {
+        /// The mount.
+        root: OwnedFd,
+        /// The path inside it; with or without a slash in front.
+        path: String,
+    },
+    /// A directory, file or socket of the host. The path is trusted.
+    Bind(PathBuf),
+    /// A new empty tmpfs.
+    Tmpfs {
+        /// Its limit in bytes; the kernel's default when not given.
+        size: Option<u64>,
+        /// Permission bits of its root.
+        mode: u32,
+    },
+    /// A file that exists in memory only: a secret, a script, `/etc/hosts`.
+    File {
+        /// What it holds.
+        content: Vec<u8>,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner, as the sandbox sees it.
+        uid: u32,
+        /// Its group, as the sandbox sees it.
+        gid: u32,
+    },
+}
+
+/// What the process reads as its standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// The caller's own. Not used with [`Terminal::Pty`].
+    Inherit,
+}
+
+/// Whether the process has a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// None, and none can be had: it has a session of its own. Output goes to two pipes.
+    None,
+    /// A new one, which is its standard input, output and error; [`crate::Child::take_pty`] is the
+    /// other end.
+    Pty,
+}

@@ -1,0 +1,200 @@
+//! The re-executed binary: a small process with one thread between the caller and the sandbox.
+//!
+//! It starts the sandbox's first process in new namespaces, waits for its end, and removes what was
+//! made in the root for mounts. It stays outside the namespaces itself, so that no process of ours is
+//! seen inside. What the first process does is in `container`.
+
+use std::io;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::net::AddressFamily;
+use rustix::net::SocketType;
+use rustix::process::Pid;
+use rustix::process::PidfdFlags;
+use rustix::process::Signal;
+use rustix::process::WaitOptions;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::Error;
+use crate::container;
+use crate::network;
+use crate::sys;
+use crate::target;
+use crate::target::Stub;
+use crate::wire;
+use crate::wire::Failure;
+use crate::wire::Job;
+use crate::wire::Luggage;
+use crate::wire::NetworkJob;
+use crate::wire::Order;
+use crate::wire::Report;
+
+/// The name by which a supervisor knows that it is one.
+pub(crate) const ARG0: &str = "kiln-sandbox";
+
+/// What the first process tells the supervisor, one JSON line each, before it is replaced.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// These were made in the root.
+    Stubs(Vec<Stub>),
+    /// It gives up.
+    Failed(Failure),
+}
+
+/// Runs the supervisor if this process was started as one, and then never returns.
+///
+/// Must be the first call of `main`, before any thread exists. A supervisor is recognised by its
+/// name and by the socket that is its standard input.
+pub fn reexec_if_asked() {
+    if std::env::args_os().next().is_none_or(|name| name.as_bytes() != ARG0.as_bytes()) {
+        return;
+    }
+    let socket = rustix::stdio::stdin();
+    let is = |family, kind| {
+        rustix::net::sockopt::socket_domain(socket) == Ok(family)
+            && rustix::net::sockopt::socket_type(socket) == Ok(kind)
+    };
+    if !is(AddressFamily::UNIX, SocketType::SEQPACKET) {
+        return;
+    }
+    let report = match wire::receive_order(socket) {
+        Ok(Some((order, luggage))) => follow(&order, &luggage, socket),
+        Ok(None) => return,
+        Err(error) => Err(Error::setup("read the order")(error)),
+    };
+    let report = report.unwrap_or_else(|error| Report::Failed(error.into()));
+    // If the caller is gone there is nobody to tell.
+    let _ = wire::send_report(socket, &report, None);
+    sys::exit_now(0)
+}
+
+fn follow(
+    order: &Order,
+    luggage: &Luggage,
+    caller: BorrowedFd<'_>,
+) -> Result<Report, Error> {
+    // Signals for the caller's process group are the caller's to answer. It fails only for the
+    // leader of a group, which a process just started by another is not.
+    let _ = rustix::process::setsid();
+    rustix::thread::set_name(c"kiln-sandbox").map_err(Error::setup("set a process name"))?;
+    match order {
+        Order::Run(job) => run(job, luggage, caller),
+        Order::Network { pasta } => network::keep(pasta, luggage, caller),
+    }
+}
+
+/// Runs the job to its end.
+fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, Error> {
+    let (words, speak) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(Error::setup("make a pipe"))?;
+    // The child sees by this pipe whether the supervisor lives: nobody ever writes to it.
+    let (alive, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(Error::setup("make a pipe"))?;
+
+    let Some(first) = fork(job)? else {
+        drop((words, hold));
+        container::run(job, luggage, &container::Lines { caller, speak, alive });
+    };
+    drop((speak, alive));
+
+    let said = watch(first, caller, words)?;
+    let (_, status) = rustix::process::waitpid(Some(first), WaitOptions::empty())
+        .map_err(Error::setup("wait for the process"))?
+        .ok_or_else(|| Error::setup("wait for the process")(io::Error::from(io::ErrorKind::Other)))?;
+    drop(hold);
+
+    let mut failure = None;
+    let mut stubs = Vec::new();
+    for line in said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(Word::Stubs(made)) => stubs = made,
+            Ok(Word::Failed(why)) => failure = Some(why),
+            // Killed in the middle of a word.
+            Err(_) => break,
+        }
+    }
+    let root = luggage.at(job.root).map_err(Error::setup("find the root"))?;
+    target::remove(root, &stubs)?;
+
+    Ok(match (failure, status.exit_status(), status.terminating_signal()) {
+        (Some(failure), _, _) => Report::Failed(failure),
+        (None, Some(code), _) => Report::Exited(code),
+        (None, None, signal) => Report::Killed(signal.unwrap_or(0)),
+    })
+}
+
+/// Forks into new namespaces: `None` in the child, which is the first process of them.
+fn fork(job: &Job) -> Result<Option<Pid>, Error> {
+    let mut namespaces =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if matches!(job.network, NetworkJob::None) {
+        namespaces |= libc::CLONE_NEWNET;
+    }
+    match sys::fork_into(namespaces | libc::CLONE_NEWCGROUP) {
+        // A kernel without control groups.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => sys::fork_into(namespaces),
+        result => result,
+    }
+    .map_err(Error::setup("make the namespaces"))
+}
+
+/// Waits for the end of the first process, which is the end of all, and hears what it says. Kills it
+/// when the caller wants so or is dead.
+fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, Error> {
+    let failed = "watch the process";
+    let process = rustix::process::pidfd_open(first, PidfdFlags::empty())
+        .map_err(Error::setup(failed))?;
+    let mut words = Some(std::fs::File::from(words));
+    let mut said = Vec::new();
+    let mut caller = Some(caller);
+    loop {
+        let mut events = vec![PollFd::new(&process, PollFlags::IN)];
+        if let Some(caller) = &caller {
+            events.push(PollFd::new(caller, PollFlags::IN | PollFlags::RDHUP));
+        }
+        if let Some(words) = &words {
+            events.push(PollFd::new(words, PollFlags::IN));
+        }
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None))
+            .map_err(Error::setup(failed))?;
+        let ready: Vec<bool> = events.iter().map(|event| !event.revents().is_empty()).collect();
+        drop(events);
+
+        let caller_ready = caller.is_some() && ready.get(1) == Some(&true);
+        let words_ready = ready.get(1 + usize::from(caller.is_some())) == Some(&true);
+        if ready.first() == Some(&true) {
+            break;
+        }
+        if caller_ready {
+            // It fails only when the process has ended, which the next turn sees.
+            let _ = rustix::process::kill_process(first, Signal::KILL);
+            caller = None;
+        }
+        if words_ready && let Some(pipe) = &mut words {
+            let mut some = [0; 4096];
+            match pipe.read(&mut some).map_err(Error::setup(failed))? {
+                0 => words = None,
+                length => said.extend_from_slice(&some[..length]),
+            }
+        }
+    }
+    // Its last words; nobody else holds the other end any more.
+    if let Some(mut pipe) = words {
+        pipe.read_to_end(&mut said).map_err(Error::setup(failed))?;
+    }
+    Ok(said)
+}
+
+/// Whether the other end of a pipe that is never written to is gone.
+pub(crate) fn is_abandoned(alive: &OwnedFd) -> bool {
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut events = [PollFd::from_borrowed_fd(alive.as_fd(), PollFlags::IN)];
+    rustix::event::poll(&mut events, Some(&now)).is_ok_and(|count| count > 0)
+}

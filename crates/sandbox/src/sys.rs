@@ -1,0 +1,274 @@
+//! The system calls that `rustix` does not offer or offers as unsafe, one function each, with safe
+//! signatures. The only unsafe code of the project; what the calls are good for is told elsewhere.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+use rustix::mount::MountAttrFlags;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// What [`mount_setattr`] changes. Laid out as the kernel's `struct mount_attr`.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Whether a change of mount attributes covers the mounts below, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    One,
+    Recursive,
+}
+
+/// One instruction of a system call filter. Laid out as the kernel's `struct sock_filter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    pub(crate) code: u16,
+    pub(crate) jump_true: u8,
+    pub(crate) jump_false: u8,
+    pub(crate) operand: u32,
+}
+
+/// How a signal came, as far as [`wait_for_signal`] tells.
+pub(crate) struct Arrival {
+    pub(crate) signal: i32,
+    /// Sent by a process, not by the kernel on behalf of the terminal.
+    pub(crate) from_process: bool,
+}
+
+/// Turns the -1 of libc into an error.
+fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// mount_setattr(2): adds attributes to a mount and makes it private.
+pub(crate) fn mount_setattr(
+    mount: impl AsFd,
+    depth: Depth,
+    set: MountAttrFlags,
+) -> io::Result<()> {
+    let attr = MountAttr {
+        set: u64::from(set.bits()),
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    let recursive = if depth == Depth::Recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, and `attr` has the size that is passed and outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | recursive,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    checked(result).map(drop)
+}
+
+/// unshare(2), for everything but the table of descriptors.
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: no caller passes FILES, the only flag that can pull descriptors from under others.
+    unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }?;
+    Ok(())
+}
+
+/// clone(2) as fork(2) with new namespaces: `None` in the child. The caller must be
+/// single-threaded, or the child may find locks held by threads it does not have; this is checked.
+pub(crate) fn fork_into(namespaces: i32) -> io::Result<Option<Pid>> {
+    if !is_single_threaded()? {
+        return Err(io::Error::from(io::ErrorKind::Deadlock));
+    }
+    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM and with no stack the child gets a copy of this memory, and no other
+    // thread exists which could hold a lock in it. The remaining arguments are unused without the
+    // flags that ask for them; their order differs between machines, but all are zero.
+    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    let pid = i32::try_from(checked(result)?).map_err(io::Error::other)?;
+    Ok(Pid::from_raw(pid))
+}
+
+/// Whether this process has one thread: the link count of `task` is two more than its threads.
+fn is_single_threaded() -> io::Result<bool> {
+    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink == 3)
+}
+
+/// close_range(2) from a descriptor on.
+pub(crate) fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: called only right before execve or _exit, when nothing owns those descriptors any
+    // more that could use or close them again.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    checked(result).map(drop)
+}
+
+/// dup3(2) to descriptor 3, which is closed if it is open.
+pub(crate) fn duplicate_to_3(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
+    // SAFETY: called only right before `close_from`, when nothing uses what descriptor 3 was; the
+    // result is a new descriptor that nobody else owns.
+    unsafe {
+        checked(libc::dup3(descriptor.as_raw_fd(), 3, libc::O_CLOEXEC).into())?;
+        Ok(OwnedFd::from_raw_fd(3))
+    }
+}
+
+/// execve(2). Returns only when it failed.
+pub(crate) fn execve(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
+    let argv = null_terminated(argv);
+    let env = null_terminated(env);
+    // SAFETY: all three are C strings, or null-terminated arrays of C strings, alive during the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// The pointers to some strings and a null pointer.
+fn null_terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// _exit(2): leaves without running anything that was registered before a fork.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: always safe; it does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// seccomp(2): installs a filter for this thread. Needs CAP_SYS_ADMIN, as no_new_privs is not set.
+pub(crate) fn install_filter(program: &[Instruction]) -> io::Result<()> {
+    /// Laid out as the kernel's `struct sock_fprog`.
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    let length = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: `program` points to `length` instructions of the kernel's layout, alive during the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    };
+    checked(result).map(drop)
+}
+
+/// rt_sigaction(2) for every signal: default handling; and sigprocmask(2): none blocked.
+///
+/// Not by libc, which keeps two real-time signals to itself that a caller may have ignored.
+pub(crate) fn reset_signals() {
+    /// Laid out as the kernel's `struct sigaction`, which has 24 bytes and the mask; all zero is
+    /// `SIG_DFL` with no flags.
+    const DEFAULT: [u64; 4] = [0; 4];
+    /// Bytes in the kernel's set of signals.
+    const MASK: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: `DEFAULT` is as large as the kernel's structure and names no function. It fails
+        // for SIGKILL and SIGSTOP, which are at their defaults anyway.
+        unsafe {
+            let none = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, MASK);
+        }
+    }
+    block_signals(&[], libc::SIG_SETMASK);
+}
+
+/// sigprocmask(2), with `how` as it is there.
+pub(crate) fn block_signals(signals: &[i32], how: i32) {
+    let set = signal_set(signals);
+    // SAFETY: `set` is initialised; the old mask is not asked for. It fails for a wrong `how` only.
+    unsafe { libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) };
+}
+
+/// sigwaitinfo(2): the next of these signals, which must be blocked.
+pub(crate) fn wait_for_signal(signals: &[i32]) -> io::Result<Arrival> {
+    let set = signal_set(signals);
+    // SAFETY: an all-zero siginfo is a valid one, and `set` is initialised.
+    let (result, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        (libc::sigwaitinfo(&raw const set, &raw mut info), info)
+    };
+    checked(result.into())?;
+    Ok(Arrival { signal: result, from_process: info.si_code <= 0 })
+}
+
+/// A set of signals as libc has it.
+fn signal_set(signals: &[i32]) -> libc::sigset_t {
+    // SAFETY: sigemptyset initialises the set; sigaddset refuses numbers that are no signals.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        set
+    }
+}
+
+/// signal(2) and raise(3): ends this process by a signal, if its default is to end.
+pub(crate) fn die_by(signal: i32) {
+    // SAFETY: SIG_DFL is no function of ours; raise takes any number.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        block_signals(&[signal], libc::SIG_UNBLOCK);
+        libc::raise(signal);
+    }
+}
+
+/// keyctl(2): leaves the caller's session keyring for a new one.
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
+    /// `KEYCTL_JOIN_SESSION_KEYRING` of `linux/keyctl.h`, which libc leaves out for some systems.
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let result = unsafe {
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, ptr::null::<libc::c_char>())
+    };
+    checked(result).map(drop)
+}
+
+/// ioctl(2) SIOCSIFFLAGS: brings the loopback device of this network namespace up.
+pub(crate) fn bring_loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: all zero is a valid request, and its union is written before the kernel reads it.
+    let result = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = libc::c_char::from_ne_bytes([*from]);
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
+    };
+    checked(result.into()).map(drop)
+}
+
+/// getpwuid_r(3): the name of a user, if the system knows one.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    // 16 KiB is what sysconf(_SC_GETPW_R_SIZE_MAX) suggests at most on Linux.
+    let mut buffer = vec![0 as libc::c_char; 16 * 1024];
+    let mut found = ptr::null_mut();
+    // SAFETY: the entry is written before it is read; its strings lie in `buffer`, which outlives
+    // their use; `found` is null when there is no such user.
+    unsafe {
+        let mut entry: libc::passwd = std::mem::zeroed();
+        let (space, length) = (buffer.as_mut_ptr(), buffer.len());
+        libc::getpwuid_r(uid, &raw mut entry, space, length, &raw mut found);
+        if found.is_null() || entry.pw_name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(entry.pw_name).to_str().ok().map(str::to_owned)
+    }
+}

@@ -1,0 +1,187 @@
+//! What a sandboxed process sees and may do, tried out with real ones: as root, and once more as an
+//! ordinary user.
+//!
+//! This is a harness of its own, because a supervisor is this very binary started anew, which
+//! `main` has to find out first, and because the second rung must be climbed before any thread
+//! exists. It understands the options by which `cargo test` and nextest list and choose tests.
+
+mod isolation {
+    pub(crate) mod files;
+    pub(crate) mod ladder;
+    pub(crate) mod network;
+    pub(crate) mod probe;
+    pub(crate) mod process;
+    pub(crate) mod rights;
+    pub(crate) mod terminal;
+    pub(crate) mod world;
+}
+
+use std::panic::AssertUnwindSafe;
+use std::process::Command;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use isolation::world::Skip;
+use isolation::world::User;
+use isolation::world::World;
+use sandbox::Rung;
+
+/// One test: its name and what it does.
+type Case = (&'static str, fn(&World));
+
+fn cases() -> Vec<Case> {
+    [
+        isolation::process::CASES,
+        isolation::rights::CASES,
+        isolation::files::CASES,
+        isolation::network::CASES,
+        isolation::terminal::CASES,
+    ]
+    .concat()
+}
+
+fn main() -> ExitCode {
+    sandbox::reexec_if_asked();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--probe", what] => isolation::probe::run(what),
+        ["--victim", marker] => isolation::process::victim(marker),
+        ["--ladder", what] => isolation::ladder::run(what),
+        ["--as-user", rest @ ..] => as_user(&Options::parse(rest)),
+        rest => everything(&Options::parse(rest)),
+    }
+}
+
+/// What to run, as `cargo test` and nextest say it.
+struct Options {
+    list: bool,
+    exact: bool,
+    ignored: bool,
+    filters: Vec<String>,
+}
+
+impl Options {
+    fn parse(args: &[&str]) -> Self {
+        let mut options =
+            Options { list: false, exact: false, ignored: false, filters: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match *arg {
+                "--list" => options.list = true,
+                "--exact" => options.exact = true,
+                "--ignored" => options.ignored = true,
+                "--format" | "--test-threads" | "--color" => drop(args.next()),
+                arg if arg.starts_with('-') => {}
+                filter => options.filters.push(filter.to_owned()),
+            }
+        }
+        options
+    }
+
+    fn choose(&self, name: &str) -> bool {
+        let fits = |filter: &String| match self.exact {
+            true => name == filter,
+            false => name.contains(filter.as_str()),
+        };
+        !self.ignored && (self.filters.is_empty() || self.filters.iter().any(fits))
+    }
+}
+
+/// Runs the tests as whoever this is; if it is root, then again as an ordinary user.
+fn everything(options: &Options) -> ExitCode {
+    let as_root = cases();
+    let root = prefixed("root", &as_root, options);
+    let user = prefixed("user", &as_root, options);
+    let ladder = prefixed("ladder", isolation::ladder::CASES, options);
+    if options.list {
+        for (name, _) in root.iter().chain(&user).chain(&ladder) {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: {} tests are skipped", root.len() + ladder.len());
+        return as_user(options);
+    }
+
+    let mut ok = run_all(&root, Rung::Root);
+    if !user.is_empty() || !ladder.is_empty() {
+        match User::create() {
+            Ok(someone) => {
+                let world = World::new(Rung::Root);
+                isolation::ladder::with_user(&world, &someone, || {
+                    ok &= run_in(&ladder, &world);
+                });
+                if !user.is_empty() {
+                    let names = user.iter().map(|(name, _)| name.as_str());
+                    let mut command: Command = someone.command(&world);
+                    command.args(["--as-user", "--exact"]).args(names);
+                    ok &= command.status().is_ok_and(|status| status.success());
+                }
+            }
+            Err(why) => eprintln!("{} tests are skipped: {why}", user.len() + ladder.len()),
+        }
+    }
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Climbs the second rung and runs the tests there.
+fn as_user(options: &Options) -> ExitCode {
+    let chosen = prefixed("user", &cases(), options);
+    if chosen.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    match sandbox::enter() {
+        Ok(Rung::UserNamespace) if run_all(&chosen, Rung::UserNamespace) => ExitCode::SUCCESS,
+        Ok(Rung::UserNamespace) => ExitCode::FAILURE,
+        Ok(Rung::Root) => panic!("an ordinary user is taken for root"),
+        Err(why) => {
+            eprintln!("{} tests are skipped: {why}", chosen.len());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn prefixed(prefix: &str, cases: &[Case], options: &Options) -> Vec<(String, fn(&World))> {
+    let named = cases.iter().map(|(name, case)| (format!("{prefix}::{name}"), *case));
+    named.filter(|(name, _)| options.choose(name)).collect()
+}
+
+fn run_all(cases: &[(String, fn(&World))], rung: Rung) -> bool {
+    cases.is_empty() || run_in(cases, &World::new(rung))
+}
+
+/// Runs tests on a few threads, and says how each went.
+fn run_in(cases: &[(String, fn(&World))], world: &World) -> bool {
+    std::panic::set_hook(Box::new(|_| {}));
+    let next = AtomicUsize::new(0);
+    let failed = AtomicUsize::new(0);
+    let output = Mutex::new(());
+    let work = || {
+        while let Some((name, case)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| case(world)));
+            let _one_at_a_time = output.lock();
+            match result {
+                Ok(()) => println!("test {name} ... ok"),
+                Err(panic) => match panic.downcast::<Skip>() {
+                    Ok(skip) => eprintln!("test {name} ... skipped: {}", skip.0),
+                    Err(panic) => {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        let text = panic.downcast_ref::<String>().map(String::as_str);
+                        let text = text.or(panic.downcast_ref::<&str>().copied());
+                        println!("test {name} ... FAILED\n{}", text.unwrap_or("a panic"));
+                    }
+                },
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(work);
+        }
+    });
+    drop(std::panic::take_hook());
+    failed.into_inner() == 0
+}

@@ -1,0 +1,64 @@
+//! Which network the process has.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::Instant;
+
+use sandbox::BuildNetwork;
+use sandbox::Exit;
+use sandbox::Network;
+
+use super::world::World;
+use super::world::skip;
+
+pub(crate) const CASES: &[(&str, fn(&World))] = &[
+    ("no_network", no_network),
+    ("the_hosts_network", the_hosts_network),
+    ("a_network_for_the_build", a_network_for_the_build),
+];
+
+const DEVICES: &str = "ls /sys/class/net";
+
+fn no_network(world: &World) {
+    assert_eq!(world.output("for d in /proc/sys/net/ipv4/conf/*; do echo ${d##*/}; done"),
+        "all\ndefault\nlo");
+    // Up, with its address.
+    assert_eq!(world.output("ping -c1 127.0.0.1 > /dev/null && echo up"), "up");
+}
+
+fn the_hosts_network(world: &World) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello\n"));
+    let script = format!("/bin/busybox nc 127.0.0.1 {port} < /dev/null");
+    let run = world.sh_with(&script, |spec| spec.network = Network::Host);
+    assert_eq!(run.success(), "hello");
+    answer.join().unwrap().unwrap();
+    let run = world.sh_with("stat -c %a /sys; touch /sys/x", |spec| spec.network = Network::Host);
+    assert_eq!((run.stdout.as_str(), run.exit), ("555\n", Exit::Code(1)));
+}
+
+fn a_network_for_the_build(world: &World) {
+    if !sandbox::pasta_available() {
+        skip("pasta is not installed (package passt)");
+    }
+    let start = Instant::now();
+    let network = BuildNetwork::start().unwrap_or_else(|error| panic!("{error}"));
+    eprintln!("the network took {:?} to start", start.elapsed());
+    let devices = |spec: &mut sandbox::Spec| spec.network = network.network().unwrap();
+    let found = world.sh_with(DEVICES, devices).success();
+    assert!(found.lines().any(|name| name == "lo"), "{found}");
+    if found == "lo" {
+        skip("this host has no network to connect to");
+    }
+    // Twice the same one.
+    assert_eq!(world.sh_with(DEVICES, devices).success(), found);
+    let routes = world.sh_with("ip route", devices).success();
+    assert!(routes.contains("default"), "{routes}");
+
+    // What listens on the host's loopback addresses is not reachable.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!("/bin/busybox nc -w 1 127.0.0.1 {port} < /dev/null");
+    assert_ne!(world.sh_with(&script, devices).exit, Exit::Code(0));
+}

@@ -1,0 +1,67 @@
+//! What this binary does when it is run inside a sandbox: try one thing, and print how it went.
+
+use std::fs;
+use std::process::ExitCode;
+
+use rustix::net::AddressFamily;
+use rustix::net::SocketType;
+
+pub(crate) fn run(what: &str) -> ExitCode {
+    let result = match what {
+        "abort" => std::process::abort(),
+        "signals" => {
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+            let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap();
+            // Rust's runtime ignores SIGPIPE (13) in this process, for itself.
+            let ignored = line("SigIgn").replace("1000", "0000");
+            println!("{} {ignored}", line("SigBlk"));
+            return ExitCode::SUCCESS;
+        }
+        "fsopen" => {
+            let flags = rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC;
+            rustix::mount::fsopen("tmpfs", flags).map(drop)
+        }
+        "open_tree" => {
+            let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE;
+            rustix::mount::open_tree(rustix::fs::CWD, "/", flags).map(drop)
+        }
+        "setns" => {
+            let namespace = fs::File::open("/proc/self/ns/uts").unwrap();
+            let namespace = std::os::fd::AsFd::as_fd(&namespace);
+            rustix::thread::move_into_link_name_space(namespace, None)
+        }
+        "sethostname" => rustix::system::sethostname(b"x"),
+        "openat2" => {
+            let (flags, mode) = (rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
+            let resolve = rustix::fs::ResolveFlags::IN_ROOT;
+            rustix::fs::openat2(rustix::fs::CWD, "/", flags, mode, resolve).map(drop)
+        }
+        "thread" => {
+            std::thread::spawn(|| ()).join().unwrap();
+            Ok(())
+        }
+        "/bin/self" => {
+            // Opening it for writing fails as long as it runs somewhere; this does not.
+            let exe = "/proc/self/exe";
+            let permissions = fs::metadata(exe).unwrap().permissions();
+            println!("{}", fs::set_permissions(exe, permissions).unwrap_err());
+            return ExitCode::SUCCESS;
+        }
+        "caps" => {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let wanted = |line: &&str| line.starts_with("Uid") || line.starts_with("CapEff");
+            status.lines().filter(wanted).for_each(|line| println!("{line}"));
+            return ExitCode::SUCCESS;
+        }
+        family => {
+            let family = AddressFamily::from_raw(family.parse().unwrap());
+            rustix::net::socket(family, SocketType::DGRAM, None).map(drop)
+        }
+    };
+    match result {
+        Ok(()) => println!("ok"),
+        Err(rustix::io::Errno::PERM) => println!("EPERM"),
+        Err(errno) => println!("{errno}"),
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,184 @@
+//! What the process may do: capabilities, system calls, devices, the kernel's settings.
+
+use sandbox::Exit;
+use sandbox::Rung;
+
+use super::world::World;
+use super::world::skip;
+
+pub(crate) const CASES: &[(&str, fn(&World))] = &[
+    ("capabilities_of_root", capabilities_of_root),
+    ("capabilities_of_a_user", capabilities_of_a_user),
+    ("capabilities_when_insecure", capabilities_when_insecure),
+    ("the_filter_is_on", the_filter_is_on),
+    ("refused_calls", refused_calls),
+    ("allowed_calls", allowed_calls),
+    ("new_privileges_are_possible", new_privileges_are_possible),
+    ("no_mounting", no_mounting),
+    ("chroot_does_not_escape", chroot_does_not_escape),
+    ("hidden_paths", hidden_paths),
+    ("read_only_paths", read_only_paths),
+    ("nothing_is_hidden_when_insecure", nothing_is_hidden_when_insecure),
+    ("device_nodes_do_not_open", device_nodes_do_not_open),
+    ("root_may_do_what_builds_do", root_may_do_what_builds_do),
+];
+
+const CAPS: &str = "grep Cap /proc/self/status | tr -d '\\t'";
+
+fn capabilities_of_root(world: &World) {
+    assert_eq!(
+        world.output(CAPS),
+        "CapInh:0000000000000000\n\
+         CapPrm:00000000a80425fb\n\
+         CapEff:00000000a80425fb\n\
+         CapBnd:00000000a80425fb\n\
+         CapAmb:0000000000000000"
+    );
+}
+
+fn capabilities_of_a_user(world: &World) {
+    assert_eq!(
+        world.sh_with(CAPS, |spec| spec.uid = 1000).success(),
+        "CapInh:0000000000000000\n\
+         CapPrm:0000000000000000\n\
+         CapEff:0000000000000000\n\
+         CapBnd:00000000a80425fb\n\
+         CapAmb:0000000000000000"
+    );
+}
+
+fn capabilities_when_insecure(world: &World) {
+    let caps = world.sh_with(CAPS, |spec| spec.insecure = true).success();
+    let ours = std::fs::read_to_string("/proc/self/status").unwrap();
+    let all = ours.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+    for name in ["CapPrm", "CapEff", "CapBnd"] {
+        assert!(caps.contains(&format!("{name}:{all}")), "{caps}");
+    }
+}
+
+fn the_filter_is_on(world: &World) {
+    let script = "grep -E 'Seccomp:|NoNewPrivs' /proc/self/status | tr -d '\\t'";
+    assert_eq!(world.output(script), "NoNewPrivs:0\nSeccomp:2");
+    let run = world.sh_with(script, |spec| spec.uid = 1000);
+    assert_eq!(run.success(), "NoNewPrivs:0\nSeccomp:2");
+    let run = world.sh_with(script, |spec| spec.insecure = true);
+    assert_eq!(run.success(), "NoNewPrivs:0\nSeccomp:0");
+}
+
+fn refused_calls(world: &World) {
+    let algorithms = libc::AF_ALG.to_string();
+    let machines = libc::AF_VSOCK.to_string();
+    for what in ["fsopen", "open_tree", "setns", "sethostname", &algorithms, &machines] {
+        assert_eq!(world.probe(what, |_| {}).success(), "EPERM", "{what}");
+    }
+    for command in ["unshare -U true", "unshare -m true", "unshare -n true", "mount -t tmpfs x /tmp"] {
+        assert_ne!(world.sh(command).exit, Exit::Code(0), "{command}");
+    }
+}
+
+fn allowed_calls(world: &World) {
+    for what in ["openat2", "thread", "1", "2", "10", "16"] {
+        assert_eq!(world.probe(what, |_| {}).success(), "ok", "{what}");
+    }
+}
+
+/// `sudo` and `su` in a RUN depend on it.
+fn new_privileges_are_possible(world: &World) {
+    let layer = world.new_directory("suid");
+    std::fs::create_dir(layer.join("bin")).unwrap();
+    let program = layer.join("bin/probe");
+    std::fs::copy(world.executable(), &program).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+    std::fs::set_permissions(program, mode).unwrap();
+    let (overlay, _) = world.overlay(&[layer]);
+    let mut spec = super::world::spec_on(&overlay, &["probe", "--probe", "caps"]);
+    spec.mounts.extend(super::world::libraries());
+    spec.uid = 1000;
+    let run = super::world::run(spec).unwrap();
+    assert_eq!(run.success(), "Uid:\t1000\t0\t0\t0\nCapEff:\t00000000a80425fb");
+}
+
+fn no_mounting(world: &World) {
+    for command in [
+        "mount --bind /bin /tmp",
+        "mount -o remount,rw /proc/sys",
+        "umount /proc/kcore",
+        "umount /proc",
+        "umount -l /",
+    ] {
+        assert_ne!(world.sh(command).exit, Exit::Code(0), "{command}");
+    }
+}
+
+fn chroot_does_not_escape(world: &World) {
+    let script = "mkdir -p /tmp/r; cd /; chroot /tmp/r /bin/true; \
+                  cd ../../../../..; ls -d proc bin; [ -e /etc/os-release ] && echo out; true";
+    assert_eq!(world.output(script), "bin\nproc");
+}
+
+fn hidden_paths(world: &World) {
+    let script = "
+        for f in interrupts kcore keys latency_stats sched_debug timer_list timer_stats; do
+            [ -e /proc/$f ] || continue
+            [ \"$(stat -c %t:%T /proc/$f)\" = 1:3 ] || echo /proc/$f is no /dev/null
+            [ -z \"$(head -c 10 /proc/$f)\" ] || echo /proc/$f can be read
+        done
+        for d in /proc/acpi /proc/asound /proc/scsi /sys/firmware /sys/devices/virtual/powercap; do
+            [ -e $d ] || continue
+            [ -z \"$(ls -A $d)\" ] || echo $d is not empty
+            touch $d/x 2>/dev/null && echo $d can be written
+        done
+        stat -c %t:%T /proc/interrupts";
+    assert_eq!(world.output(script), "1:3");
+}
+
+fn read_only_paths(world: &World) {
+    let script = "
+        for f in /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches /proc/sys/net/core/somaxconn \
+                 /proc/sysrq-trigger /sys/kernel/uevent_helper /sys/kernel/mm/ksm/run; do
+            [ -e $f ] || continue
+            (echo x > $f) 2>/dev/null && echo $f can be written
+        done
+        for d in /proc/sys /proc/irq /proc/bus /proc/fs /sys; do
+            [ -e $d ] || continue
+            grep -q \" $d [^ ]* ro,\" /proc/self/mounts || echo $d is not read-only
+        done
+        echo checked";
+    assert_eq!(world.output(script), "checked");
+}
+
+fn nothing_is_hidden_when_insecure(world: &World) {
+    let run = world.sh_with("stat -c %F /proc/interrupts", |spec| {
+        spec.insecure = true;
+    });
+    assert!(run.success().starts_with("regular"));
+    if world.rung == Rung::Root {
+        let run = world.sh_with("mount -t tmpfs x /tmp && mknod /n c 1 3 && cat /n", |spec| {
+            spec.insecure = true;
+        });
+        assert_eq!(run.success(), "");
+    }
+}
+
+fn device_nodes_do_not_open(world: &World) {
+    if world.rung == Rung::UserNamespace {
+        assert_ne!(world.sh("mknod /tmp/n c 1 3").exit, Exit::Code(0));
+        skip("device nodes cannot be made in a user namespace");
+    }
+    for place in ["/tmp", "/dev", "/dev/shm"] {
+        let script = format!("mknod {place}/n c 1 1 && ls {place}/n && (cat {place}/n 2>&1; true)");
+        let output = world.output(&script);
+        assert!(output.contains("Permission denied"), "{place}: {output}");
+    }
+    // It is in the layer all the same.
+    assert!(world.sh("mknod /tmp/n b 8 0").layer().contains(&"tmp/n".to_owned()));
+}
+
+fn root_may_do_what_builds_do(world: &World) {
+    let script = "
+        set -e
+        cd /tmp; touch f; chown 1000:1000 f; chmod 4755 f; stat -c '%u %g %a' f
+        mkdir -p r/bin; ln -s /bin/busybox r/bin/x; mkdir -p /a/b; mv /a /c; rm -r /c
+        dd if=/dev/zero of=/dev/null bs=1 count=1 2>/dev/null; head -c 4 /dev/urandom | wc -c";
+    assert_eq!(world.output(script), "1000 1000 4755\n4");
+}

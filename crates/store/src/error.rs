@@ -1,0 +1,137 @@
+//! What can go wrong with the state directory, by what the caller can do about it.
+
+use std::{io, path::PathBuf};
+
+use oci::{BlobDigest, ImageId};
+use thiserror::Error;
+
+use crate::SnapshotId;
+
+/// A failure of the store. Whatever was being written is removed; what was visible before stays as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system refuses: permissions, space, a broken disk.
+    #[error("cannot {action} `{path}`", path = path.display())]
+    Io {
+        /// What was tried: "create", "read", …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A later version of kiln has made the store.
+    #[error(
+        "the store `{path}` has format {found}, and this kiln knows {known}: use a newer kiln, or another directory",
+        path = path.display()
+    )]
+    NewerFormat {
+        /// The store's directory.
+        path: PathBuf,
+        /// The version found.
+        found: u64,
+        /// The version of this program.
+        known: u64,
+    },
+    /// A directory with something else in it; nothing is touched there.
+    #[error("`{path}` is not empty and not a store of kiln", path = path.display())]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another user's store; what this user wrote there, its owner could not remove.
+    #[error("the store `{path}` belongs to uid {owner}, and this is uid {user}", path = path.display())]
+    ForeignOwner {
+        /// The store's directory.
+        path: PathBuf,
+        /// To whom it belongs.
+        owner: u32,
+        /// Who asks.
+        user: u32,
+    },
+    /// The kernel does not say which boot this is, so nothing unsynced could be told from what a power cut broke.
+    #[error("cannot tell this boot from the last: `{boot}` is no boot id")]
+    BootId {
+        /// What was found.
+        boot: String,
+    },
+    /// Neither a reference, nor an id, nor the beginning of one.
+    #[error("no such image: `{name}`")]
+    NoSuchImage {
+        /// The name as given.
+        name: String,
+    },
+    /// Several ids begin like this.
+    #[error("`{prefix}` is the beginning of {} image ids", candidates.len())]
+    AmbiguousId {
+        /// The beginning as given.
+        prefix: String,
+        /// The ids.
+        candidates: Vec<ImageId>,
+    },
+    /// A blob that is not there.
+    #[error("no such blob: `{digest}`")]
+    NoSuchBlob {
+        /// Its digest.
+        digest: BlobDigest,
+    },
+    /// A snapshot that is not there, or no longer.
+    #[error("no such snapshot: `{id}`")]
+    NoSuchSnapshot {
+        /// Its id.
+        id: SnapshotId,
+    },
+    /// Bytes that are not those which their digest names.
+    #[error("the bytes have digest `{actual}`, not `{expected}`")]
+    WrongDigest {
+        /// As announced.
+        expected: Box<BlobDigest>,
+        /// As computed.
+        actual: Box<BlobDigest>,
+    },
+    /// More or fewer bytes than announced.
+    #[error("{actual} bytes, not {expected}")]
+    WrongSize {
+        /// As announced.
+        expected: u64,
+        /// As counted.
+        actual: u64,
+    },
+    /// A config that lists another number of layers than the image has snapshots.
+    #[error("the image config lists {layers} layers, and there are {snapshots} snapshots")]
+    LayerCount {
+        /// In the config.
+        layers: usize,
+        /// Given.
+        snapshots: usize,
+    },
+    /// An image config that cannot be read.
+    #[error("cannot store the image")]
+    Config {
+        /// What is wrong with it.
+        #[source]
+        source: oci::Error,
+    },
+    /// A failed sync in this boot: what was written before it may be lost at a power cut, and no later sync can tell.
+    #[error("an earlier sync of `{path}` has failed: what was built since this boot cannot be made durable", path = path.display())]
+    Poisoned {
+        /// The store's directory.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Makes the error of a failed call on a path.
+    pub(crate) fn io<E: Into<io::Error>>(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+}
+
+/// A result of this crate.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;

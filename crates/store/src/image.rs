@@ -1,0 +1,197 @@
+//! Images: a config and the snapshots of its layers.
+
+use std::collections::BTreeSet;
+
+use oci::{Digest, ImageConfig, ImageId, ManifestDigest, Reference};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    SnapshotId, Store,
+    error::{Error, Result},
+    lease::Held,
+    open::Inner,
+    record::Kind,
+};
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The digest of its config's bytes.
+    pub id: ImageId,
+    /// The config.
+    pub config: ImageConfig,
+    /// The config as it was stored: the bytes that the id is the digest of.
+    pub config_bytes: Vec<u8>,
+    /// The snapshots of its layers, bottom first, one for each diff id of the config.
+    pub snapshots: Vec<SnapshotId>,
+    /// The manifest that it came with; `None` for what was built here.
+    pub manifest: Option<StoredManifest>,
+}
+
+/// The manifest of an image that was loaded or pulled; its bytes are a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredManifest {
+    /// The digest of its bytes.
+    pub digest: ManifestDigest,
+    /// Its type, as the archive or the registry has it.
+    pub media_type: String,
+}
+
+/// The body of an image's record. The config is in it as text: an image that was built needs no blob.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct ImageRecord {
+    config: String,
+    snapshots: Vec<SnapshotId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<StoredManifest>,
+}
+
+impl Store {
+    /// Stores an image; its snapshots, and its manifest's blob, are there before. Writes nothing if it is there.
+    ///
+    /// # Errors
+    /// A config that cannot be read, or that lists another number of layers.
+    pub fn put_image(
+        &self,
+        config_bytes: &[u8],
+        snapshots: &[SnapshotId],
+        manifest: Option<&StoredManifest>,
+    ) -> Result<ImageId, Error> {
+        let config = ImageConfig::parse(config_bytes).map_err(|source| Error::Config { source })?;
+        let layers = config.rootfs.diff_ids.len();
+        if layers != snapshots.len() {
+            return Err(Error::LayerCount { layers, snapshots: snapshots.len() });
+        }
+        let id = ImageId::new(Digest::of(config_bytes));
+        let mut record = ImageRecord {
+            // What was read as JSON is UTF-8, so nothing is lost.
+            config: String::from_utf8_lossy(config_bytes).into_owned(),
+            snapshots: snapshots.to_vec(),
+            manifest: manifest.cloned(),
+        };
+        let lock = self.inner.lock_shared()?;
+        self.inner.hold_made(&lock, Held::Image(id))?;
+        let old = self.inner.get::<ImageRecord>(Kind::Image, &key(&id))?;
+        if let Some(old) = &old {
+            // Built again, it is still the one that was pulled.
+            record.manifest = record.manifest.or_else(|| old.manifest.clone());
+        }
+        if old.as_ref() != Some(&record) {
+            self.inner.put_locked(&lock, Kind::Image, &key(&id), &record)?;
+        }
+        Ok(id)
+    }
+
+    /// Returns an image, `None` if it is not there.
+    pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Error> {
+        self.inner.image(id)
+    }
+
+    /// Returns all images, in the order of their ids.
+    pub fn images(&self) -> Result<Vec<Image>, Error> {
+        let ids = self.inner.image_ids()?;
+        ids.iter().filter_map(|id| self.inner.image(id).transpose()).collect()
+    }
+
+    /// Removes an image and its tags, which are returned. Its snapshots and blobs go when they are collected; a build or
+    /// a container that uses them holds them.
+    pub fn remove_image(&self, id: &ImageId) -> Result<Vec<Reference>, Error> {
+        let lock = self.inner.lock_exclusive()?;
+        let mut removed = Vec::new();
+        for (reference, tagged) in self.tags()? {
+            if tagged == *id {
+                self.inner.remove(&lock, Kind::Tag, &crate::tag::key(&reference))?;
+                removed.push(reference);
+            }
+        }
+        if !self.inner.remove(&lock, Kind::Image, &key(id))? {
+            return Err(Error::NoSuchImage { name: id.to_string() });
+        }
+        Ok(removed)
+    }
+}
+
+impl Inner {
+    /// Returns the ids of all images there are.
+    pub(crate) fn image_ids(&self) -> Result<BTreeSet<ImageId>> {
+        Ok(self.keys(Kind::Image)?.iter().filter_map(|key| id_of_key(key)).collect())
+    }
+
+    pub(crate) fn image(&self, id: &ImageId) -> Result<Option<Image>> {
+        let Some(record) = self.get::<ImageRecord>(Kind::Image, &key(id))? else { return Ok(None) };
+        // A file system may lose the removal of a record and not that of what it points to.
+        for snapshot in &record.snapshots {
+            if !self.has_snapshot(snapshot)? {
+                return Ok(None);
+            }
+        }
+        let config_bytes = record.config.into_bytes();
+        let config =
+            ImageConfig::parse(&config_bytes).map_err(|source| Error::Config { source })?;
+        let (snapshots, manifest) = (record.snapshots, record.manifest);
+        Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest }))
+    }
+}
+
+/// Returns the key of an image's record: a file name.
+pub(crate) fn key(id: &ImageId) -> String {
+    id.to_string().replace(':', "-")
+}
+
+fn id_of_key(key: &str) -> Option<ImageId> {
+    ImageId::parse(&key.replacen('-', ":", 1)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux","made-by":"somebody",
+        "rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
+
+    #[test]
+    fn an_image_comes_back_byte_for_byte() {
+        let scratch = Scratch::new("image");
+        let store = scratch.store();
+        let snapshot = store.create_snapshot().unwrap().seal().unwrap();
+        let manifest = StoredManifest {
+            digest: ManifestDigest::new(Digest::of(b"manifest")),
+            media_type: oci::media_type::OCI_MANIFEST.to_owned(),
+        };
+        let id = store.put_image(CONFIG, &[snapshot], Some(&manifest)).unwrap();
+        assert_eq!(id, ImageId::new(Digest::of(CONFIG)));
+        // Built again, without a manifest: the same image.
+        assert_eq!(store.put_image(CONFIG, &[snapshot], None).unwrap(), id);
+        let image = store.image(&id).unwrap().unwrap();
+        assert_eq!(image.config_bytes, CONFIG);
+        assert_eq!(image.config.architecture, "amd64");
+        assert_eq!((image.snapshots, image.manifest), (vec![snapshot], Some(manifest)));
+        assert_eq!(store.images().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        let scratch = Scratch::new("image-wrong");
+        let store = scratch.store();
+        let wrong = store.put_image(b"{", &[], None);
+        assert!(matches!(wrong, Err(Error::Config { .. })), "{wrong:?}");
+        let wrong = store.put_image(CONFIG, &[], None);
+        assert!(matches!(wrong, Err(Error::LayerCount { layers: 1, snapshots: 0 })), "{wrong:?}");
+        assert!(store.images().unwrap().is_empty());
+    }
+
+    #[test]
+    fn removing_takes_the_tags_along() {
+        let scratch = Scratch::new("image-remove");
+        let store = scratch.store();
+        let snapshot = store.create_snapshot().unwrap().seal().unwrap();
+        let id = store.put_image(CONFIG, &[snapshot], None).unwrap();
+        store.tag(&Reference::parse("a:1").unwrap(), &id).unwrap();
+        store.tag(&Reference::parse("b").unwrap(), &id).unwrap();
+        assert_eq!(store.remove_image(&id).unwrap().len(), 2);
+        assert!(store.tags().unwrap().is_empty());
+        assert_eq!(store.image(&id).unwrap(), None);
+        assert!(matches!(store.remove_image(&id), Err(Error::NoSuchImage { .. })));
+    }
+}

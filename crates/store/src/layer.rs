@@ -1,0 +1,106 @@
+//! What a snapshot is as a layer of an image: known once it was packed, or from the start where it was unpacked.
+
+use oci::{ChainId, Descriptor, DiffId};
+use serde::{Deserialize, Serialize};
+
+use crate::{SnapshotId, Store, error::Error, record::Kind};
+
+/// A snapshot as a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The size of its tar in bytes.
+    pub size: u64,
+    /// The blob that it was unpacked from, as loaded or pulled; `None` for what was built: that is packed again, byte
+    /// for byte, when it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Descriptor>,
+}
+
+impl Store {
+    /// Remembers what a snapshot is as a layer.
+    pub fn set_layer(&self, id: &SnapshotId, layer: &Layer) -> Result<(), Error> {
+        self.inner.put(Kind::Layer, &id.to_string(), layer)
+    }
+
+    /// Returns what a snapshot is as a layer, `None` if that is not known (yet).
+    pub fn layer(&self, id: &SnapshotId) -> Result<Option<Layer>, Error> {
+        self.inner.get(Kind::Layer, &id.to_string())
+    }
+
+    /// Remembers the blob that a snapshot's layer has become with a compression `profile` (`gzip-6`: letters, digits,
+    /// `-`). The blob itself may be removed at any time; what it is called stays true.
+    pub fn set_packed(
+        &self,
+        id: &SnapshotId,
+        profile: &str,
+        blob: &Descriptor,
+    ) -> Result<(), Error> {
+        self.inner.put(Kind::Packed, &packed_key(id, profile), blob)
+    }
+
+    /// Returns what a snapshot's layer is called with a compression profile, if that was ever made.
+    pub fn packed(&self, id: &SnapshotId, profile: &str) -> Result<Option<Descriptor>, Error> {
+        self.inner.get(Kind::Packed, &packed_key(id, profile))
+    }
+
+    /// Remembers the snapshot of the topmost layer of a chain, so that loading it again unpacks nothing.
+    pub fn set_snapshot_of_chain(&self, chain: &ChainId, id: &SnapshotId) -> Result<(), Error> {
+        self.inner.put(Kind::Chain, &chain_key(chain), id)
+    }
+
+    /// Returns the snapshot of the topmost layer of a chain, `None` if it is gone.
+    pub fn snapshot_of_chain(&self, chain: &ChainId) -> Result<Option<SnapshotId>, Error> {
+        let Some(id) = self.inner.get(Kind::Chain, &chain_key(chain))? else { return Ok(None) };
+        Ok(self.inner.has_snapshot(&id)?.then_some(id))
+    }
+}
+
+fn packed_key(id: &SnapshotId, profile: &str) -> String {
+    let profile: String =
+        profile.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    format!("{id}-{profile}")
+}
+
+fn chain_key(chain: &ChainId) -> String {
+    let digest = chain.as_digest();
+    format!("{}-{}", digest.algorithm(), digest.to_hex())
+}
+
+/// Returns the snapshot that a record of kind [`Kind::Packed`] is about.
+pub(crate) fn snapshot_of_packed_key(key: &str) -> Option<SnapshotId> {
+    SnapshotId::parse(key.split('-').next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::{Digest, media_type};
+
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn what_is_known_of_a_snapshot_is_known_to_the_next_process() {
+        let scratch = Scratch::new("layer");
+        let store = scratch.store();
+        let id = store.create_snapshot().unwrap().seal().unwrap();
+        assert_eq!(store.layer(&id).unwrap(), None);
+        let blob = Descriptor::of(media_type::DOCKER_LAYER_GZIP, b"gzip");
+        let diff_id = DiffId::new(Digest::of(b"tar"));
+        let layer = Layer { diff_id, size: 3, blob: Some(blob.clone()) };
+        store.set_layer(&id, &layer).unwrap();
+        store.set_packed(&id, "gzip-6", &blob).unwrap();
+        let chain = ChainId::bottom(diff_id);
+        store.set_snapshot_of_chain(&chain, &id).unwrap();
+        drop(store);
+
+        let store = scratch.store();
+        assert_eq!(store.layer(&id).unwrap(), Some(layer));
+        assert_eq!(store.packed(&id, "gzip-6").unwrap(), Some(blob));
+        assert_eq!(store.packed(&id, "gzip-9").unwrap(), None);
+        assert_eq!(store.snapshot_of_chain(&chain).unwrap(), Some(id));
+        assert_eq!(store.snapshot_of_chain(&chain.extend(diff_id)).unwrap(), None);
+        assert_eq!(snapshot_of_packed_key(&packed_key(&id, "gzip-6")), Some(id));
+    }
+}

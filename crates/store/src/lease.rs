@@ -1,0 +1,166 @@
+//! Leases: what a living process uses, so that nobody removes it.
+//!
+//! A lease is a file in the process's locked directory, one line for each thing. Holding looks the thing up and writes
+//! the line under the store's shared lock; a collection reads all leases under the exclusive one: so nothing can vanish
+//! between being looked up and being held. What a process makes itself is held for it until it ends.
+
+use std::{
+    fmt, fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+};
+
+use oci::{BlobDigest, ImageId};
+
+use crate::{
+    SnapshotId, Store,
+    error::{Error, Result},
+    layout::Tree,
+    lock::Lock,
+    open::Inner,
+    record::Kind,
+};
+
+/// How a lease's file name begins.
+pub(crate) const PREFIX: &str = "lease-";
+
+/// Something that a lease names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Held {
+    Snapshot(SnapshotId),
+    Blob(BlobDigest),
+    Image(ImageId),
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snapshot(id) => write!(f, "snapshot {id}"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Image(id) => write!(f, "image {id}"),
+        }
+    }
+}
+
+impl Held {
+    /// Reads a line of a lease; `None` for a kind that a later version has added.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        match line.split_once(' ')? {
+            ("snapshot", id) => SnapshotId::parse(id).map(Self::Snapshot),
+            ("blob", digest) => BlobDigest::parse(digest).ok().map(Self::Blob),
+            ("image", id) => ImageId::parse(id).ok().map(Self::Image),
+            _ => None,
+        }
+    }
+}
+
+/// The file of a lease, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct LeaseFile {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl LeaseFile {
+    fn create(inner: &Inner) -> Result<Self> {
+        let path = inner.process()?.new_path(PREFIX);
+        let mut options = fs::OpenOptions::new();
+        options.append(true).create_new(true).mode(0o600);
+        let file = options.open(&path).map_err(Error::io("create", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// In one write, so that a line is there as a whole or not at all.
+    fn append(&self, held: Held) -> Result<()> {
+        let line = format!("{held}\n");
+        (&self.file).write_all(line.as_bytes()).map_err(Error::io("write", &self.path))
+    }
+}
+
+impl Drop for LeaseFile {
+    fn drop(&mut self) {
+        // If it stays, what it names stays until this process ends: too much, never too little.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Keeps snapshots, blobs and images from being removed, until it is dropped or its process dies.
+#[derive(Debug)]
+pub struct Lease {
+    file: LeaseFile,
+    inner: Arc<Inner>,
+}
+
+impl Lease {
+    /// Holds a snapshot. [`Error::NoSuchSnapshot`] if it is gone: what was looked up before has to be looked up again.
+    pub fn hold(&self, id: &SnapshotId) -> Result<(), Error> {
+        let _lock = self.inner.lock_shared()?;
+        if !self.inner.has_snapshot(id)? {
+            return Err(Error::NoSuchSnapshot { id: *id });
+        }
+        self.file.append(Held::Snapshot(*id))
+    }
+
+    /// Holds a blob. [`Error::NoSuchBlob`] if it is gone.
+    pub fn hold_blob(&self, digest: &BlobDigest) -> Result<(), Error> {
+        let _lock = self.inner.lock_shared()?;
+        if self.inner.find_blob(digest)?.is_none() {
+            return Err(Error::NoSuchBlob { digest: *digest });
+        }
+        self.file.append(Held::Blob(*digest))
+    }
+
+    /// Holds an image with its snapshots, and their blobs with them. [`Error::NoSuchImage`] if it is gone.
+    pub fn hold_image(&self, id: &ImageId) -> Result<(), Error> {
+        let _lock = self.inner.lock_shared()?;
+        let there = Tree::LOOKUP.into_iter().any(|tree| {
+            self.inner.layout.record(tree, Kind::Image, &crate::image::key(id)).exists()
+        });
+        if !there {
+            return Err(Error::NoSuchImage { name: id.to_string() });
+        }
+        self.file.append(Held::Image(*id))
+    }
+}
+
+impl Store {
+    /// Starts a lease that holds nothing yet.
+    pub fn lease(&self) -> Result<Lease, Error> {
+        Ok(Lease { file: LeaseFile::create(&self.inner)?, inner: Arc::clone(&self.inner) })
+    }
+}
+
+impl Inner {
+    /// Holds what this process is about to make visible, as long as the store is open in it.
+    pub(crate) fn hold_made(&self, _held: &Lock, what: Held) -> Result<()> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.is_none() {
+            *made = Some(LeaseFile::create(self)?);
+        }
+        made.as_ref().map_or(Ok(()), |file| file.append(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_line_reads_back() {
+        let digest = Digest::of(b"x");
+        let id = SnapshotId::parse(&"0f".repeat(16)).unwrap();
+        for held in [
+            Held::Snapshot(id),
+            Held::Blob(BlobDigest::new(digest)),
+            Held::Image(ImageId::new(digest)),
+        ] {
+            assert_eq!(Held::parse(&held.to_string()), Some(held));
+        }
+        assert_eq!(Held::parse("container 1"), None);
+        assert_eq!(Held::parse("snapshot ../x"), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! The state directory: what kiln remembers between two commands, and who may use it when.
+//!
+//! Plain files, atomic renames and `flock`; no database, no daemon. Nothing here knows what is in a layer or how a step
+//! runs; nothing outside `layout` knows a path inside the directory:
+//!
+//! ```text
+//! <root>/                            0700
+//!   format                           `kiln-store 1`
+//!   lock                             flock: shared to look up and hold or to write a record, exclusive to collect
+//!   kept/                            what a syncfs has covered: survives a power cut
+//!     blobs/<algorithm>/<hex>        manifests, layers as loaded or packed
+//!     records/<kind>/<key>           small checksummed files; kinds: layer packed chain memo step image tag
+//!   boot-<boot id>/                  the same two trees: what was written since this boot and is not covered yet
+//!   snapshots/<id>/fs/               a layer as a directory, in the form of an overlay's upper directory
+//!   mounts/<hash>/{id,fs/}           RUN --mount=type=cache
+//!   locks/mount-<hash>               its lock; never deleted
+//!   stat/<hash>                      one stat cache for each build context
+//!   tmp/<process>/                   flock: held while the process lives
+//!     <n>, <n>/                      blobs, records and snapshots being written, and trash
+//!     lease-<n>                      what the process uses: one line for each snapshot, blob and image
+//! ```
+//!
+//! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
+//! that make data visible), `blob`, `snapshot`, `layer`, `image`, `tag`, `step` (what is kept), `mount`
+//! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes).
+//!
+//! Invariants:
+//! - Records make data visible, directories do not. A record is written after what it points to, and removed before it.
+//! - Every file becomes visible by a rename: a process killed at any point leaves `tmp/<process>` and nothing else.
+//! - A record or a blob of an earlier boot that no syncfs has covered is dropped, as if it had never been made (`sync`).
+//! - What a living process has made or holds is never removed by another (`lease`).
+//! - Broken records are absent: moved aside, and told by [`Store::take_warnings`].
+
+mod blob;
+mod collect;
+mod error;
+mod image;
+mod layer;
+mod layout;
+mod lease;
+mod lock;
+mod mount;
+mod open;
+mod record;
+mod remove;
+mod snapshot;
+mod step;
+mod sync;
+mod tag;
+mod tmp;
+mod warning;
+
+#[cfg(test)]
+mod testing;
+
+pub use blob::{BlobWriter, VerifiedReader};
+pub use collect::{CacheRule, Collect, Freed, ImageRule};
+pub use error::Error;
+pub use image::{Image, StoredManifest};
+pub use layer::Layer;
+pub use lease::Lease;
+pub use mount::{CacheMount, Sharing};
+pub use open::Store;
+pub use snapshot::{Open, Snapshot, SnapshotId};
+pub use step::{Record, RecordKey};
+pub use tmp::TempDir;
+pub use warning::Warning;

@@ -1,0 +1,203 @@
+//! Removes trees of any depth and with any modes, by descriptors, with a constant number of them.
+//!
+//! What is removed came out of a build: directories nested ten thousand deep, without permission bits, with names of any
+//! bytes. So nothing is done by joined paths and nothing by recursion: a directory that is not empty is first moved up
+//! into the top one, then emptied there.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags},
+    io::{Errno, Result},
+};
+
+/// Removes the entry `name` of `directory`, whatever it is, and returns how many bytes of disk were freed.
+///
+/// A directory is emptied in place; when a call fails half-way, what is left is still below `name`.
+pub(crate) fn remove_entry(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
+    match unlink(directory, name) {
+        Ok(freed) => return Ok(freed),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    let opened = open(directory, name)?;
+    let freed = remove_contents(opened.as_fd())?;
+    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?;
+    Ok(freed)
+}
+
+/// Removes everything in `top`, which stays as an empty directory.
+pub(crate) fn remove_contents(top: BorrowedFd<'_>) -> Result<u64> {
+    let mut freed = 0;
+    loop {
+        let entries = list(top)?;
+        if entries.is_empty() {
+            return Ok(freed);
+        }
+        for (name, kind) in entries {
+            if kind == FileType::Directory {
+                freed += remove_directory(top, &name)?;
+            } else {
+                freed += unlink(top, &name)?;
+            }
+        }
+    }
+}
+
+/// Removes the directory `name` of `top`; those of its directories that are not empty are moved up into `top`.
+fn remove_directory(top: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
+    let mut freed = 0;
+    let directory = open(top, name)?;
+    for (inner, kind) in list(directory.as_fd())? {
+        if kind != FileType::Directory {
+            freed += unlink(directory.as_fd(), &inner)?;
+            continue;
+        }
+        match rustix::fs::unlinkat(&directory, &inner, AtFlags::REMOVEDIR) {
+            Ok(()) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => {
+                move_up(directory.as_fd(), &inner, top)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR)?;
+    Ok(freed)
+}
+
+fn move_up(directory: BorrowedFd<'_>, name: &CStr, top: BorrowedFd<'_>) -> Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut may_change_mode = true;
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        match rustix::fs::renameat(directory, name, top, format!(".up-{number}")) {
+            Ok(()) => return Ok(()),
+            // A name that an image has chosen; the next one is tried.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            // Moving a directory changes its `..`, for which it has to be writable; so has the one it leaves.
+            Err(Errno::ACCESS) if may_change_mode => {
+                may_change_mode = false;
+                rustix::fs::fchmod(directory, Mode::RWXU)?;
+                rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes what is not a directory; returns the bytes that this frees, none while the file has further names.
+fn unlink(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::ACCESS) => {
+            rustix::fs::fchmod(directory, Mode::RWXU)?;
+            rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+        }
+        result => result?,
+    }
+    Ok(if stat.st_nlink > 1 { 0 } else { disk_usage(&stat) })
+}
+
+/// Returns the bytes of disk that a file takes; blocks are of 512 bytes whatever the file system.
+pub(crate) fn disk_usage(stat: &rustix::fs::Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0) * 512
+}
+
+/// Opens a directory for reading, if need be after giving ourselves the permission.
+pub(crate) fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())?;
+            rustix::fs::openat(directory, name, flags, Mode::empty())
+        }
+        result => result,
+    }
+}
+
+/// Lists a directory's entries, in no order.
+pub(crate) fn list(directory: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
+            }
+            known => known,
+        };
+        entries.push((name.to_owned(), kind));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+
+    use super::*;
+    use crate::testing::Scratch;
+
+    fn remove(scratch: &Scratch, name: &str) -> u64 {
+        let directory = fs::File::open(scratch.path()).unwrap();
+        remove_entry(directory.as_fd(), &CString::new(name).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn depth_beyond_the_longest_path_is_no_obstacle() {
+        let scratch = Scratch::new("remove-deep");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut at = rustix::fs::open(scratch.path(), flags, Mode::empty()).unwrap();
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&at, "deeper", Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, "deeper", flags, Mode::empty()).unwrap();
+        }
+        drop(at);
+        remove(&scratch, "deeper");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn links_are_removed_and_not_followed() {
+        let scratch = Scratch::new("remove-links");
+        let outside = scratch.path().join("outside");
+        fs::create_dir_all(outside.join("in")).unwrap();
+        fs::write(outside.join("in/file"), "kept").unwrap();
+        let tree = scratch.path().join("tree");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        symlink(&outside, tree.join("a/link")).unwrap();
+        symlink("/", tree.join("a/b/root")).unwrap();
+        fs::write(tree.join(".up-0"), "a name that is in the way").unwrap();
+        remove(&scratch, "tree");
+        assert!(!tree.exists());
+        assert_eq!(fs::read_to_string(outside.join("in/file")).unwrap(), "kept");
+    }
+
+    #[test]
+    fn modes_are_no_obstacle_and_bytes_are_counted() {
+        let scratch = Scratch::new("remove-modes");
+        let closed = scratch.path().join("tree/closed");
+        fs::create_dir_all(closed.join("inner/most")).unwrap();
+        fs::write(closed.join("file"), vec![1; 10_000]).unwrap();
+        fs::hard_link(closed.join("file"), closed.join("inner/most/same")).unwrap();
+        for mode in [0o000, 0o500] {
+            fs::set_permissions(closed.join("inner"), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        let freed = remove(&scratch, "tree");
+        assert!((10_000..20_000).contains(&freed), "{freed}: a file with two names counts once");
+        assert!(!scratch.path().join("tree").exists());
+    }
+}

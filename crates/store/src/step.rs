@@ -1,0 +1,143 @@
+//! What a step has made, by its key; and a memo of digests of what does not change.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SnapshotId, Store, error::Error, record::Kind};
+
+/// The key of a step: a digest of everything that its result depends on.
+pub type RecordKey = [u8; 32];
+
+/// What a step has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The layer.
+    pub snapshot: SnapshotId,
+    /// What it was made on; `None` for the empty root, or where it does not matter (a COPY that replaces nothing).
+    /// A result is removed before what it was made on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<SnapshotId>,
+    /// When, RFC 3339.
+    pub created: String,
+    /// The step, for people: `RUN make`.
+    pub description: String,
+    /// What the key was made of, by name, to explain a miss.
+    pub ingredients: Vec<(String, String)>,
+}
+
+impl Store {
+    /// Returns what a step with this key has made, `None` if it never was, or if it is gone.
+    ///
+    /// It may be removed before it is used: [`crate::Lease::hold`] tells.
+    pub fn record(&self, key: &RecordKey) -> Result<Option<Record>, Error> {
+        let key = hex(key);
+        let Some(found) = self.inner.read::<Record>(Kind::Step, &key)? else { return Ok(None) };
+        if !self.inner.has_snapshot(&found.value.snapshot)? {
+            return Ok(None);
+        }
+        self.inner.touch(Kind::Step, &key, found.used)?;
+        Ok(Some(found.value))
+    }
+
+    /// Remembers what a step has made. The snapshot and its layer are there before.
+    pub fn put_record(&self, key: &RecordKey, record: &Record) -> Result<(), Error> {
+        self.inner.put(Kind::Step, &hex(key), record)
+    }
+
+    /// Returns the digest remembered for a key: of contents that never change, such as a selection of a snapshot's.
+    pub fn memo(&self, key: &[u8; 32]) -> Result<Option<[u8; 32]>, Error> {
+        let digest: Option<String> = self.inner.get(Kind::Memo, &hex(key))?;
+        Ok(digest.and_then(|digest| unhex(&digest)))
+    }
+
+    /// Remembers a digest for a key.
+    pub fn put_memo(&self, key: &[u8; 32], digest: &[u8; 32]) -> Result<(), Error> {
+        self.inner.put(Kind::Memo, &hex(key), &hex(digest))
+    }
+}
+
+/// Both are what `ContentDigest` writes: 64 digits.
+fn hex(bytes: &[u8; 32]) -> String {
+    oci::ContentDigest::new(*bytes).to_string()
+}
+
+fn unhex(value: &str) -> Option<[u8; 32]> {
+    oci::ContentDigest::parse(value).ok().map(|digest| *digest.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+    use crate::{Warning, layout::Tree, testing::Scratch};
+
+    const KEY: RecordKey = [0xab; 32];
+
+    fn made(store: &Store) -> Record {
+        let snapshot = store.create_snapshot().unwrap().seal().unwrap();
+        let record = Record {
+            snapshot,
+            below: None,
+            created: "2026-01-02T03:04:05Z".to_owned(),
+            description: "RUN make".to_owned(),
+            ingredients: vec![("command".to_owned(), "make\n\u{1f600}".to_owned())],
+        };
+        store.put_record(&KEY, &record).unwrap();
+        record
+    }
+
+    fn path_of(store: &Store) -> PathBuf {
+        store.inner.layout.record(Tree::Fresh, Kind::Step, &hex(&KEY))
+    }
+
+    #[test]
+    fn a_record_is_there_as_long_as_its_snapshot() {
+        let scratch = Scratch::new("step");
+        let store = scratch.store();
+        assert_eq!(store.record(&KEY).unwrap(), None);
+        let record = made(&store);
+        assert_eq!(store.record(&KEY).unwrap(), Some(record.clone()));
+        fs::remove_dir_all(store.inner.layout.snapshot(&record.snapshot)).unwrap();
+        assert_eq!(store.record(&KEY).unwrap(), None);
+    }
+
+    #[test]
+    fn a_broken_record_is_absent_and_told_of_once() {
+        let scratch = Scratch::new("step-broken");
+        let store = scratch.store();
+        let record = made(&store);
+        let good = fs::read(path_of(&store)).unwrap();
+        for damage in [&b""[..], &good[..good.len() / 2], &good.to_ascii_uppercase()] {
+            fs::write(path_of(&store), damage).unwrap();
+            assert_eq!(store.record(&KEY).unwrap(), None);
+            let warnings = store.take_warnings();
+            assert!(matches!(warnings[..], [Warning::BrokenRecord { .. }]), "{warnings:?}");
+            assert_eq!(store.record(&KEY).unwrap(), None);
+            assert!(store.take_warnings().is_empty());
+        }
+        store.put_record(&KEY, &record).unwrap();
+        assert_eq!(store.record(&KEY).unwrap(), Some(record));
+    }
+
+    #[test]
+    fn a_hit_counts_as_use() {
+        let scratch = Scratch::new("step-use");
+        let store = scratch.store();
+        made(&store);
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(1_000_000);
+        let file = fs::File::open(path_of(&store)).unwrap();
+        file.set_modified(long_ago).unwrap();
+        store.record(&KEY).unwrap();
+        assert!(file.metadata().unwrap().modified().unwrap() > long_ago);
+    }
+
+    #[test]
+    fn a_memo_is_remembered() {
+        let scratch = Scratch::new("memo");
+        let store = scratch.store();
+        assert_eq!(store.memo(&KEY).unwrap(), None);
+        store.put_memo(&KEY, &[1; 32]).unwrap();
+        store.put_memo(&KEY, &[2; 32]).unwrap();
+        assert_eq!(store.memo(&KEY).unwrap(), Some([2; 32]));
+    }
+}

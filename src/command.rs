@@ -1,0 +1,54 @@
+//! The commands, one file each.
+
+mod build;
+mod history;
+mod images;
+mod import;
+mod inspect;
+mod load;
+mod output;
+mod pull;
+mod rmi;
+mod run;
+mod save;
+mod tag;
+
+use engine::Engine;
+use store::Store;
+
+use crate::{
+    args::{Args, Command},
+    report::{Exit, Failure},
+};
+
+/// Does what the command line asks for.
+pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    let rung = sandbox::enter()?;
+    let engine = Engine::new(Store::open(&args.store_root(rung)?)?, rung);
+    let exit = dispatch(&engine, args.command);
+    output::warnings(&engine);
+    exit
+}
+
+fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Build(build) => build::run(engine, *build),
+        Command::Run(run) => run::run(engine, run),
+        Command::Pull(pull) => pull::run(engine, &pull),
+        Command::Images(images) => images::run(engine, &images),
+        Command::Inspect(inspect) => inspect::run(engine, &inspect),
+        Command::History(history) => history::run(engine, &history),
+        Command::Tag(tag) => tag::run(engine, &tag),
+        Command::Rmi(rmi) => rmi::run(engine, &rmi),
+        Command::Save(save) => save::run(engine, &save),
+        Command::Load(load) => load::run(engine, &load),
+        Command::Import(import) => import::run(engine, &import),
+    }
+}
+
+/// Returns a runtime for what waits for several things at once.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build();
+    runtime.map_err(Failure::io("start", "the runtime"))
+}

@@ -1,0 +1,224 @@
+//! `kiln build`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
+};
+
+use engine::{
+    BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Events, NamedContext, Secret,
+};
+use export::Output;
+use oci::Reference;
+use registry::Client;
+
+use super::{output, runtime};
+use crate::{
+    args::{self, Build},
+    progress::Display,
+    report::{Exit, Failure},
+};
+
+/// BuildKit's limit for one secret.
+const MAX_SECRET: usize = 500 * 1024;
+
+/// Builds the image, writes it to where it was asked for, and prints its id if nothing else is to be seen.
+pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
+    let outputs =
+        build.outputs.iter().map(|value| Output::parse(value)).collect::<Result<Vec<_>, _>>()?;
+    // The id of an earlier build would be taken for this one's.
+    if let Some(path) = &build.iidfile {
+        remove(path)?;
+    }
+    let quiet = build.quiet;
+    let display = Display::start(if quiet { args::Progress::Quiet } else { build.progress });
+    let iidfile = build.iidfile.clone();
+    let cancel = Cancel::default();
+    let request = request(build, cancel.clone())?;
+    let tags = request.tags.clone();
+
+    let result = execute(engine, request, &display.events(), &cancel);
+    display.end();
+    let built = result?;
+
+    for output in &outputs {
+        write(engine, &built, output, &tags)?;
+    }
+    if let Some(path) = iidfile {
+        fs::write(&path, built.id.to_string()).map_err(Failure::io("write", path.display()))?;
+    }
+    if quiet {
+        output::print(&format!("{}\n", built.id))?;
+    } else {
+        tell(&built, &tags);
+    }
+    Ok(Exit::Done)
+}
+
+fn execute(
+    engine: &Engine,
+    request: BuildRequest,
+    events: &Events,
+    cancel: &Cancel,
+) -> Result<Built, Failure> {
+    let engine = engine.clone().with_registries(Client::new(args::registry_options()?)?);
+    runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(cancel.clone()));
+        Ok(engine::build(&engine, request, events.clone()).await?)
+    })
+}
+
+/// The first signal ends the build in order; the second one ends it at once: what is left over then, the next command removes.
+async fn cancel_on_signal(cancel: Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for attempt in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if attempt > 0 {
+            std::process::exit(130);
+        }
+        cancel.cancel();
+    }
+}
+
+fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
+    let (context, dockerfile) = sources(build.file, build.context)?;
+    Ok(BuildRequest {
+        dockerfile,
+        context,
+        named_contexts: named_contexts(&build.build_contexts)?,
+        build_args: build.build_args.iter().filter_map(|arg| args::name_value(arg)).collect(),
+        target: build.target,
+        no_cache: build.no_cache,
+        platform: args::platform(build.platform.as_deref())?,
+        labels: labels(&build.labels),
+        network: build.network.into(),
+        secrets: build.secrets.iter().map(|secret| read_secret(secret)).collect::<Result<_, _>>()?,
+        tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
+        cancel,
+    })
+}
+
+/// Where the context and the Dockerfile come from. Standard input can be either, and is a context if it is an archive.
+fn sources(
+    file: Option<PathBuf>,
+    context: PathBuf,
+) -> Result<(ContextSource, DockerfileSource), Failure> {
+    let file_is_stream = file.as_deref().is_some_and(args::is_stream);
+    if !args::is_stream(&context) {
+        let dockerfile = match file {
+            Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
+            Some(path) => DockerfileSource::File(path),
+            None => DockerfileSource::InContext,
+        };
+        return Ok((ContextSource::Directory(context), dockerfile));
+    }
+    if file_is_stream {
+        return Err(Failure::usage("the context and the Dockerfile cannot both come from standard input"));
+    }
+    let bytes = read_stdin()?;
+    let is_archive = filetree::is_archive(&mut io::Cursor::new(&bytes))
+        .map_err(Failure::io("read", "standard input"))?;
+    if !is_archive {
+        return Ok((ContextSource::Nothing, DockerfileSource::Text(bytes)));
+    }
+    let dockerfile = match file {
+        Some(path) => DockerfileSource::Named(path.display().to_string()),
+        None => DockerfileSource::InContext,
+    };
+    Ok((ContextSource::Archive(bytes), dockerfile))
+}
+
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let mut stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        return Err(Failure::usage("standard input is a terminal; pass a Dockerfile or a tar archive to it"));
+    }
+    stdin.read_to_end(&mut bytes).map_err(Failure::io("read", "standard input"))?;
+    Ok(bytes)
+}
+
+fn named_contexts(given: &[String]) -> Result<BTreeMap<String, NamedContext>, Failure> {
+    let mut contexts = BTreeMap::new();
+    for context in given {
+        let Some((name, value)) = context.split_once('=') else {
+            return Err(Failure::usage(format!("--build-context `{context}` has no `=`: NAME=VALUE")));
+        };
+        contexts.insert(name.to_owned(), NamedContext::parse(value)?);
+    }
+    Ok(contexts)
+}
+
+fn labels(given: &[String]) -> BTreeMap<String, String> {
+    let pair = |label: &String| match label.split_once('=') {
+        Some((key, value)) => (key.to_owned(), value.to_owned()),
+        None => (label.clone(), String::new()),
+    };
+    given.iter().map(pair).collect()
+}
+
+/// Reads `id=NAME[,src=FILE|env=VARIABLE]`; without a source, the variable called NAME, or else the file.
+fn read_secret(given: &str) -> Result<(String, Secret), Failure> {
+    let mut fields = BTreeMap::new();
+    for field in given.split(',') {
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        fields.insert(key.to_lowercase(), value.to_owned());
+    }
+    let field = |names: &[&str]| names.iter().find_map(|name| fields.get(*name)).cloned();
+    let Some(id) = field(&["id"]).filter(|id| !id.is_empty()) else {
+        return Err(Failure::usage(format!("--secret `{given}` has no id: id=NAME[,src=FILE]")));
+    };
+    let is_variable = field(&["type"]).as_deref() == Some("env");
+    let file = field(&["src", "source"]).filter(|_| !is_variable);
+    let named = field(&["env"]).or_else(|| field(&["src", "source"]).filter(|_| is_variable));
+    let missing = |name: &str| Failure::usage(format!("secret `{id}`: the variable `{name}` is not set"));
+    let value = match (file, named) {
+        (Some(path), _) => fs::read(&path).map_err(Failure::io("read the secret", path))?,
+        (None, Some(name)) => args::variable(&name).ok_or_else(|| missing(&name))?,
+        (None, None) => match args::variable(&id) {
+            Some(value) => value,
+            None => fs::read(&id).map_err(Failure::io("read the secret", &id))?,
+        },
+    };
+    if value.len() > MAX_SECRET {
+        return Err(Failure::usage(format!("secret `{id}` is larger than {MAX_SECRET} bytes")));
+    }
+    Ok((id, Secret(value)))
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::io("remove", path.display())(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(engine: &Engine, built: &Built, output: &Output, tags: &[Reference]) -> Result<(), Failure> {
+    let image = export::Named { image: &built.image, names: tags };
+    let root = match output.needs_root() {
+        true => Some(engine::merged(engine, &built.image)?),
+        false => None,
+    };
+    let root = root.as_ref().map(engine::Rootfs::root);
+    Ok(export::write(engine.store(), engine.flavour(), &image, root, output)?)
+}
+
+#[expect(clippy::print_stderr, reason = "for people")]
+fn tell(built: &Built, tags: &[Reference]) {
+    eprintln!("image {}", built.id);
+    for tag in tags {
+        eprintln!("tagged {}", tag.tagged().familiar());
+    }
+}

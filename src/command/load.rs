@@ -1,0 +1,32 @@
+//! `kiln load`.
+
+use std::io::{self, IsTerminal};
+
+use engine::{Engine, load};
+use oci::Platform;
+
+use super::output;
+use crate::{
+    args::{self, Load},
+    report::{Exit, Failure},
+};
+
+/// Reads the images of an archive, and prints their names.
+pub(super) fn run(engine: &Engine, load: &Load) -> Result<Exit, Failure> {
+    let platform = Platform::host();
+    let loaded = match load.input.as_deref().filter(|path| !args::is_stream(path)) {
+        Some(path) => load::load(engine, path, &platform)?,
+        None if io::stdin().is_terminal() => {
+            return Err(Failure::usage("standard input is a terminal; give the archive by -i or pass it in"));
+        }
+        None => load::load_stream(engine, io::stdin().lock(), &platform)?,
+    };
+    for image in loaded {
+        let line = match image.reference {
+            Some(reference) => format!("Loaded image: {}\n", reference.familiar()),
+            None => format!("Loaded image ID: {}\n", image.id),
+        };
+        output::print(&line)?;
+    }
+    Ok(Exit::Done)
+}

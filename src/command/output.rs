@@ -1,0 +1,24 @@
+//! Standard output: data only, and no error if nobody listens any more.
+
+use std::io::{self, Write};
+
+use engine::Engine;
+
+use crate::report::Failure;
+
+/// Prints data.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Failure::io("write to", "standard output"))
+}
+
+/// Tells what the store found broken and put aside.
+#[expect(clippy::print_stderr, reason = "warnings are for people")]
+pub(super) fn warnings(engine: &Engine) {
+    for warning in engine.store().take_warnings() {
+        eprintln!("warning: {warning}");
+    }
+}

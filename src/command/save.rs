@@ -1,0 +1,31 @@
+//! `kiln save`.
+
+use std::io::{self, IsTerminal};
+
+use engine::Engine;
+use oci::Reference;
+
+use crate::{
+    args::Save,
+    report::{Exit, Failure},
+};
+
+/// Writes images and their names to an archive that docker, podman and skopeo read too.
+pub(super) fn run(engine: &Engine, save: &Save) -> Result<Exit, Failure> {
+    if save.output.is_none() && io::stdout().is_terminal() {
+        return Err(Failure::usage("cowardly refusing to save to a terminal; use -o or redirect"));
+    }
+    let mut images = Vec::with_capacity(save.images.len());
+    for name in &save.images {
+        let image = engine.store().find(name)?;
+        // An image that was named by its id is saved without a name.
+        let is_id = image.id.as_digest().to_hex().starts_with(name.trim_start_matches("sha256:"));
+        let names = match Reference::parse(name) {
+            Ok(reference) if !is_id => vec![reference.tagged()],
+            _ => Vec::new(),
+        };
+        images.push((image, names));
+    }
+    export::save(engine.store(), engine.flavour(), &images, save.output.as_deref())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,32 @@
+//! The binary `kiln`: the only place that talks to a human.
+//!
+//! - [`args`]: the command line as values. [`command`]: one file for each command.
+//! - [`progress`]: what is shown while a build runs. [`report`]: how errors are told.
+//! - [`text`]: sizes, ages and tables as people know them from Docker.
+//!
+//! What is data goes to standard output, what is for people to standard error.
+
+mod args;
+mod command;
+mod progress;
+mod report;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{args::Args, report::Exit};
+
+fn main() -> ExitCode {
+    // A sandbox is this binary started again; it has to know before anything else happens, threads above all.
+    sandbox::reexec_if_asked();
+    let args = Args::parse();
+    match command::run(args) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            report::print(&failure);
+            Exit::of(&failure).into()
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What is shown of a build while it runs. Everything here goes to standard error.
+//!
+//! [`plain`]: one readable stream. [`live`]: a view that is redrawn, on a terminal.
+
+mod live;
+mod plain;
+
+use std::{
+    io::{self, IsTerminal},
+    sync::mpsc::{self, Receiver},
+    thread::{self, JoinHandle},
+};
+
+use engine::{Event, Events};
+
+use crate::args::{self, Progress};
+
+/// Shows events in a thread of its own, so that a slow terminal does not slow down the build.
+#[derive(Debug)]
+pub(crate) struct Display {
+    events: Events,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Display {
+    /// Starts to show what comes.
+    pub(crate) fn start(progress: Progress) -> Self {
+        let terminal = io::stderr().is_terminal() && args::wants_colour();
+        let view: fn(Receiver<Event>) = match progress {
+            Progress::Quiet => return Self { events: Events::nowhere(), thread: None },
+            Progress::Tty => live::show,
+            Progress::Auto if terminal => live::show,
+            Progress::Auto | Progress::Plain => plain::show,
+        };
+        let (sender, receiver) = mpsc::channel();
+        Self { events: Events::to(sender), thread: Some(thread::spawn(move || view(receiver))) }
+    }
+
+    /// Where a build sends its events.
+    pub(crate) fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Waits until everything was shown. The build has ended by then, and its end of the channel with it.
+    pub(crate) fn end(self) {
+        drop(self.events);
+        if let Some(thread) = self.thread {
+            // A display that failed is no reason to fail the build.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A view that is redrawn on a terminal: `--progress=tty`.
+//!
+//! One model of what runs, drawn ten times a second as one frame. The drawing is indicatif's; what is in a frame, and that it
+//! fits the terminal, is decided here. Steps that are done are written once and scroll away.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use engine::{Event, StepNumber};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::tcgetwinsize;
+
+/// Time between two frames.
+const FRAME: Duration = Duration::from_millis(100);
+/// How many lines of a running command's output are kept in sight.
+const TAIL: usize = 6;
+/// The size of a terminal that does not tell its own.
+const FALLBACK: (usize, usize) = (24, 80);
+
+/// Shows events until the build ends.
+pub(super) fn show(events: Receiver<Event>) {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20));
+    if let Ok(style) = ProgressStyle::with_template("{msg}") {
+        bar.set_style(style);
+    }
+    let mut model = Model::new();
+    loop {
+        let mut done = Vec::new();
+        let ended = model.take(&events, &mut done);
+        if !done.is_empty() {
+            bar.suspend(|| write(&done));
+        }
+        if ended {
+            break;
+        }
+        let (rows, columns) = size();
+        bar.set_message(model.frame(rows, columns).join("\n"));
+        bar.tick();
+    }
+    bar.finish_and_clear();
+    write(&[model.summary()]);
+}
+
+#[expect(clippy::print_stderr, reason = "the display is for people")]
+fn write(lines: &[String]) {
+    for line in lines {
+        eprintln!("{line}");
+    }
+}
+
+fn size() -> (usize, usize) {
+    match tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
+        _ => FALLBACK,
+    }
+}
+
+/// What is known of the build.
+struct Model {
+    began: Instant,
+    running: BTreeMap<StepNumber, Running>,
+    done: usize,
+    cached: usize,
+}
+
+struct Running {
+    heading: String,
+    began: Instant,
+    tail: VecDeque<String>,
+    partial: Vec<u8>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self { began: Instant::now(), running: BTreeMap::new(), done: 0, cached: 0 }
+    }
+
+    /// Takes in what comes until the next frame is due; lines to be kept go to `done`. Returns whether the build has ended.
+    fn take(&mut self, events: &Receiver<Event>, done: &mut Vec<String>) -> bool {
+        let due = Instant::now() + FRAME;
+        loop {
+            match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(event) => done.extend(self.learn(event)),
+                Err(RecvTimeoutError::Timeout) => return false,
+                Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+    }
+
+    /// Takes in one event; returns the line that it leaves for good.
+    fn learn(&mut self, event: Event) -> Option<String> {
+        match event {
+            Event::Note(text) => Some(text),
+            Event::Started { step, heading } => {
+                let heading = heading.to_string().replace('\n', " ");
+                let (began, tail, partial) = (Instant::now(), VecDeque::new(), Vec::new());
+                self.running.insert(step, Running { heading, began, tail, partial });
+                None
+            }
+            Event::Output { step, bytes } => {
+                if let Some(running) = self.running.get_mut(&step) {
+                    running.output(&bytes);
+                }
+                None
+            }
+            Event::Cached { step } => {
+                self.cached += 1;
+                self.end(step, |heading| format!(" => CACHED {heading}"))
+            }
+            Event::Done { step, elapsed } => {
+                self.end(step, |heading| format!(" => {heading} {:.1}s", elapsed.as_secs_f64()))
+            }
+            Event::Failed { step, .. } => self.end(step, |heading| format!(" => ERROR {heading}")),
+        }
+    }
+
+    fn end(&mut self, step: StepNumber, line: impl FnOnce(&str) -> String) -> Option<String> {
+        self.done += 1;
+        self.running.remove(&step).map(|running| line(&running.heading))
+    }
+
+    /// The lines of one frame: a line for the build, and for each running step its heading and the end of its output, as
+    /// many as there is room for.
+    fn frame(&self, rows: usize, columns: usize) -> Vec<String> {
+        let mut lines = vec![self.summary()];
+        let room = rows.saturating_sub(2);
+        let tails = room.saturating_sub(self.running.len()) / self.running.len().max(1);
+        for running in self.running.values() {
+            lines.push(format!(" => {} {:.1}s", running.heading, running.began.elapsed().as_secs_f64()));
+            let tail = running.tail.iter().rev().take(tails.min(TAIL)).rev();
+            lines.extend(tail.map(|line| format!(" => => {line}")));
+        }
+        lines.truncate(room.max(1));
+        lines.iter().map(|line| cut(line, columns.saturating_sub(1))).collect()
+    }
+
+    fn summary(&self) -> String {
+        let seconds = self.began.elapsed().as_secs_f64();
+        format!("[+] {seconds:.1}s, {} steps done, {} of them cached", self.done, self.cached)
+    }
+}
+
+impl Running {
+    fn output(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let line = printable(&std::mem::take(&mut self.partial));
+                if self.tail.len() == TAIL {
+                    self.tail.pop_front();
+                }
+                self.tail.push_back(line);
+            }
+        }
+    }
+}
+
+/// What an output's line looks like without the power to move the cursor.
+fn printable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let last = text.trim_end().rsplit('\r').next().unwrap_or_default();
+    last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn cut(line: &str, columns: usize) -> String {
+    line.chars().take(columns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Heading;
+
+    use super::*;
+
+    fn model(steps: usize, lines: usize) -> Model {
+        let mut model = Model::new();
+        for step in 1..=steps {
+            let heading = Heading { stage: None, position: None, title: format!("RUN {step}") };
+            model.learn(Event::Started { step, heading });
+            for line in 0..lines {
+                model.learn(Event::Output { step, bytes: format!("line {line}\n").into() });
+            }
+        }
+        model
+    }
+
+    #[test]
+    fn a_frame_fits_the_terminal() {
+        for (steps, rows) in [(1, 24), (4, 10), (30, 10), (3, 2)] {
+            let frame = model(steps, 20).frame(rows, 20);
+            assert!(frame.len() < rows, "{steps} steps on {rows} rows: {frame:?}");
+            assert!(frame.iter().all(|line| line.chars().count() < 20));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_output_is_in_sight() {
+        let frame = model(1, 20).frame(24, 80);
+        assert_eq!(frame.last().map(String::as_str), Some(" => => line 19"));
+        assert_eq!(frame.len(), 2 + TAIL);
+    }
+
+    #[test]
+    fn output_cannot_move_the_cursor() {
+        assert_eq!(printable(b"10%\r20%\x1b[2Jx\n"), "20% [2Jx");
+    }
+
+    #[test]
+    fn a_step_that_ends_leaves_one_line() {
+        let mut model = model(1, 1);
+        let line = model.learn(Event::Cached { step: 1 });
+        assert_eq!(line.as_deref(), Some(" => CACHED RUN 1"));
+        assert_eq!(model.cached, 1);
+    }
+}

@@ -1,0 +1,132 @@
+//! One readable stream, each line with the number of its step: `--progress=plain`, and what a log file gets.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    sync::mpsc::Receiver,
+    time::Instant,
+};
+
+use engine::{Event, StepNumber};
+
+/// Shows events until the build ends.
+pub(super) fn show(events: Receiver<Event>) {
+    let mut plain = Plain { out: io::stderr(), steps: BTreeMap::new(), last: None };
+    for event in events {
+        // Nobody reads what cannot be written; the build goes on.
+        let _ = plain.show(event);
+    }
+}
+
+struct Plain<W> {
+    out: W,
+    steps: BTreeMap<StepNumber, Step>,
+    /// The step that was written about last; a blank line stands between the lines of two steps.
+    last: Option<StepNumber>,
+}
+
+struct Step {
+    heading: String,
+    began: Instant,
+    /// Output without its line end, which may still come.
+    partial: Vec<u8>,
+}
+
+impl<W: Write> Plain<W> {
+    fn show(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Note(text) => {
+                self.last = None;
+                writeln!(self.out, "{text}")
+            }
+            Event::Started { step, heading } => {
+                let heading = heading.to_string();
+                self.steps.insert(step, Step { heading, began: Instant::now(), partial: Vec::new() });
+                self.turn_to(step)
+            }
+            Event::Output { step, bytes } => self.output(step, &bytes),
+            Event::Cached { step } => self.line(step, "CACHED"),
+            Event::Done { step, elapsed } => {
+                self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()))
+            }
+            Event::Failed { step, message } => self.line(step, &format!("ERROR: {message}")),
+        }
+    }
+
+    /// Says which step the next lines are about.
+    fn turn_to(&mut self, step: StepNumber) -> io::Result<()> {
+        if self.last == Some(step) {
+            return Ok(());
+        }
+        if self.last.is_some() {
+            writeln!(self.out)?;
+        }
+        self.last = Some(step);
+        match self.steps.get(&step) {
+            Some(known) => writeln!(self.out, "#{step} {}", known.heading.replace('\n', " ")),
+            None => Ok(()),
+        }
+    }
+
+    fn line(&mut self, step: StepNumber, text: &str) -> io::Result<()> {
+        self.turn_to(step)?;
+        let partial = self.steps.get_mut(&step).map(|step| std::mem::take(&mut step.partial));
+        if let Some(partial) = partial.filter(|partial| !partial.is_empty()) {
+            self.output_line(step, &partial)?;
+        }
+        writeln!(self.out, "#{step} {text}")
+    }
+
+    fn output(&mut self, number: StepNumber, bytes: &[u8]) -> io::Result<()> {
+        self.turn_to(number)?;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let Some(step) = self.steps.get_mut(&number) else { return Ok(()) };
+            step.partial.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let line = std::mem::take(&mut step.partial);
+                self.output_line(number, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn output_line(&mut self, step: StepNumber, line: &[u8]) -> io::Result<()> {
+        let seconds = self.steps.get(&step).map_or(0.0, |step| step.began.elapsed().as_secs_f64());
+        let end = line.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |end| end + 1);
+        write!(self.out, "#{step} {seconds:.3} ")?;
+        self.out.write_all(&line[..end])?;
+        writeln!(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use engine::Heading;
+
+    use super::*;
+
+    fn started(step: StepNumber, title: &str) -> Event {
+        let heading = Heading { stage: None, position: Some((step, 2)), title: title.to_owned() };
+        Event::Started { step, heading }
+    }
+
+    #[test]
+    fn lines_of_two_steps_stand_apart() {
+        let mut plain = Plain { out: Vec::new(), steps: BTreeMap::new(), last: None };
+        for event in [
+            started(1, "FROM busybox"),
+            Event::Done { step: 1, elapsed: Duration::ZERO },
+            started(2, "RUN a\nb"),
+            Event::Output { step: 2, bytes: b"one\ntw".to_vec() },
+            Event::Output { step: 2, bytes: b"o\r\nend".to_vec() },
+            Event::Done { step: 2, elapsed: Duration::from_millis(1500) },
+        ] {
+            plain.show(event).unwrap();
+        }
+        let text = String::from_utf8(plain.out).unwrap();
+        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 0.000 one\n#2 0.000 two\n#2 0.000 end\n#2 DONE 1.5s\n";
+        assert_eq!(text, expected);
+    }
+}

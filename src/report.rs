@@ -1,0 +1,228 @@
+//! How errors are told: what, where, why, and what to do about it. The only place that prints one.
+
+use std::{error::Error, process::ExitCode};
+
+use dockerfile::{Diagnostic, Source};
+use engine::Place;
+
+/// How a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Export(#[from] export::Error),
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Name(#[from] oci::Error),
+    #[error(transparent)]
+    NoHome(#[from] crate::args::NoHome),
+    /// The command line makes no sense.
+    #[error("{message}")]
+    Usage { message: String },
+    /// A file of the host cannot be used.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        action: &'static str,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// What was printed was not wanted any more: no error to tell.
+    #[error("standard output was closed")]
+    BrokenPipe,
+    /// Several things failed, and each was told.
+    #[error("some could not be done")]
+    Told,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into() }
+    }
+
+    pub(crate) fn io(action: &'static str, path: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_string();
+        move |source| match source.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Io { action, path, source },
+        }
+    }
+}
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done,
+    /// It could not be done.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// The user ended it.
+    Interrupted,
+    /// As the command that was run.
+    Command(u8),
+}
+
+impl Exit {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Usage { .. } => Self::Usage,
+            Failure::BrokenPipe => Self::Done,
+            Failure::Export(error) if error.is_broken_pipe() => Self::Done,
+            Failure::Engine(engine::Error::Cancelled) => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Interrupted => 130,
+            Exit::Command(code) => code,
+        })
+    }
+}
+
+/// Tells a failure on standard error.
+#[expect(clippy::print_stderr, reason = "this is the place")]
+pub(crate) fn print(failure: &Failure) {
+    let text = render(failure);
+    if !text.is_empty() {
+        eprint!("{text}");
+    }
+}
+
+fn render(failure: &Failure) -> String {
+    match failure {
+        Failure::BrokenPipe | Failure::Told => String::new(),
+        Failure::Export(error) if error.is_broken_pipe() => String::new(),
+        Failure::Engine(engine::Error::Cancelled) => "cancelled\n".to_owned(),
+        Failure::Engine(engine::Error::Dockerfile(mistake)) => {
+            let mut text = format!("error: {mistake}\n");
+            text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
+            with_hint(text, mistake.diagnostic.hint.clone())
+        }
+        Failure::Engine(engine::Error::Step { place, source, .. }) => {
+            let mut text = format!("error: {failure}\n");
+            text.push_str(&causes(Some(source.as_ref())));
+            text.push_str(&excerpt_of_place(place));
+            text.push_str(&last_output(source));
+            with_hint(text, hint(source.as_ref()))
+        }
+        failure => {
+            let text = format!("error: {failure}\n{}", causes(failure.source()));
+            with_hint(text, hint(failure))
+        }
+    }
+}
+
+fn causes(mut cause: Option<&(dyn Error + 'static)>) -> String {
+    let mut text = String::new();
+    while let Some(error) = cause {
+        text.push_str(&format!("caused by: {error}\n"));
+        cause = error.source();
+    }
+    text
+}
+
+fn with_hint(mut text: String, hint: Option<String>) -> String {
+    if let Some(hint) = hint {
+        text.push_str(&format!("\nhint: {hint}\n"));
+    }
+    text
+}
+
+/// What to do about an error, where something is known.
+fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(known) = error.downcast_ref::<engine::Error>().and_then(engine_hint) {
+            return Some(known);
+        }
+        if let Some(known) = error.downcast_ref::<filetree::Error>().and_then(files_hint) {
+            return Some(known);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn engine_hint(error: &engine::Error) -> Option<String> {
+    match error {
+        engine::Error::NoSuchImage { .. } => {
+            Some("`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned())
+        }
+        engine::Error::NoSecret { id } => Some(format!("give it by `--secret id={id},src=FILE`")),
+        engine::Error::Files(error) => files_hint(error),
+        _ => None,
+    }
+}
+
+fn files_hint(error: &filetree::Error) -> Option<String> {
+    match error {
+        filetree::Error::NotFound { excluded: Some(rule), .. } => Some(format!(
+            "it is there, but line {} of the ignore file excludes it: `{}`",
+            rule.line, rule.pattern
+        )),
+        _ => None,
+    }
+}
+
+fn excerpt_of(source: &Source, diagnostic: &Diagnostic) -> String {
+    let Some(span) = diagnostic.span else {
+        let Some((first, _)) = diagnostic.lines else {
+            return format!("  --> {}\n", source.name());
+        };
+        return excerpt(source, first, None);
+    };
+    let start = source.position(span.start);
+    let length = source.slice(span).lines().next().map_or(0, |line| line.chars().count());
+    excerpt(source, start.line, Some((start.column, length.max(1))))
+}
+
+fn excerpt_of_place(place: &Place) -> String {
+    excerpt(&place.source, place.lines.0, None)
+}
+
+/// One line of a Dockerfile with its number, and a caret below what is wrong.
+fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> String {
+    let number = line.to_string();
+    let margin = " ".repeat(number.len());
+    let text = source.line(line).unwrap_or_default().trim_end();
+    let (column, length) = match marked {
+        Some((column, length)) => (column, length),
+        None => (1 + text.chars().take_while(|c| c.is_whitespace()).count(), text.trim().chars().count()),
+    };
+    let place = match marked {
+        Some((column, _)) => format!("{}:{line}:{column}", source.name()),
+        None => format!("{}:{line}", source.name()),
+    };
+    let blanks: String = text.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { c } else { ' ' }).collect();
+    let carets = "^".repeat(length.max(1));
+    format!("{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {blanks}{carets}\n")
+}
+
+/// The end of a failed command's output, which often says why.
+fn last_output(error: &engine::Error) -> String {
+    match error {
+        engine::Error::Command { tail, .. } if !tail.is_empty() => {
+            let mut text = "\nlast lines of its output:\n".to_owned();
+            for line in tail {
+                text.push_str(&format!("  {line}\n"));
+            }
+            text
+        }
+        _ => String::new(),
+    }
+}

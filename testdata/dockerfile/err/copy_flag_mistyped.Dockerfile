@@ -1,0 +1,2 @@
+FROM a
+COPY --chwon=1 b c

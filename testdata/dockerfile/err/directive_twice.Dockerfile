@@ -1,0 +1,4 @@
+# escape=`
+# syntax=a
+# escape=`
+FROM a

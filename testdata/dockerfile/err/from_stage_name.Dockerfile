@@ -1,0 +1,2 @@
+FROM a
+FROM a AS 1st

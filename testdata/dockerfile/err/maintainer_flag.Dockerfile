@@ -1,0 +1,2 @@
+FROM a
+MAINTAINER --boo jo@example.com

@@ -1,0 +1,6 @@
+FROM a
+# above
+RUN --mount=target=/x \
+  # between
+  --netwrok=none \
+  b

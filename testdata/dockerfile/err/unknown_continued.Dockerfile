@@ -1,0 +1,5 @@
+FROM a
+RUN b
+what \
+  is this
+RUN c

@@ -1,0 +1,7 @@
+# escape=`
+FROM a
+RUN a `
+  b
+COPY <<EOF /a
+one
+EOF

@@ -1,0 +1,4 @@
+FROM a
+ENTRYPOINT a $b
+ENTRYPOINT ["a", "\u0062"]
+ENTRYPOINT []

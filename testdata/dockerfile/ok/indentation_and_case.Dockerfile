@@ -1,0 +1,3 @@
+  	 FROM a
+	RuN  b
+ rUn c

@@ -1,0 +1,15 @@
+FROM a
+ONBUILD RUN a \
+  b
+onbuild COPY --from=x a b
+ONBUILD RUN <<A <<B
+1
+A
+2
+B
+ONBUILD ADD <<-A /x
+	1
+	A
+ONBUILD ENV a b
+ONBUILD UNKNOWN b
+ONBUILD RUN ["<<A"]

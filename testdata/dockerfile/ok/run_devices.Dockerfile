@@ -1,0 +1,2 @@
+FROM a
+RUN --device=vendor.com/class=name,required --device=name=x,required=false true

@@ -1,0 +1,3 @@
+FROM a
+USER a b:c
+USER $u:${g:-0}

@@ -1,0 +1,4 @@
+FROM a
+VOLUME /a /b c
+VOLUME ["/a b", "/c"]
+VOLUME $d

@@ -1,0 +1,86 @@
+//! The only integration test binary: kiln as its users see it, run as a process on a store of its own for each test.
+//!
+//! One binary, because each costs a link; `tidy` fails when a file under `tests/` is missing from this list. What a crate
+//! promises by itself is tested beside its code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at its first surprise")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+/// What the tests stand on.
+mod support {
+    /// A user of this machine, for the time of one test.
+    pub(crate) mod account;
+    /// Tar archives: made for input, read as output.
+    pub(crate) mod archive;
+    /// The image that the tests build upon.
+    pub(crate) mod base;
+    /// Directories to build from.
+    pub(crate) mod context;
+    /// A store, and kiln run on it.
+    pub(crate) mod env;
+    /// A kiln process: its arguments, its output, signals to it.
+    pub(crate) mod process;
+    /// A registry on loopback.
+    pub(crate) mod registry;
+    /// What a test asks of the machine, and what happens where it lacks it.
+    pub(crate) mod requires;
+}
+
+/// `kiln build`, one theme a file.
+mod build {
+    /// ARG and ENV: scopes, precedence, expansion.
+    mod args;
+    /// What each instruction leaves in the image's configuration and history.
+    mod basics;
+    /// What is run again and what is not.
+    mod cache;
+    /// Every folder of `testdata/build`.
+    mod cases;
+    /// Several builds at once on one store; builds killed half-way.
+    mod concurrency;
+    /// COPY and ADD: how files land.
+    mod copy;
+    /// What the author of a wrong Dockerfile reads.
+    mod errors;
+    /// Heredocs of RUN and COPY.
+    mod heredoc;
+    /// `.dockerignore`.
+    mod ignore;
+    /// Named stages, targets, pruning, other images as sources.
+    mod multistage;
+    /// `--output`, `--iidfile` and what goes to which stream.
+    mod output;
+    /// As an ordinary user with subordinate ids.
+    mod rootless;
+    /// What a RUN process sees and may do.
+    mod run_isolation;
+    /// SIGINT and SIGTERM.
+    mod signals;
+    /// Dockerfiles and contexts that arrive on stdin.
+    mod stdin;
+}
+
+/// The other commands.
+mod commands {
+    /// `kiln images`.
+    mod images;
+    /// `kiln import`.
+    mod import;
+    /// `kiln inspect` and `kiln history`.
+    mod inspect;
+    /// `kiln pull`.
+    mod pull;
+    /// `kiln rmi`.
+    mod rmi;
+    /// `kiln run`.
+    mod run;
+    /// `kiln save` and `kiln load`.
+    mod save_load;
+    /// `kiln tag`.
+    mod tag;
+    /// Usage errors and help.
+    mod usage;
+}
+
+/// The source tree itself.
+mod tidy;

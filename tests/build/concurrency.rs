@@ -1,0 +1,153 @@
+//! Several builds at once on one store; builds killed half-way, after which the next one must be right.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::run_isolation::processes_named;
+use crate::support::archive::Tree;
+use crate::support::context::Context;
+use crate::support::env::{IMAGE, TestEnv};
+
+/// A build with a COPY of many files, a RUN that makes many, and a RUN that removes some.
+fn large(env: &TestEnv) -> Context {
+    let context = env.context(
+        "FROM busybox\nCOPY src /src\n\
+         RUN mkdir /made && for i in $(seq 1 300); do echo $i > /made/$i; done\n\
+         RUN rm /made/1?? && mv /src /moved\n",
+    );
+    for number in 0..400 {
+        context.write(&format!("src/{}/{number}", number % 20), format!("{number}\n").repeat(200));
+    }
+    context
+}
+
+/// What `large` must come out as, whatever happened before.
+fn names(tree: &Tree) -> Vec<String> {
+    let mut names: Vec<_> =
+        tree.names("moved").iter().map(|name| format!("moved/{name}")).collect();
+    names.extend(tree.names("made").iter().map(|name| format!("made/{name}")));
+    names
+}
+
+#[track_caller]
+fn assert_right(tree: &Tree) {
+    assert_eq!(tree.names("made").len(), 200);
+    assert_eq!(tree.names("moved").len(), 400 + 20);
+    for number in 0..400 {
+        let text = tree.text(&format!("moved/{}/{number}", number % 20));
+        assert_eq!(text, format!("{number}\n").repeat(200));
+    }
+    assert_eq!(tree.text("made/300"), "300\n");
+}
+
+#[test]
+fn two_builds_of_one_dockerfile() {
+    let env = TestEnv::new();
+    let context = large(&env);
+    let builds: Vec<_> = (0..2).map(|_| env.building(&context, &[]).spawn()).collect();
+    for build in builds {
+        build.wait().ok();
+    }
+    assert_right(&env.tree(&context, &[]));
+    env.build(&context, &[]).has_cached(3);
+}
+
+#[test]
+fn many_different_builds() {
+    let env = TestEnv::new();
+    let contexts: Vec<_> = (0..6)
+        .map(|n| env.context(&format!("FROM busybox\nRUN echo shared > /s\nRUN echo {n} > /n\n")))
+        .collect();
+    let builds: Vec<_> = contexts
+        .iter()
+        .enumerate()
+        .map(|(n, context)| env.kiln(["build", "-t", &format!("i{n}"), context.str()]).spawn())
+        .collect();
+    for build in builds {
+        build.wait().ok();
+    }
+    for n in 0..6 {
+        let text = env.ok(&["run", "--rm", &format!("i{n}"), "cat", "/s", "/n"]).text();
+        assert_eq!(text, format!("shared\n{n}"));
+    }
+}
+
+#[test]
+fn images_go_while_a_build_stands_on_them() {
+    let env = TestEnv::new();
+    let base = env.context("FROM busybox\nRUN echo base > /base\n");
+    env.ok(&["build", "-t", "base", base.str()]);
+    let context = env.context("FROM base\nRUN echo READY; sleep 1; cat /base > /copy\n");
+    let mut build = env.building(&context, &[]).spawn();
+    build.wait_for("READY");
+    env.ok(&["rmi", "-f", "base"]);
+    build.wait().ok();
+    assert_eq!(env.sh("cat /copy /base"), "base\nbase");
+}
+
+#[test]
+fn killed_in_a_run() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\nRUN echo half > /f; echo READY; sleep 2.868432; echo whole >> /f\n",
+    );
+    let mut build = env.building(&context, &[]).spawn();
+    build.wait_for("READY");
+    build.signal(Signal::KILL);
+    build.wait();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while processes_named("2.868432") > 0 {
+        assert!(Instant::now() < deadline, "the step outlives its builder");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    env.build(&context, &[]).has_cached(0);
+    assert_eq!(env.sh("cat /f"), "half\nwhole");
+}
+
+/// Kills builds of `large` again and again, each time a little later, and lets the last one finish.
+#[test]
+fn killed_at_any_moment() {
+    let env = TestEnv::new();
+    let context = large(&env);
+    let whole = {
+        let other = TestEnv::new();
+        let started = Instant::now();
+        let tree = other.tree(&large(&other), &[]);
+        assert_right(&tree);
+        (started.elapsed(), names(&tree))
+    };
+    const KILLS: u32 = 25;
+    for kill in 1..=KILLS {
+        let mut build = env.building(&context, &["--no-cache"]).spawn();
+        std::thread::sleep(whole.0 * kill / KILLS);
+        if !build.is_over() {
+            build.signal(Signal::KILL);
+        }
+        build.wait();
+    }
+    let tree = env.tree(&context, &[]);
+    assert_right(&tree);
+    assert_eq!(names(&tree), whole.1);
+    env.build(&context, &["--no-cache"]);
+    assert_eq!(env.sh("ls /made | wc -l"), "200");
+}
+
+/// The same for the other commands that write into a store.
+#[test]
+fn an_import_killed_at_any_moment() {
+    let env = TestEnv::empty();
+    let base = crate::support::base::tar();
+    let import = || env.kiln(["import".as_ref(), base.as_os_str(), "busybox:latest".as_ref()]);
+    for milliseconds in [1, 3, 6, 10, 15, 20, 30, 45, 60, 80, 100, 150] {
+        let mut running = import().spawn();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        if !running.is_over() {
+            running.signal(Signal::KILL);
+        }
+        running.wait();
+    }
+    import().run().ok();
+    env.build_text("FROM busybox\nRUN echo whole > /f\n");
+    assert_eq!(env.ok(&["run", "--rm", IMAGE, "cat", "/f"]).text(), "whole");
+}

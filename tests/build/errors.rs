@@ -1,0 +1,145 @@
+//! What the author of a wrong Dockerfile reads: where, what, and what was probably meant.
+
+use crate::support::env::TestEnv;
+
+/// Builds this Dockerfile, which must fail, and looks for these texts.
+#[track_caller]
+fn check(dockerfile: &str, texts: &[&str]) {
+    let env = TestEnv::new();
+    let output = env.build_fails(&env.context(dockerfile), &[]).says(texts);
+    assert!(!output.stderr.contains("panicked"), "{output}");
+}
+
+#[test]
+fn a_misspelt_instruction() {
+    check(
+        "FROM busybox\nRUM echo\n",
+        &["Dockerfile:2", "unknown instruction: RUM", "RUM echo", "^", "RUN"],
+    );
+}
+
+#[test]
+fn a_misspelt_flag() {
+    check("FROM busybox\nCOPY --chwon=1 a /\n", &["Dockerfile:2", "unknown flag", "--chown"]);
+}
+
+#[test]
+fn a_misspelt_stage() {
+    check(
+        "FROM busybox AS builder\nFROM busybox\nCOPY --from=bulider /a /\n",
+        &["Dockerfile:3", "bulider", "builder"],
+    );
+}
+
+#[test]
+fn a_misspelt_target() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox AS release\n");
+    env.build_fails(&context, &["--target", "relaese"]).says(&["relaese", "release"]);
+}
+
+#[test]
+fn a_misspelt_source() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nCOPY requirments.txt /\n");
+    context.files(&["requirements.txt"]);
+    let texts = ["Dockerfile:2", "requirments.txt", "not found", "requirements.txt"];
+    env.build_fails(&context, &[]).says(&texts);
+}
+
+#[test]
+fn a_missing_operand() {
+    check("FROM busybox\nCOPY a\n", &["Dockerfile:2", "COPY requires at least two arguments"]);
+    check("FROM busybox\nENV A\n", &["Dockerfile:2", "ENV must have two arguments"]);
+    check("FROM a b\n", &["Dockerfile:1", "FROM requires either one or three arguments"]);
+}
+
+#[test]
+fn an_instruction_before_from() {
+    check("RUN true\nFROM busybox\n", &["Dockerfile:1", "no build stage in current context"]);
+}
+
+#[test]
+fn nothing_to_build() {
+    check("# Only a comment.\n", &["file with no instructions"]);
+    check("ARG A=1\n", &["no stages"]);
+}
+
+#[test]
+fn a_heredoc_without_its_end() {
+    check("FROM busybox\nRUN <<EOF\necho\n", &["unterminated heredoc"]);
+}
+
+#[test]
+fn a_later_line_is_counted_through_continuations() {
+    check(
+        "FROM busybox\n\n# Comment.\nRUN true \\\n  && true\n\nBAD\n",
+        &["Dockerfile:7", "unknown instruction: BAD"],
+    );
+}
+
+#[test]
+fn the_name_of_the_dockerfile_is_the_one_given() {
+    let env = TestEnv::new();
+    let context = env.context("");
+    context.write("sub/My.file", "FROM busybox\nNOPE\n");
+    let file = context.path().join("sub/My.file");
+    env.build_fails(&context, &["-f", file.to_str().unwrap()]).says(&["My.file:2"]);
+}
+
+#[test]
+fn a_failed_run_says_its_code_its_place_and_its_last_words() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN echo to-out; echo to-err >&2; exit 37\n");
+    env.build_fails(&context, &[]).says(&["Dockerfile:2", "exit code: 37", "to-out", "to-err"]);
+}
+
+#[test]
+fn a_run_killed_by_a_signal() {
+    check("FROM busybox\nRUN kill -9 $$\n", &["Dockerfile:2", "137"]);
+}
+
+#[test]
+fn a_program_that_is_not_there() {
+    check(
+        "FROM busybox\nRUN [\"/no/such/program\"]\n",
+        &["Dockerfile:2", "/no/such/program", "no such file"],
+    );
+    check("FROM scratch\nRUN echo hi\n", &["Dockerfile:2", "/bin/sh"]);
+}
+
+#[test]
+fn an_unknown_user() {
+    check("FROM busybox\nUSER nobody-here\nRUN true\n", &["nobody-here"]);
+}
+
+#[test]
+fn a_base_that_cannot_be_had() {
+    // Nothing listens on this port, so no network is needed to fail.
+    check("FROM 127.0.0.1:1/team/none:1\n", &["127.0.0.1:1/team/none:1"]);
+}
+
+#[test]
+fn the_cause_comes_before_the_end_and_once() {
+    let env = TestEnv::new();
+    let output = env.build_fails(&env.context("FROM busybox\nRUN exit 3\n"), &[]);
+    let mentions = output.stderr.lines().filter(|line| line.starts_with("error")).count();
+    assert_eq!(mentions, 1, "one error, one message:\n{output}");
+}
+
+#[test]
+fn a_failed_build_keeps_the_old_image_of_that_name() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nLABEL v=1\n");
+    let id = env.id("test");
+    env.building(&env.context("FROM busybox\nLABEL v=2\nRUN false\n"), &[]).run().fails(1);
+    assert_eq!(env.id("test"), id);
+}
+
+#[test]
+fn without_a_dockerfile() {
+    let env = TestEnv::new();
+    let context = env.context("");
+    context.remove("Dockerfile");
+    env.build_fails(&context, &[]).says(&["Dockerfile"]);
+}

@@ -1,0 +1,78 @@
+//! `kiln import`.
+
+use crate::support::archive::{Tarball, gzip};
+use crate::support::env::{IMAGE, TestEnv};
+
+fn tar() -> Vec<u8> {
+    Tarball::new()
+        .dir("d", 0o750)
+        .owned_file("d/f", "content\n", 0o640, 3, 4)
+        .symlink("s", "d/f")
+        .finish()
+}
+
+#[test]
+fn a_tar_becomes_an_image_of_one_layer() {
+    let env = TestEnv::empty();
+    let path = env.path("root.tar");
+    std::fs::write(&path, tar()).unwrap();
+    let id = env.ok(&["import", path.to_str().unwrap(), "imported:1"]).text();
+    assert_eq!(id, env.id("imported:1"));
+    assert_eq!(env.inspect("imported:1")["RootFS"]["Layers"].as_array().unwrap().len(), 1);
+
+    let tree = env.tree(&env.context("FROM imported:1\n"), &[]);
+    assert_eq!(tree.text("d/f"), "content\n");
+    assert_eq!(tree.owner("d/f"), "640 3:4");
+    assert_eq!(tree.owner("d"), "750 0:0");
+    assert_eq!(tree.entry("s").link.as_deref(), Some("d/f"));
+}
+
+#[test]
+fn from_stdin_and_compressed() {
+    let env = TestEnv::empty();
+    env.kiln(["import", "-", "plain"]).stdin(tar()).run().ok();
+    env.kiln(["import", "-", "packed"]).stdin(gzip(&tar())).run().ok();
+    // The layer is the same, so the images differ in nothing but the time.
+    let layers = ["plain", "packed"].map(|name| env.inspect(name)["RootFS"]["Layers"].clone());
+    assert_eq!(layers[0], layers[1]);
+}
+
+#[test]
+fn a_name_that_moves_on() {
+    let env = TestEnv::empty();
+    env.kiln(["import", "-", IMAGE]).stdin(tar()).run().ok();
+    let first = env.id(IMAGE);
+    env.kiln(["import", "-", IMAGE]).stdin(Tarball::new().file("x", "x").finish()).run().ok();
+    assert_ne!(env.id(IMAGE), first);
+}
+
+#[test]
+fn what_is_no_tar_is_refused() {
+    let env = TestEnv::empty();
+    env.kiln(["import", "-", "x"]).stdin("garbage, and enough of it\n".repeat(100)).run().fails(1);
+    env.kiln(["import", &env.str("missing.tar"), "x"]).run().fails(1).says(&["missing.tar"]);
+    let mut cut = tar();
+    cut.truncate(700);
+    env.kiln(["import", "-", "x"]).stdin(cut).run().fails(1);
+    assert_eq!(env.ok(&["images", "-q"]).text(), "");
+}
+
+#[test]
+fn entries_that_climb_stay_inside() {
+    let env = TestEnv::empty();
+    let tar = Tarball::new()
+        .symlink("up", "../../../../../../..")
+        .file("up/kiln-import-escaped", "x")
+        .finish();
+    // Refused or kept inside.
+    env.kiln(["import", "-", "x"]).stdin(tar).run();
+    assert!(!std::path::Path::new("/kiln-import-escaped").exists());
+}
+
+#[test]
+fn a_wrong_name_is_refused_before_anything_is_read() {
+    let env = TestEnv::empty();
+    let output = env.kiln(["import", "-", "Not/Valid:1"]).stdin(tar()).run();
+    assert!(!output.status.success());
+    output.says(&["Not/Valid"]);
+}

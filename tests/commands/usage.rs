@@ -1,0 +1,89 @@
+//! Usage errors and help.
+
+use crate::support::env::TestEnv;
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let env = TestEnv::empty();
+    for args in [
+        &["nosuch"] as &[&str],
+        &["build"],
+        &["build", "--no-such-flag", "."],
+        &["build", "--progress=loud", "."],
+        &["build", "--network=everything", "."],
+        &["tag", "only-one"],
+        &["rmi"],
+        &["inspect"],
+        &["save"],
+    ] {
+        let output = env.kiln(args).run().fails(2);
+        assert_eq!(output.text(), "", "stdout is for data:\n{output}");
+    }
+}
+
+#[test]
+fn a_misspelt_command_or_flag_meets_the_right_one() {
+    let env = TestEnv::empty();
+    env.kiln(["biuld", "."]).run().fails(2).says(&["build"]);
+    env.kiln(["build", "--no-cahce", "."]).run().fails(2).says(&["--no-cache"]);
+}
+
+#[test]
+fn help_is_data_and_names_every_command() {
+    let env = TestEnv::empty();
+    let help = env.ok(&["--help"]).text();
+    for command in
+        ["build", "run", "images", "tag", "rmi", "save", "load", "import", "inspect", "pull"]
+    {
+        assert!(
+            help.lines().any(|line| line.trim_start().starts_with(command)),
+            "{command}:\n{help}"
+        );
+        let own = env.ok(&[command, "--help"]).text();
+        assert!(own.contains("Usage"), "{own}");
+    }
+}
+
+#[test]
+fn the_version() {
+    let env = TestEnv::empty();
+    assert_eq!(env.ok(&["--version"]).text(), concat!("kiln ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_makes_no_store() {
+    let env = TestEnv::empty();
+    env.ok(&["--help"]);
+    env.ok(&["build", "--help"]);
+    assert!(!env.store().exists());
+}
+
+#[test]
+fn the_store_is_where_the_environment_says() {
+    let env = TestEnv::empty();
+    let root = env.str("elsewhere");
+    let kiln = || std::process::Command::new(env!("CARGO_BIN_EXE_kiln"));
+    let output = kiln()
+        .args(["import"])
+        .arg(crate::support::base::tar())
+        .arg("busybox")
+        .env("KILN_ROOT", &root)
+        .output();
+    assert!(output.unwrap().status.success());
+    let listed = kiln().args(["images", "-q"]).env("KILN_ROOT", &root).output().unwrap();
+    assert_eq!(listed.stdout.len(), 13);
+    // The option goes before the variable.
+    let other = env.kiln(["images", "-q"]).env("KILN_ROOT", &root).run().ok();
+    assert_eq!(other.text(), "");
+}
+
+#[test]
+fn a_relative_context_and_dockerfile() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nCOPY a /a\n");
+    context.files(&["a"]).write("other/File", "FROM busybox\nCOPY a /b\n");
+    env.kiln(["build", "-t", "test", "."]).in_dir(context.path()).run().ok();
+    assert_eq!(env.sh("cat /a"), "a");
+    env.kiln(["build", "-t", "test", "-f", "other/File", "."]).in_dir(context.path()).run().ok();
+    assert_eq!(env.sh("cat /b"), "a");
+}

@@ -1,0 +1,69 @@
+//! An ordinary user of this machine with subordinate ids, for the time of one test.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::requires;
+
+pub(crate) struct Account {
+    name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Account {
+    /// Makes the user; `None`, said on stderr, where this cannot be done.
+    pub(crate) fn create() -> Option<Self> {
+        if !requires::users() || !requires::userns() {
+            return None;
+        }
+        let name = format!("kiln{}", std::process::id());
+        admin("useradd", &["--no-create-home", "--shell", "/bin/sh", &name]);
+        let mut account = Self { name, uid: 0, gid: 0 };
+        account.uid = account.number("-u");
+        account.gid = account.number("-g");
+        // useradd gives ranges by itself where /etc/login.defs says so.
+        for (file, option) in [("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")] {
+            let ranges = std::fs::read_to_string(file).unwrap_or_default();
+            if !ranges.lines().any(|line| line.starts_with(&format!("{}:", account.name))) {
+                // Above every range that a distribution hands out by itself.
+                admin("usermod", &[option, "1000000000-1000065535", &account.name]);
+            }
+        }
+        Some(account)
+    }
+
+    /// Makes a directory and all below it theirs.
+    pub(crate) fn give(&self, dir: &Path) {
+        let owner = format!("{}:{}", self.uid, self.gid);
+        let status = Command::new("chown").args(["-R", &owner]).arg(dir).status();
+        assert!(status.unwrap().success(), "chown -R {owner} {}", dir.display());
+    }
+
+    fn number(&self, option: &str) -> u32 {
+        let output = Command::new("id").args([option, &self.name]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("id prints a number")
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // A failure here would only hide the one of the test.
+        drop(Command::new("userdel").args(["--force", &self.name]).output());
+    }
+}
+
+/// Runs a tool of the passwd package, which gives up at once when another one holds the lock.
+fn admin(program: &str, args: &[&str]) {
+    for _ in 0..50 {
+        let output = Command::new(program).args(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            return;
+        }
+        assert!(stderr.contains("lock"), "{program} {args:?}: {stderr}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("{program} {args:?}: the lock is never free");
+}

@@ -1,0 +1,196 @@
+//! A store of its own for each test, and kiln run on it. Everything is under one temporary directory, removed at the end.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::account::Account;
+use super::archive::Tree;
+use super::base;
+use super::context::Context;
+use super::process::{Kiln, Output};
+
+/// The name that [`TestEnv::build`] gives its image.
+pub(crate) const IMAGE: &str = "test:latest";
+
+pub(crate) struct TestEnv {
+    dir: PathBuf,
+    account: Option<Account>,
+    contexts: Cell<u32>,
+}
+
+impl TestEnv {
+    /// An empty store.
+    pub(crate) fn empty() -> Self {
+        Self::create(None)
+    }
+
+    /// A store with `busybox:latest` in it.
+    pub(crate) fn new() -> Self {
+        Self::empty().with_base()
+    }
+
+    /// The same as another user of the machine, who owns the directory, the store and the contexts.
+    pub(crate) fn of(account: Account) -> Self {
+        Self::create(Some(account)).with_base()
+    }
+
+    fn create(account: Option<Account>) -> Self {
+        // Tests are threads of one process or processes of their own, depending on the runner.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("kiln-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let env = Self { dir, account, contexts: Cell::new(0) };
+        if let Some(account) = &env.account {
+            // The build directory may well be out of this user's reach.
+            fs::copy(base::kiln(), env.path("kiln")).unwrap();
+            fs::copy(base::tar(), env.path("base.tar")).unwrap();
+            account.give(&env.dir);
+        }
+        env
+    }
+
+    fn with_base(self) -> Self {
+        let own = self.path("base.tar");
+        let tar = if own.exists() { own } else { base::tar() };
+        self.kiln(["import".as_ref(), tar.as_os_str(), "busybox:latest".as_ref()]).run().ok();
+        self
+    }
+
+    /// A place in the directory of this test.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The same as text, for a command line.
+    pub(crate) fn str(&self, name: &str) -> String {
+        self.path(name).to_str().expect("temporary paths are UTF-8").to_owned()
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    /// A new directory with this Dockerfile.
+    pub(crate) fn context(&self, dockerfile: &str) -> Context {
+        let number = self.contexts.replace(self.contexts.get() + 1);
+        let context = Context::create(self.path(&format!("context{number}")), dockerfile);
+        if let Some(account) = &self.account {
+            account.give(context.path());
+        }
+        context
+    }
+
+    /// kiln with `--root` and these arguments.
+    pub(crate) fn kiln<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Kiln {
+        let kiln = match &self.account {
+            Some(account) => {
+                Kiln::new(&self.path("kiln")).by_user(account.uid, account.gid, &self.dir)
+            }
+            None => Kiln::new(&base::kiln()),
+        };
+        kiln.args(["--root".as_ref(), self.store().as_os_str()]).args(args)
+    }
+
+    /// Runs kiln, which must succeed.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> Output {
+        self.kiln(args).run().ok()
+    }
+
+    /// Builds [`IMAGE`] from a context; the command still has to be run.
+    pub(crate) fn building(&self, context: &Context, args: &[&str]) -> Kiln {
+        self.kiln(["build", "--progress=plain", "-t", IMAGE]).args(args).args([context.path()])
+    }
+
+    /// Builds [`IMAGE`] from a context, which must succeed.
+    #[track_caller]
+    pub(crate) fn build(&self, context: &Context, args: &[&str]) -> Output {
+        self.building(context, args).run().ok()
+    }
+
+    /// Builds [`IMAGE`] from a Dockerfile without any other file.
+    #[track_caller]
+    pub(crate) fn build_text(&self, dockerfile: &str) -> Output {
+        self.build(&self.context(dockerfile), &[])
+    }
+
+    /// Tries to build, which must fail with exit code 1 and leave no image.
+    #[track_caller]
+    pub(crate) fn build_fails(&self, context: &Context, args: &[&str]) -> Output {
+        let output = self.building(context, args).run().fails(1);
+        let left = self.ok(&["images", "-q", "test"]).text();
+        assert_eq!(left, "", "a failed build leaves no image:\n{output}");
+        output
+    }
+
+    /// What a shell script prints in a container of [`IMAGE`].
+    #[track_caller]
+    pub(crate) fn sh(&self, script: &str) -> String {
+        self.ok(&["run", "--rm", "--entrypoint", "/bin/sh", IMAGE, "-c", script]).text()
+    }
+
+    /// All that `inspect` knows of an image.
+    #[track_caller]
+    pub(crate) fn inspect(&self, image: &str) -> Value {
+        let document: Value = serde_json::from_slice(&self.ok(&["inspect", image]).stdout).unwrap();
+        document[0].clone()
+    }
+
+    /// The `Config` of [`IMAGE`].
+    #[track_caller]
+    pub(crate) fn config(&self) -> Value {
+        self.inspect(IMAGE)["Config"].clone()
+    }
+
+    /// The id of an image.
+    #[track_caller]
+    pub(crate) fn id(&self, image: &str) -> String {
+        self.inspect(image)["Id"].as_str().expect("an image has an id").to_owned()
+    }
+
+    /// The file system that a context builds.
+    #[track_caller]
+    pub(crate) fn tree(&self, context: &Context, args: &[&str]) -> Tree {
+        let dest = self.path("tree.tar");
+        let output = format!("--output=type=tar,dest={}", dest.display());
+        self.kiln(["build", "--progress=plain", &output])
+            .args(args)
+            .args([context.path()])
+            .run()
+            .ok();
+        Tree::of_tar(&fs::read(dest).unwrap())
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if remove(&self.dir) {
+            return;
+        }
+        // Without root, files of a store belong to other ids of a user namespace, and only from inside can they be removed.
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--map-auto", "rm", "-rf"]).arg(&self.dir);
+        if !command.status().is_ok_and(|status| status.success()) && !std::thread::panicking() {
+            panic!("cannot remove {}", self.dir.display());
+        }
+    }
+}
+
+/// Removes a tree in which directories may lack the permission to write.
+fn remove(dir: &Path) -> bool {
+    if fs::remove_dir_all(dir).is_ok() {
+        return true;
+    }
+    let mut command = Command::new("chmod");
+    command.args(["-R", "u+rwX"]).arg(dir).stderr(std::process::Stdio::null());
+    command.status().is_ok_and(|status| status.success()) && fs::remove_dir_all(dir).is_ok()
+}

@@ -1,0 +1,47 @@
+//! What a test asks of the machine. Where the machine lacks it, the test says on stderr that it is skipped, and why.
+//!
+//! `KILN_REQUIRE` lists what must be there, separated by commas; `1` means everything. A skip is then a failure.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The right to mount and to give files to other users.
+pub(crate) fn root() -> bool {
+    have("root", rustix::process::geteuid().is_root(), "not run as root")
+}
+
+/// The right to make users of this machine, and the tools for it.
+pub(crate) fn users() -> bool {
+    let present = rustix::process::geteuid().is_root() && on_path("useradd") && on_path("userdel");
+    have("users", present, "needs root, useradd and userdel")
+}
+
+/// User namespaces with ranges of subordinate ids.
+pub(crate) fn userns() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "true"]).stderr(Stdio::null());
+    let present = on_path("newuidmap") && unshare.status().is_ok_and(|status| status.success());
+    have("userns", present, "no user namespaces, or no newuidmap (uidmap)")
+}
+
+/// A program on the search path, called like its capability.
+pub(crate) fn program(name: &str) -> bool {
+    have(name, on_path(name), "not installed")
+}
+
+fn have(name: &str, present: bool, reason: &str) -> bool {
+    if !present {
+        let required = std::env::var("KILN_REQUIRE").unwrap_or_default();
+        let must = required == "1" || required.split(',').any(|word| word == name);
+        assert!(!must, "KILN_REQUIRE asks for {name}, but: {reason}");
+        eprintln!("skipped: this test needs {name} ({reason})");
+    }
+    present
+}
+
+fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).to_path_buf()))
+        .any(|dir| dir.join(name).is_file())
+}
