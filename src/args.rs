@@ -39,7 +39,9 @@ impl Args {
 
 /// Nothing says where the store is.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot tell where the store is: neither --root, $KILN_ROOT, $XDG_DATA_HOME nor $HOME is set")]
+#[error(
+    "cannot tell where the store is: neither --root, $KILN_ROOT, $XDG_DATA_HOME nor $HOME is set"
+)]
 pub(crate) struct NoHome;
 
 #[derive(Debug, Subcommand)]

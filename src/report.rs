@@ -46,7 +46,10 @@ impl Failure {
         Self::Usage { message: message.into() }
     }
 
-    pub(crate) fn io(action: &'static str, path: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl std::fmt::Display,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_string();
         move |source| match source.kind() {
             std::io::ErrorKind::BrokenPipe => Self::BrokenPipe,
@@ -113,6 +116,11 @@ fn render(failure: &Failure) -> String {
             text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
             with_hint(text, mistake.diagnostic.hint.clone())
         }
+        Failure::Engine(engine::Error::Base { mistake, source }) => {
+            let mut text = format!("error: {source}\n{}", causes(source.source()));
+            text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
+            with_hint(text, mistake.diagnostic.hint.clone().or_else(|| hint(source.as_ref())))
+        }
         Failure::Engine(engine::Error::Step { place, source, .. }) => {
             let mut text = format!("error: {failure}\n");
             text.push_str(&causes(Some(source.as_ref())));
@@ -160,9 +168,9 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn engine_hint(error: &engine::Error) -> Option<String> {
     match error {
-        engine::Error::NoSuchImage { .. } => {
-            Some("`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned())
-        }
+        engine::Error::NoSuchImage { .. } => Some(
+            "`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned(),
+        ),
         engine::Error::NoSecret { id } => Some(format!("give it by `--secret id={id},src=FILE`")),
         engine::Error::Files(error) => files_hint(error),
         _ => None,
@@ -202,13 +210,20 @@ fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> Stri
     let text = source.line(line).unwrap_or_default().trim_end();
     let (column, length) = match marked {
         Some((column, length)) => (column, length),
-        None => (1 + text.chars().take_while(|c| c.is_whitespace()).count(), text.trim().chars().count()),
+        None => (
+            1 + text.chars().take_while(|c| c.is_whitespace()).count(),
+            text.trim().chars().count(),
+        ),
     };
     let place = match marked {
         Some((column, _)) => format!("{}:{line}:{column}", source.name()),
         None => format!("{}:{line}", source.name()),
     };
-    let blanks: String = text.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { c } else { ' ' }).collect();
+    let blanks: String = text
+        .chars()
+        .take(column.saturating_sub(1))
+        .map(|c| if c == '\t' { c } else { ' ' })
+        .collect();
     let carets = "^".repeat(length.max(1));
     format!("{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {blanks}{carets}\n")
 }

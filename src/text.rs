@@ -18,7 +18,8 @@ pub(crate) fn size(bytes: u64) -> String {
         _ => 2,
     };
     let text = format!("{value:.digits$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])
 }
 
@@ -53,7 +54,11 @@ fn duration(seconds: i64) -> String {
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
@@ -89,9 +94,14 @@ mod tests {
 
     #[test]
     fn sizes_are_dockers() {
-        for (bytes, expected) in
-            [(0, "0B"), (999, "999B"), (1000, "1kB"), (1_982_358, "1.98MB"), (77_800_000, "77.8MB"), (1_500_000_000, "1.5GB")]
-        {
+        for (bytes, expected) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1_982_358, "1.98MB"),
+            (77_800_000, "77.8MB"),
+            (1_500_000_000, "1.5GB"),
+        ] {
             assert_eq!(size(bytes), expected);
         }
     }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use engine::{
-    BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Events, NamedContext, Secret,
+    BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Events, NamedContext,
+    Secret,
 };
 use export::Output;
 use oci::Reference;
@@ -102,7 +103,11 @@ fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
         platform: args::platform(build.platform.as_deref())?,
         labels: labels(&build.labels),
         network: build.network.into(),
-        secrets: build.secrets.iter().map(|secret| read_secret(secret)).collect::<Result<_, _>>()?,
+        secrets: build
+            .secrets
+            .iter()
+            .map(|secret| read_secret(secret))
+            .collect::<Result<_, _>>()?,
         tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
         cancel,
     })
@@ -123,7 +128,9 @@ fn sources(
         return Ok((ContextSource::Directory(context), dockerfile));
     }
     if file_is_stream {
-        return Err(Failure::usage("the context and the Dockerfile cannot both come from standard input"));
+        return Err(Failure::usage(
+            "the context and the Dockerfile cannot both come from standard input",
+        ));
     }
     let bytes = read_stdin()?;
     let is_archive = filetree::is_archive(&mut io::Cursor::new(&bytes))
@@ -142,7 +149,9 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let mut stdin = io::stdin().lock();
     if stdin.is_terminal() {
-        return Err(Failure::usage("standard input is a terminal; pass a Dockerfile or a tar archive to it"));
+        return Err(Failure::usage(
+            "standard input is a terminal; pass a Dockerfile or a tar archive to it",
+        ));
     }
     stdin.read_to_end(&mut bytes).map_err(Failure::io("read", "standard input"))?;
     Ok(bytes)
@@ -152,7 +161,9 @@ fn named_contexts(given: &[String]) -> Result<BTreeMap<String, NamedContext>, Fa
     let mut contexts = BTreeMap::new();
     for context in given {
         let Some((name, value)) = context.split_once('=') else {
-            return Err(Failure::usage(format!("--build-context `{context}` has no `=`: NAME=VALUE")));
+            return Err(Failure::usage(format!(
+                "--build-context `{context}` has no `=`: NAME=VALUE"
+            )));
         };
         contexts.insert(name.to_owned(), NamedContext::parse(value)?);
     }
@@ -181,7 +192,8 @@ fn read_secret(given: &str) -> Result<(String, Secret), Failure> {
     let is_variable = field(&["type"]).as_deref() == Some("env");
     let file = field(&["src", "source"]).filter(|_| !is_variable);
     let named = field(&["env"]).or_else(|| field(&["src", "source"]).filter(|_| is_variable));
-    let missing = |name: &str| Failure::usage(format!("secret `{id}`: the variable `{name}` is not set"));
+    let missing =
+        |name: &str| Failure::usage(format!("secret `{id}`: the variable `{name}` is not set"));
     let value = match (file, named) {
         (Some(path), _) => fs::read(&path).map_err(Failure::io("read the secret", path))?,
         (None, Some(name)) => args::variable(&name).ok_or_else(|| missing(&name))?,
@@ -205,7 +217,12 @@ fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn write(engine: &Engine, built: &Built, output: &Output, tags: &[Reference]) -> Result<(), Failure> {
+fn write(
+    engine: &Engine,
+    built: &Built,
+    output: &Output,
+    tags: &[Reference],
+) -> Result<(), Failure> {
     let image = export::Named { image: &built.image, names: tags };
     let root = match output.needs_root() {
         true => Some(engine::merged(engine, &built.image)?),

@@ -18,7 +18,9 @@ use crate::{
 pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
     let wanted = images.name.as_deref().map(Reference::parse).transpose()?;
     let mut rows = rows(engine, wanted.as_ref())?;
-    rows.sort_by(|a, b| b.image.config.created.cmp(&a.image.config.created).then(a.name.cmp(&b.name)));
+    rows.sort_by(|a, b| {
+        b.image.config.created.cmp(&a.image.config.created).then(a.name.cmp(&b.name))
+    });
     if images.quiet {
         let mut seen = BTreeSet::new();
         rows.retain(|row| seen.insert(row.image.id));
@@ -47,7 +49,8 @@ fn rows(engine: &Engine, wanted: Option<&Reference>) -> Result<Vec<Row>, Failure
         }
     }
     if wanted.is_none() {
-        let unnamed = engine.store().images()?.into_iter().filter(|image| !named.contains(&image.id));
+        let unnamed =
+            engine.store().images()?.into_iter().filter(|image| !named.contains(&image.id));
         rows.extend(unnamed.map(|image| Row { name: None, image }));
     }
     Ok(rows)
@@ -65,14 +68,16 @@ fn id(id: &ImageId, whole: bool) -> String {
 
 fn table(engine: &Engine, images: &Images, rows: &[Row]) -> Result<Vec<Vec<String>>, Failure> {
     let now = Timestamp::now();
-    let mut table = vec![columns(images, ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"])];
+    let mut table =
+        vec![columns(images, ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"])];
     for row in rows {
         let none = || "<none>".to_owned();
         let (repository, tag) = match &row.name {
             Some(name) => (name.familiar_name(), name.tag().map_or_else(none, str::to_owned)),
             None => (none(), none()),
         };
-        let digest = row.image.manifest.as_ref().map_or_else(none, |manifest| manifest.digest.to_string());
+        let digest =
+            row.image.manifest.as_ref().map_or_else(none, |manifest| manifest.digest.to_string());
         let size = engine.image_size(&row.image)?;
         let created = text::age(row.image.config.created.as_deref(), now);
         let id = id(&row.image.id, images.no_trunc);

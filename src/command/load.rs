@@ -17,7 +17,9 @@ pub(super) fn run(engine: &Engine, load: &Load) -> Result<Exit, Failure> {
     let loaded = match load.input.as_deref().filter(|path| !args::is_stream(path)) {
         Some(path) => load::load(engine, path, &platform)?,
         None if io::stdin().is_terminal() => {
-            return Err(Failure::usage("standard input is a terminal; give the archive by -i or pass it in"));
+            return Err(Failure::usage(
+                "standard input is a terminal; give the archive by -i or pass it in",
+            ));
         }
         None => load::load_stream(engine, io::stdin().lock(), &platform)?,
     };

@@ -129,7 +129,11 @@ impl Model {
         let room = rows.saturating_sub(2);
         let tails = room.saturating_sub(self.running.len()) / self.running.len().max(1);
         for running in self.running.values() {
-            lines.push(format!(" => {} {:.1}s", running.heading, running.began.elapsed().as_secs_f64()));
+            lines.push(format!(
+                " => {} {:.1}s",
+                running.heading,
+                running.began.elapsed().as_secs_f64()
+            ));
             let tail = running.tail.iter().rev().take(tails.min(TAIL)).rev();
             lines.extend(tail.map(|line| format!(" => => {line}")));
         }

@@ -35,13 +35,11 @@ struct Step {
 impl<W: Write> Plain<W> {
     fn show(&mut self, event: Event) -> io::Result<()> {
         match event {
-            Event::Note(text) => {
-                self.last = None;
-                writeln!(self.out, "{text}")
-            }
+            Event::Note(text) => writeln!(self.out, "{text}"),
             Event::Started { step, heading } => {
                 let heading = heading.to_string();
-                self.steps.insert(step, Step { heading, began: Instant::now(), partial: Vec::new() });
+                self.steps
+                    .insert(step, Step { heading, began: Instant::now(), partial: Vec::new() });
                 self.turn_to(step)
             }
             Event::Output { step, bytes } => self.output(step, &bytes),

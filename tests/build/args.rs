@@ -100,7 +100,7 @@ fn forms_of_expansion() {
 #[test]
 fn a_variable_that_must_be_set() {
     let env = TestEnv::new();
-    let context = env.context("FROM busybox\nARG V\nENV A=${V:?give a version}\n");
+    let context = env.context("FROM busybox\nARG V\nENV A=\"${V:?give a version}\"\n");
     env.build_fails(&context, &[]).says(&["Dockerfile:3", "V", "give a version"]);
     env.build(&context, &["--build-arg", "V=1"]);
 }

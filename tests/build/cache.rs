@@ -181,3 +181,31 @@ fn a_new_base_of_the_same_name_counts() {
     env.build(&context, &[]).has_cached(0);
     assert_eq!(env.sh("cat /copy"), "2");
 }
+
+#[test]
+fn a_linked_copy_is_taken_to_another_base_and_what_follows_is_not() {
+    let env = TestEnv::new();
+    let dockerfile =
+        |base: &str| format!("FROM busybox\nRUN echo {base} > /base\nCOPY --link f /f\n{DRAW}");
+    let context = env.context(&dockerfile("one"));
+    context.write("f", "f");
+    env.build(&context, &[]);
+    let drawn = env.sh("cat /drawn");
+    context.dockerfile(&dockerfile("two"));
+    env.build(&context, &[]).has_cached(1);
+    assert_eq!(env.sh("cat /base /f"), "two\nf");
+    assert_ne!(env.sh("cat /drawn"), drawn);
+}
+
+#[test]
+fn a_cache_mount_outlives_builds_and_no_cache_empties_it() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\nARG N\nRUN --mount=type=cache,target=/c echo $N >> /c/log; cat /c/log > /log\n",
+    );
+    env.build(&context, &["--build-arg", "N=1"]);
+    env.build(&context, &["--build-arg", "N=2"]);
+    assert_eq!(env.sh("cat /log"), "1\n2");
+    env.build(&context, &["--build-arg", "N=3", "--no-cache"]);
+    assert_eq!(env.sh("cat /log"), "3");
+}

@@ -210,7 +210,7 @@ fn add_unpacks_what_is_a_tar_by_content() {
         .dir("d", 0o700)
         .owned_file("d/f", "unpacked", 0o640, 3, 4)
         .symlink("s", "d/f")
-        .hard_link("h", "d/f")
+        .owned_hard_link("h", "d/f", 0o640, 3, 4)
         .finish();
     context.write("data", &tar).write("data.gz", gzip(&tar)).write("plain.tar", "not a tar");
     let tree = env.tree(&context, &[]);

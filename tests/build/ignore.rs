@@ -70,7 +70,7 @@ fn an_ignored_source_is_not_there() {
     let env = TestEnv::empty();
     let context = env.context("FROM scratch\nCOPY a /a\n");
     context.files(&["a"]).write(".dockerignore", "a\n");
-    env.build_fails(&context, &[]).says(&["a", ".dockerignore"]);
+    env.build_fails(&context, &[]).says(&["Dockerfile:2", "/a", "excludes it"]);
 }
 
 #[test]

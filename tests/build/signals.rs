@@ -28,7 +28,9 @@ fn ends_a_run_at_once(signal: Signal, seconds: &str) {
     let before = entries(&env.store());
     let mut build = env.building(&context, &[]).spawn();
     build.wait_for("READY");
-    assert_eq!(processes_named(seconds), 1);
+    while processes_named(seconds) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 
     let started = Instant::now();
     build.signal(signal);
@@ -55,7 +57,7 @@ fn an_interrupted_build_says_so_and_tags_nothing() {
     build.wait_for("READY");
     build.signal(Signal::INT);
     let output = build.wait();
-    assert!(output.stderr.to_lowercase().contains("interrupt"), "{output}");
+    assert!(output.stderr.contains("cancelled"), "{output}");
     assert_eq!(env.ok(&["images", "-q", "test"]).text(), "");
 }
 

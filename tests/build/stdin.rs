@@ -14,7 +14,7 @@ fn a_dockerfile_alone() {
 fn a_dockerfile_alone_has_no_context() {
     let env = TestEnv::new();
     let build = env.kiln(["build", "-t", IMAGE, "-"]).stdin("FROM busybox\nCOPY a /\n");
-    build.run().fails(1).says(&["a", "not found"]);
+    build.run().fails(1).says(&["Dockerfile:2", "no context"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn the_fields_that_scripts_read() {
     assert!(image["Created"].as_str().unwrap().ends_with('Z'));
     assert!(image["Size"].as_u64().unwrap() > 1000);
     assert_eq!(image["RootFS"]["Type"], "layers");
-    assert_eq!(image["RootFS"]["Layers"].as_array().unwrap().len(), 2);
+    assert_eq!(image["RootFS"]["Layers"].as_array().unwrap().len(), 3);
     let config = &image["Config"];
     assert_eq!((&config["User"], &config["WorkingDir"]), (&json!("app"), &json!("/tmp")));
     assert_eq!((&config["Labels"], &config["Cmd"]), (&json!({"l": "v"}), &json!(["x"])));

@@ -27,7 +27,7 @@ fn an_id_with_several_names_must_be_forced() {
     let env = TestEnv::new();
     env.ok(&["tag", "busybox", "other:1"]);
     let id = env.id("busybox");
-    env.kiln(["rmi", &id]).run().fails(1).says(&["must be forced"]);
+    env.kiln(["rmi", &id]).run().fails(1).says(&["2 names", "-f"]);
     env.ok(&["rmi", "-f", &id]);
     assert_eq!(env.ok(&["images", "-q"]).text(), "");
 }

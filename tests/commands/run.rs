@@ -19,7 +19,9 @@ fn the_exit_code_is_the_commands() {
             Some(code)
         );
     }
-    env.kiln(["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"]).run().fails(137);
+    env.kiln(["run", "--rm", "busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"])
+        .run()
+        .fails(137);
     env.kiln(["run", "--rm", "busybox", "/no/such"]).run().fails(127).says(&["/no/such"]);
     env.kiln(["run", "--rm", "busybox", "/etc/passwd"]).run().fails(126).says(&["/etc/passwd"]);
 }

@@ -49,8 +49,16 @@ impl Tarball {
         self
     }
 
-    pub(crate) fn hard_link(mut self, name: &str, target: &str) -> Self {
-        let mut header = header(EntryType::Link, 0o644, 0, 0);
+    /// Mode and owner of a hard link's entry are those of the file that it leads to, and are applied again.
+    pub(crate) fn owned_hard_link(
+        mut self,
+        name: &str,
+        target: &str,
+        mode: u32,
+        uid: u64,
+        gid: u64,
+    ) -> Self {
+        let mut header = header(EntryType::Link, mode, uid, gid);
         self.builder.append_link(&mut header, name, target).unwrap();
         self
     }

@@ -125,10 +125,9 @@ fn argv(request: &RunRequest, config: &Config) -> Result<Vec<OsString>, Error> {
     let (entrypoint, cmd) = match &request.entrypoint {
         Some(entrypoint) if entrypoint.is_empty() => (Vec::new(), Vec::new()),
         Some(entrypoint) => (vec![entrypoint.clone()], Vec::new()),
-        None => (
-            config.entrypoint.clone().unwrap_or_default(),
-            config.cmd.clone().unwrap_or_default(),
-        ),
+        None => {
+            (config.entrypoint.clone().unwrap_or_default(), config.cmd.clone().unwrap_or_default())
+        }
     };
     let rest = if request.command.is_empty() { cmd } else { request.command.clone() };
     let argv: Vec<OsString> = entrypoint.into_iter().chain(rest).map(OsString::from).collect();

@@ -30,7 +30,8 @@ impl Contents {
             Op::Copy(copy) => Self::of_copy(build, copy),
             Op::Run(run) => {
                 let mounts = run.mounts.iter().filter(|mount| mount.origin().is_some());
-                let digests = mounts.map(|mount| of_mount(build, mount)).collect::<Result<_, _>>()?;
+                let digests =
+                    mounts.map(|mount| of_mount(build, mount)).collect::<Result<_, _>>()?;
                 Ok(Self { digests, selected: None })
             }
         }
@@ -53,7 +54,11 @@ impl Contents {
     }
 
     /// Returns the files that a COPY takes, if it takes any.
-    pub(crate) fn into_selected(self, build: &Arc<Build>, copy: &Copy) -> Result<Option<Selected>, Error> {
+    pub(crate) fn into_selected(
+        self,
+        build: &Arc<Build>,
+        copy: &Copy,
+    ) -> Result<Option<Selected>, Error> {
         let paths = paths(copy);
         if paths.is_empty() || self.selected.is_some() {
             return Ok(self.selected);
@@ -85,14 +90,18 @@ fn refuse_remote(copy: &Copy) -> Result<(), Error> {
         CopySource::Path(_) | CopySource::Heredoc(_) => None,
     });
     match remote {
-        Some(address) => Err(Error::Unsupported { feature: format!("ADD of a remote source (`{address}`)") }),
+        Some(address) => {
+            Err(Error::Unsupported { feature: format!("ADD of a remote source (`{address}`)") })
+        }
         None => Ok(()),
     }
 }
 
 fn of_mount(build: &Arc<Build>, mount: &Mount) -> Result<ContentDigest, Error> {
     let (origin, source) = match &mount.kind {
-        MountKind::Bind { origin, source, .. } | MountKind::Cache { origin, source, .. } => (origin, source),
+        MountKind::Bind { origin, source, .. } | MountKind::Cache { origin, source, .. } => {
+            (origin, source)
+        }
         MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => {
             return Err(Error::Lost { what: "a mount without an origin" });
         }
@@ -107,7 +116,8 @@ fn digest(
     origin: &Origin,
     wanted: &Wanted<'_>,
 ) -> Result<(ContentDigest, Option<Selected>), Error> {
-    let memo_key = build.contexts.identity(build, origin)?.map(|identity| memo_key(&identity, wanted));
+    let memo_key =
+        build.contexts.identity(build, origin)?.map(|identity| memo_key(&identity, wanted));
     if let Some(key) = &memo_key
         && let Some(known) = build.engine.store().memo(key)?
     {
@@ -122,7 +132,11 @@ fn digest(
 }
 
 /// Selects files of an origin.
-pub(crate) fn select(build: &Arc<Build>, origin: &Origin, wanted: &Wanted<'_>) -> Result<Selected, Error> {
+pub(crate) fn select(
+    build: &Arc<Build>,
+    origin: &Origin,
+    wanted: &Wanted<'_>,
+) -> Result<Selected, Error> {
     let tree = build.contexts.tree(build, origin)?;
     let selection = filetree::select(&tree, wanted)?;
     Ok(Selected { tree, selection })

@@ -15,7 +15,8 @@ use plan::Origin;
 use store::{Image, Open, Snapshot};
 
 use crate::{
-    BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext, load, resolve,
+    BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext, load,
+    resolve,
     rootfs::{self, Rootfs},
     schedule::Build,
 };
@@ -84,7 +85,11 @@ impl Contexts {
     }
 
     /// Names what an origin shows, if that never changes.
-    pub(crate) fn identity(&self, build: &Build, origin: &Origin) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn identity(
+        &self,
+        build: &Build,
+        origin: &Origin,
+    ) -> Result<Option<Vec<u8>>, Error> {
         match origin {
             Origin::Context => Ok(None),
             Origin::Scratch => Ok(Some(Vec::new())),
@@ -93,11 +98,13 @@ impl Contexts {
                 Ok(Some(format!("{:?}", tip.snapshots).into_bytes()))
             }
             Origin::Image { reference, platform } => {
-                let image = resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
+                let image =
+                    resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
                 Ok(Some(image.id.to_string().into_bytes()))
             }
             Origin::Named(name) => {
-                let image = self.named_image(&build.engine, name, &build.request.platform, &build.events)?;
+                let image =
+                    self.named_image(&build.engine, name, &build.request.platform, &build.events)?;
                 Ok(image.map(|image| image.id.to_string().into_bytes()))
             }
         }
@@ -145,7 +152,8 @@ impl Contexts {
                 self.open_rootfs(rootfs::readable(&build.engine, &tip.snapshots)?)?
             }
             Origin::Image { reference, platform } => {
-                let image = resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
+                let image =
+                    resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
                 build.lease.hold_image(&image.id)?;
                 self.open_rootfs(rootfs::merged(&build.engine, &image)?)?
             }
@@ -176,7 +184,9 @@ impl Contexts {
     }
 
     fn open_named(&self, build: &Build, name: &str) -> Result<Arc<Tree>, Error> {
-        if let Some(image) = self.named_image(&build.engine, name, &build.request.platform, &build.events)? {
+        if let Some(image) =
+            self.named_image(&build.engine, name, &build.request.platform, &build.events)?
+        {
             return self.open_rootfs(rootfs::merged(&build.engine, &image)?);
         }
         let NamedContext::Directory(path) = self.named_context(name)? else {
@@ -265,7 +275,9 @@ fn read_dockerfile(source: &DockerfileSource, main: Option<&Main>) -> Result<Tex
         (DockerfileSource::InContext, Some(Main::Unpacked(snapshot))) => {
             from_archive(snapshot, "Dockerfile")
         }
-        (DockerfileSource::Named(name), Some(Main::Unpacked(snapshot))) => from_archive(snapshot, name),
+        (DockerfileSource::Named(name), Some(Main::Unpacked(snapshot))) => {
+            from_archive(snapshot, name)
+        }
         (DockerfileSource::InContext | DockerfileSource::Named(_), _) => Err(Error::Context {
             value: "-".to_owned(),
             reason: "there is neither a context nor a Dockerfile",

@@ -27,6 +27,14 @@ pub enum Error {
     /// The Dockerfile is wrong; its author has to change it.
     #[error(transparent)]
     Dockerfile(#[from] Box<Mistake>),
+    /// An image that the Dockerfile names cannot be had.
+    #[error("{source}")]
+    Base {
+        /// Where it is named.
+        mistake: Box<Mistake>,
+        /// Why not.
+        source: Box<Error>,
+    },
     /// A step failed.
     #[error("cannot do the step `{title}`")]
     Step {
@@ -128,7 +136,10 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.into(), source }
     }
 
@@ -152,7 +163,9 @@ pub struct Mistake {
 impl std::fmt::Display for Mistake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.diagnostic.lines {
-            Some((line, _)) => write!(f, "dockerfile parse error on line {line}: {}", self.diagnostic),
+            Some((line, _)) => {
+                write!(f, "dockerfile parse error on line {line}: {}", self.diagnostic)
+            }
             None => write!(f, "{}", self.diagnostic),
         }
     }

@@ -8,9 +8,12 @@ pub(crate) mod layer;
 
 use std::{io::Read, path::Path};
 
-use oci::{Config, Descriptor, ImageConfig, ImageId, Index, Manifest, Platform, Reference, media_type};
+use oci::{
+    BlobDigest, Config, Descriptor, ImageConfig, ImageId, Index, Manifest, ManifestDigest,
+    Platform, Reference, media_type,
+};
 use serde::Deserialize;
-use store::{Image, SnapshotId};
+use store::{Image, SnapshotId, StoredManifest};
 
 use crate::{Engine, Error, commit, rootfs};
 use archive::Archive;
@@ -35,11 +38,19 @@ pub fn load(engine: &Engine, path: &Path, platform: &Platform) -> Result<Vec<Loa
 }
 
 /// Loads every image of an archive that comes as a stream, such as standard input.
-pub fn load_stream(engine: &Engine, input: impl Read, platform: &Platform) -> Result<Vec<Loaded>, Error> {
+pub fn load_stream(
+    engine: &Engine,
+    input: impl Read,
+    platform: &Platform,
+) -> Result<Vec<Loaded>, Error> {
     load_archive(engine, &Archive::spool(engine, "standard input", input)?, platform)
 }
 
-fn load_archive(engine: &Engine, archive: &Archive, platform: &Platform) -> Result<Vec<Loaded>, Error> {
+fn load_archive(
+    engine: &Engine,
+    archive: &Archive,
+    platform: &Platform,
+) -> Result<Vec<Loaded>, Error> {
     let mut loaded = Vec::new();
     for found in images(archive, platform)? {
         let image = store_image(engine, archive, &found)?;
@@ -72,12 +83,19 @@ pub(crate) fn layout_image(
             Some(name) => format!("it has no image `{name}`"),
             None => "it has no image".to_owned(),
         })),
-        _ => Err(archive.refused("it has several images; name one by `:tag` or `@digest`".to_owned())),
+        _ => {
+            Err(archive
+                .refused("it has several images; name one by `:tag` or `@digest`".to_owned()))
+        }
     }
 }
 
 /// Makes an image of one layer from the root file system in a tar archive, compressed or not, and gives it a name.
-pub fn import(engine: &Engine, input: impl Read, reference: Option<&Reference>) -> Result<ImageId, Error> {
+pub fn import(
+    engine: &Engine,
+    input: impl Read,
+    reference: Option<&Reference>,
+) -> Result<ImageId, Error> {
     let snapshot = rootfs::fresh(engine, &[])?;
     layer::unpack(engine, input, &snapshot, &[])?;
     let snapshot = snapshot.seal()?;
@@ -104,16 +122,21 @@ struct Found {
     names: Vec<Reference>,
     /// What the layout calls it, where that is no reference.
     tag: Option<String>,
-    digest: Option<oci::BlobDigest>,
+    /// The manifest and its bytes; a docker archive has none.
+    manifest: Option<(Descriptor, Vec<u8>)>,
     config: Vec<u8>,
     layers: Vec<LayerFile>,
 }
 
 impl Found {
+    fn digest(&self) -> Option<&BlobDigest> {
+        self.manifest.as_ref().map(|(descriptor, _)| &descriptor.digest)
+    }
+
     fn is_called(&self, name: &str) -> bool {
         let by_name = |reference: &Reference| reference.tag_or_latest() == name;
         self.tag.as_deref() == Some(name)
-            || self.digest.as_ref().is_some_and(|digest| digest.to_string() == name)
+            || self.digest().is_some_and(|digest| digest.to_string() == name)
             || self.names.iter().any(by_name)
     }
 }
@@ -151,7 +174,7 @@ fn of_layout(archive: &Archive, index: &Index, platform: &Platform) -> Result<Ve
     let mut images: Vec<Found> = Vec::new();
     for descriptor in index.manifests.iter().filter(|d| !is_attestation(d)) {
         let image = of_descriptor(archive, descriptor, platform, MAX_NESTING)?;
-        match images.iter_mut().find(|known| known.digest == image.digest) {
+        match images.iter_mut().find(|known| known.digest() == image.digest()) {
             Some(known) => known.names.extend(image.names),
             None => images.push(image),
         }
@@ -180,9 +203,9 @@ fn of_descriptor(
         Found {
             names: Vec::new(),
             tag: None,
-            digest: Some(descriptor.digest),
             config: archive.read_blob(&manifest.config, MAX_DOCUMENT)?,
             layers: manifest.layers.into_iter().map(LayerFile::of_blob).collect(),
+            manifest: Some((descriptor.clone(), bytes)),
         }
     };
     let annotation = |key: &str| descriptor.annotations.as_ref().and_then(|all| all.get(key));
@@ -227,7 +250,7 @@ fn of_docker_image(archive: &Archive, image: DockerImage) -> Result<Found, Error
     Ok(Found {
         names: names.iter().map(|name| Reference::parse(name)).collect::<Result<_, _>>()?,
         tag: None,
-        digest: None,
+        manifest: None,
         config,
         layers: layers.map(|path| LayerFile { path, descriptor: None }).collect(),
     })
@@ -238,7 +261,9 @@ fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Imag
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != found.layers.len() {
         let (layers, ids) = (found.layers.len(), diff_ids.len());
-        return Err(archive.refused(format!("its config names {ids} layers, its manifest {layers}")));
+        return Err(
+            archive.refused(format!("its config names {ids} layers, its manifest {layers}"))
+        );
     }
     let lease = engine.store().lease()?;
     let mut snapshots: Vec<SnapshotId> = Vec::with_capacity(diff_ids.len());
@@ -258,6 +283,18 @@ fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Imag
         lease.hold(&snapshot)?;
         snapshots.push(snapshot);
     }
-    let id = engine.store().put_image(&found.config, &snapshots, None)?;
+    let manifest =
+        found.manifest.as_ref().map(|manifest| store_manifest(engine, manifest)).transpose()?;
+    let id = engine.store().put_image(&found.config, &snapshots, manifest.as_ref())?;
     engine.image(&id)
+}
+
+/// Keeps a manifest byte for byte, so that the image can be named by its digest.
+fn store_manifest(
+    engine: &Engine,
+    (descriptor, bytes): &(Descriptor, Vec<u8>),
+) -> Result<StoredManifest, Error> {
+    let digest = engine.store().put_blob(bytes)?;
+    let media_type = descriptor.media_type.clone();
+    Ok(StoredManifest { digest: ManifestDigest::new(*digest.as_digest()), media_type })
 }

@@ -36,7 +36,8 @@ pub async fn pull(
             None => {
                 let descriptor = &resolved.manifest.layers[index];
                 let blob = client.blob(&reference, descriptor).await?;
-                unpack(engine, blob, descriptor.clone(), diff_ids[index], *chain, snapshots.clone()).await?
+                unpack(engine, blob, descriptor.clone(), diff_ids[index], *chain, snapshots.clone())
+                    .await?
             }
         };
         lease.hold(&snapshot)?;
@@ -74,8 +75,7 @@ async fn unpack(
 fn commit(engine: &Engine, resolved: &Resolved, snapshots: &[SnapshotId]) -> Result<Image, Error> {
     engine.store().put_blob(&resolved.manifest_bytes)?;
     let kind = resolved.manifest.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
-    let manifest =
-        StoredManifest { digest: resolved.manifest_digest, media_type: kind.to_owned() };
+    let manifest = StoredManifest { digest: resolved.manifest_digest, media_type: kind.to_owned() };
     let id = engine.store().put_image(&resolved.config_bytes, snapshots, Some(&manifest))?;
     engine.image(&id)
 }

@@ -30,11 +30,26 @@ pub(crate) async fn plan(
             Lowered::Ready(plan) => return Ok(plan),
             Lowered::Needs(bases) => {
                 for base in bases {
-                    let image = base_image(engine, &base, contexts, &request.platform, events).await?;
+                    let image =
+                        base_image(engine, &base, contexts, &request.platform, events).await;
+                    let image = image.map_err(|error| located(file, request, &base, error))?;
                     known.insert(base, BaseImage { id: image.id, config: image.config });
                 }
             }
         }
+    }
+}
+
+/// Adds to an error the place where the Dockerfile names the image.
+fn located(file: &Dockerfile, request: &BuildRequest, base: &BaseRef, source: Error) -> Error {
+    let BaseRef::Image { reference, .. } = base else { return source };
+    let contexts: Vec<&str> = request.named_contexts.keys().map(String::as_str).collect();
+    match dockerfile::at_mention(file, reference, &contexts, &source.to_string()) {
+        Some(diagnostic) => Error::Base {
+            mistake: Box::new(Mistake { source: file.source.clone(), diagnostic }),
+            source: Box::new(source),
+        },
+        None => source,
     }
 }
 
@@ -71,7 +86,9 @@ async fn image(
     let Some(client) = &engine.registries else { return Err(Error::NoSuchImage { name }) };
     events.send(Event::Note(format!("pulling {name}")));
     let pulled = pull::pull(engine, client, &reference, platform).await;
-    pulled.map(|pulled| pulled.image).map_err(|source| Error::NotPulled { name, source: Box::new(source) })
+    pulled
+        .map(|pulled| pulled.image)
+        .map_err(|source| Error::NotPulled { name, source: Box::new(source) })
 }
 
 /// The same for a thread that may wait: one on which a step is done.

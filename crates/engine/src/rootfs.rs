@@ -45,10 +45,12 @@ fn take_root_metadata(from: &std::path::Path, to: &std::path::Path) -> Result<()
     let stat = rustix::fs::stat(from).map_err(Error::errno("read", from))?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::chown(to, Some(uid), Some(gid)).map_err(Error::errno("change the owner of", to))?;
-    rustix::fs::chmod(to, Mode::from_raw_mode(stat.st_mode)).map_err(Error::errno("change the mode of", to))?;
+    rustix::fs::chmod(to, Mode::from_raw_mode(stat.st_mode))
+        .map_err(Error::errno("change the mode of", to))?;
     let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     let times = Timestamps { last_access: modified, last_modification: modified };
-    rustix::fs::utimensat(CWD, to, &times, AtFlags::empty()).map_err(Error::errno("set the times of", to))
+    rustix::fs::utimensat(CWD, to, &times, AtFlags::empty())
+        .map_err(Error::errno("set the times of", to))
 }
 
 /// Mounts `snapshot` on top of `below`, to be written.

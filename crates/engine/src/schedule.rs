@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Build {
     pub(crate) network: Mutex<Option<Option<Arc<BuildNetwork>>>>,
     /// What each key has made in this build, so that equal steps are done once.
     pub(crate) made: Mutex<HashMap<StepKey, Arc<Mutex<Option<Made>>>>>,
+    /// The cache mounts that this build has started anew, as `--no-cache` asks.
+    started_caches: Mutex<BTreeSet<String>>,
     /// The results of the stages that are done.
     pub(crate) results: Mutex<BTreeMap<StageId, Arc<Tip>>>,
     source: Source,
@@ -93,6 +95,7 @@ impl Build {
             packing: Packing::default(),
             network: Mutex::new(None),
             made: Mutex::new(HashMap::new()),
+            started_caches: Mutex::default(),
             results: Mutex::new(BTreeMap::new()),
             source,
             first_numbers,
@@ -104,6 +107,11 @@ impl Build {
     /// Whether the layers of a stage are layers of the image, and so have to be packed.
     pub(crate) fn is_in_image(&self, stage: StageId) -> bool {
         self.image_stages.contains(&stage)
+    }
+
+    /// The cache mounts that this build has started anew.
+    pub(crate) fn started_caches(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.started_caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The result of a stage that is done.
@@ -233,8 +241,9 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
             number += 1;
             position += 1;
             let heading = build.heading(stage, position, step.title.clone());
-            tip = shown(build, number, heading, |number| step::run(build, stage, step, number, &tip))
-                .map_err(|source| located(build, &step.title, step.lines, source))?;
+            tip =
+                shown(build, number, heading, |number| step::run(build, stage, step, number, &tip))
+                    .map_err(|source| located(build, &step.title, step.lines, source))?;
         }
         if let Some(created_by) = &step.created_by {
             tip.history.push(commit::entry(created_by, step.makes_layer(), &tip));

@@ -22,7 +22,7 @@ pub(crate) fn run(
 ) -> Result<(Tip, Outcome), Error> {
     let contents = Contents::of(build, &step.op)?;
     let derived = StepKey::derive(&below.key, &step.op, contents.digests());
-    let mut tip = Tip { key: derived.key, ..below.clone() };
+    let mut tip = Tip { key: derived.on_top, ..below.clone() };
     if !step.makes_layer() {
         return Ok((tip, Outcome::Executed));
     }

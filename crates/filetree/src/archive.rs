@@ -1,5 +1,5 @@
 //! ADD of a local archive: whether a file is one, and extracting it into a root file system. Layers, where names can mean
-//! deletions, are in [`unpack`](crate::unpack).
+//! deletions, are in [`unpack`](mod@crate::unpack).
 //!
 //! As BuildKit does it: the destination is the root of everything the archive says, so absolute names and links, and `..`,
 //! stay within it; directories are merged, anything else is replaced; a directory in the place of a link replaces the link.
@@ -53,13 +53,12 @@ struct Noting<'a, R> {
 
 impl<R: Read> Read for Noting<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer).or_else(|error| match error.kind() {
-            io::ErrorKind::Interrupted => Err(error),
-            _ => {
-                let kind = error.kind();
+        self.file.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
                 *self.failure = Some(error);
-                Err(kind.into())
             }
+            kind.into()
         })
     }
 }

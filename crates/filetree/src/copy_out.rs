@@ -1,4 +1,4 @@
-//! A tree to a directory of the host, for `--output type=local`. As an archive: [`pack_tree`](crate::pack_tree).
+//! A tree to a directory of the host, for `--output type=local`. As an archive: [`pack_tree`](fn@crate::pack_tree).
 
 #[cfg(test)]
 mod tests;
@@ -85,8 +85,7 @@ impl Copier {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create the directory", path)(errno)),
         }
-        self.dir =
-            open_dir(self.dir.as_fd(), name).map_err(Error::io("open the new", &path))?;
+        self.dir = open_dir(self.dir.as_fd(), name).map_err(Error::io("open the new", &path))?;
         self.entered.push(stat);
         walk.enter(source, name)
     }
@@ -96,7 +95,9 @@ impl Copier {
         let parent = self.open_beneath(Path::new(OsStr::from_bytes(walk.prefix())))?;
         let left = std::mem::replace(&mut self.dir, parent);
         match self.entered.pop() {
-            Some(stat) => dress(left.as_fd(), &stat).map_err(Error::io("set the mode of", walk.path_of(b""))),
+            Some(stat) => {
+                dress(left.as_fd(), &stat).map_err(Error::io("set the mode of", walk.path_of(b"")))
+            }
             None => Ok(()),
         }
     }
@@ -149,7 +150,8 @@ impl Copier {
         stat: &Stat,
     ) -> Result<(), Error> {
         let fd = open_file(source, name).map_err(Error::io("open", path))?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let new = self.replacing(name, path, |dir| rustix::fs::openat(dir, name, flags, mode))?;
         let (mut from, mut to) = (File::from(fd), File::from(new));
@@ -177,9 +179,7 @@ impl Copier {
         let first = first.strip_prefix("/").unwrap_or(first);
         let dir = self.open_beneath(first.parent().unwrap_or(Path::new("")))?;
         let first = first.file_name().unwrap_or_default();
-        self.replacing(name, path, |to| {
-            rustix::fs::linkat(&dir, first, to, name, AtFlags::empty())
-        })
+        self.replacing(name, path, |to| rustix::fs::linkat(&dir, first, to, name, AtFlags::empty()))
     }
 
     /// Makes something under `name`; what is there already (unless a directory) gives way.
@@ -215,8 +215,13 @@ impl Copier {
             Err(errno) => return Err(Error::io("set the owner of", path)(errno)),
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            rustix::fs::chmodat(&self.dir, name, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())
-                .map_err(Error::io("set the mode of", path))?;
+            rustix::fs::chmodat(
+                &self.dir,
+                name,
+                Mode::from_raw_mode(stat.st_mode),
+                AtFlags::empty(),
+            )
+            .map_err(Error::io("set the mode of", path))?;
         }
         rustix::fs::utimensat(&self.dir, name, &mtime_of(stat).to_timestamps(), nofollow)
             .map_err(Error::io("set the times of", path))

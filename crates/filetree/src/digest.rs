@@ -83,7 +83,7 @@ impl Writer {
             self.hasher.update(&[1]);
             self.text(entry.name.as_bytes());
             self.meta(&entry.meta);
-            match entry.dir {
+            match entry.dir() {
                 Some(dir) => {
                     self.xattrs(&listing.dirs[dir].xattrs);
                     stack.push(listing.dirs[dir].entries.iter());

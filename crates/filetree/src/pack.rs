@@ -1,5 +1,5 @@
 //! Trees to archives: a sealed snapshot as a layer, a merged tree as a plain tar. The reverse is
-//! [`unpack`](crate::unpack); a tree to a directory of the host is [`copy_out`](crate::copy_out).
+//! [`unpack`](mod@crate::unpack); a tree to a directory of the host is [`copy_out`](mod@crate::copy_out).
 //!
 //! A layer is a pure function of the snapshot: entries sorted by name, a directory before what is in it, nothing in the
 //! headers but what the files themselves carry. One pass; each file is opened once, by a descriptor of its directory.
@@ -16,6 +16,8 @@ mod header;
 mod output;
 pub(crate) mod walk;
 
+#[cfg(test)]
+mod overlay_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -161,8 +163,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(Error::io("stat", path()))?;
         if self.flavour.is_some() && whiteout::is_whiteout(&stat) {
-            return self
-                .put_whiteout(&[walk.prefix(), whiteout::PREFIX, name.to_bytes()].concat());
+            return self.put_whiteout(&[walk.prefix(), whiteout::PREFIX, name.to_bytes()].concat());
         }
         let entry_name = [walk.prefix(), name.to_bytes()].concat();
         let through = path_through(dir, name.to_bytes());
@@ -176,9 +177,8 @@ impl<'a, W: Write> Packer<'a, W> {
             FileType::Symlink => {
                 use std::os::unix::ffi::{OsStrExt, OsStringExt};
                 let name = std::ffi::OsStr::from_bytes(name.to_bytes());
-                target = read_link_at(dir, name)
-                    .map_err(Error::io("read the link", path()))?
-                    .into_vec();
+                target =
+                    read_link_at(dir, name).map_err(Error::io("read the link", path()))?.into_vec();
                 Kind::Symlink { target: &target }
             }
             FileType::CharacterDevice => Kind::Char { major, minor },
@@ -191,12 +191,7 @@ impl<'a, W: Write> Packer<'a, W> {
 
     /// Puts a link to the first name, if this is a later name of a file that has several. It carries all that the file
     /// has, attributes too: unpacking sets the owner again, and that takes file capabilities away.
-    fn put_hard_link(
-        &mut self,
-        name: &[u8],
-        stat: &Stat,
-        xattrs: &[Xattr],
-    ) -> Result<bool, Error> {
+    fn put_hard_link(&mut self, name: &[u8], stat: &Stat, xattrs: &[Xattr]) -> Result<bool, Error> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
@@ -251,7 +246,8 @@ impl<'a, W: Write> Packer<'a, W> {
         }
         let mut attributes = Attributes::default();
         if let Some(flavour) = self.flavour {
-            let has = |wanted: &str| names.split(|byte| *byte == 0).any(|name| name == wanted.as_bytes());
+            let has =
+                |wanted: &str| names.split(|byte| *byte == 0).any(|name| name == wanted.as_bytes());
             for attribute in [flavour.redirect(), flavour.metacopy()] {
                 if has(attribute) {
                     return Err(Error::OverlayAttribute { path: path(), attribute });

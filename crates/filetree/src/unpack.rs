@@ -1,5 +1,5 @@
-//! Archives to trees: a layer to a snapshot in overlay's form. The reverse is [`pack`](crate::pack); archives that ADD
-//! extracts are in [`archive`](crate::archive), with the same reader and the same ways into the tree.
+//! Archives to trees: a layer to a snapshot in overlay's form. The reverse is [`pack`](mod@crate::pack); archives that ADD
+//! extracts are in [`archive`](mod@crate::archive), with the same reader and the same ways into the tree.
 //!
 //! An archive is hostile until proven otherwise. Names are cleaned within the root and resolved one directory at a time
 //! without ever leaving it; what is replaced is removed by its own name, never through a link; nothing that was not just
@@ -16,6 +16,8 @@
 //! | several entries of one name | the last one; directories are merged |
 
 mod below;
+mod header;
+mod make;
 mod number;
 mod path;
 mod pax;
@@ -45,8 +47,6 @@ use self::{
     resolve::Refused,
     tree::{Dir, Dress, Tree, write_all},
 };
-
-
 
 /// How much an archive may hold. What counts is what comes out, never the compressed size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,7 +259,8 @@ fn put_hard_link(
         return Err(fault());
     }
     tree.make_hard_link(&from, target.name(), &stat, dir, name)?;
-    let same = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (dress.uid, dress.gid, dress.mode);
+    let same =
+        (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (dress.uid, dress.gid, dress.mode);
     // Setting an owner takes file capabilities away, so it is not done for nothing.
     if same && dress.xattrs.is_empty() && crate::pack::mtime_of(&stat) == dress.mtime {
         return Ok(());

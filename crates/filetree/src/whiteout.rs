@@ -1,5 +1,5 @@
 //! How deletions are written: as names in a layer, as devices and attributes in a snapshot. What to do with them is in
-//! [`pack`](crate::pack) and [`unpack`](crate::unpack).
+//! [`pack`](mod@crate::pack) and [`unpack`](mod@crate::unpack).
 //!
 //! | | in a layer (OCI image specification, "Whiteouts") | in a snapshot (overlay's upper directory) |
 //! |---|---|---|

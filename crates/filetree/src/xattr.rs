@@ -85,7 +85,8 @@ impl Carrier<'_> {
     /// Returns those of the attributes `names` that travel, sorted by name.
     pub(crate) fn travelling(self, names: &[u8]) -> Result<Vec<Xattr>, Errno> {
         let mut xattrs = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && travels(name)) {
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && travels(name))
+        {
             if let Some(value) = self.value(name)? {
                 xattrs.push((name.to_vec(), value));
             }

@@ -53,6 +53,7 @@ mod tag {
     pub(super) const COPY: u8 = 5;
     pub(super) const WORKDIR: u8 = 6;
     pub(super) const LINK_ROOT: u8 = 7;
+    pub(super) const STACKED: u8 = 8;
 }
 
 /// The key of a step's result. Equal keys mean results that may stand in for one another.
@@ -71,10 +72,20 @@ pub struct Ingredient {
 /// A key with what went into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derived {
-    /// The key.
+    /// The key of what the step makes.
     pub key: StepKey,
+    /// The key of the root file system with that on top: what the next step is derived from. The same as `key`, but for
+    /// an independent `--link` copy, whose layer may lie on different root file systems.
+    pub on_top: StepKey,
     /// What went into it, in a fixed order; none for a step that does not change the key.
     pub ingredients: Vec<Ingredient>,
+}
+
+impl Derived {
+    /// What an op derives that touches no file.
+    fn unchanged(parent: &StepKey) -> Self {
+        Self { key: *parent, on_top: *parent, ingredients: Vec::new() }
+    }
 }
 
 impl StepKey {
@@ -107,10 +118,8 @@ impl StepKey {
     /// each mount with an [origin](Mount::origin), in their order.
     pub fn derive(parent: &StepKey, op: &Op, contents: &[ContentDigest]) -> Derived {
         match op {
-            Op::Config => Derived { key: *parent, ingredients: Vec::new() },
-            Op::Workdir(workdir) if workdir.path == "/" => {
-                Derived { key: *parent, ingredients: Vec::new() }
-            }
+            Op::Config => Derived::unchanged(parent),
+            Op::Workdir(workdir) if workdir.path == "/" => Derived::unchanged(parent),
             Op::Workdir(workdir) => derive_workdir(parent, workdir),
             Op::Run(run) => derive_run(parent, run, contents),
             Op::Copy(copy) => derive_copy(parent, copy, contents),
@@ -219,7 +228,17 @@ fn derive_copy(parent: &StepKey, copy: &Copy, contents: &[ContentDigest]) -> Der
     }
     names.extend(sources.iter().filter_map(address_of).map(str::to_owned));
     recipe.contents(names.into_iter(), contents);
-    recipe.finish()
+    let derived = recipe.finish();
+    let on_top = if independent { stacked(parent, &derived.key) } else { derived.key };
+    Derived { on_top, ..derived }
+}
+
+/// The key of a layer that depends on nothing below it, on top of a root file system.
+fn stacked(below: &StepKey, layer: &StepKey) -> StepKey {
+    let mut writer = Writer::new(tag::STACKED);
+    writer.bytes(&below.0);
+    writer.bytes(&layer.0);
+    writer.finish()
 }
 
 fn write_source(recipe: &mut Recipe, source: &CopySource, parents: bool) {

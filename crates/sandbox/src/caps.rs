@@ -61,11 +61,8 @@ pub(crate) fn set_user(job: &Job) -> Result<(), Error> {
     rustix::thread::clear_ambient_capability_set().map_err(Error::setup(failed))?;
     let now = rustix::thread::capabilities(None).map_err(Error::setup(failed))?;
     let kept = if job.insecure { now.permitted } else { now.permitted & DEFAULT };
-    let sets = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(Error::setup(failed))?;
     let uid = Uid::from_raw(job.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Error::setup("set the user id"))

@@ -22,6 +22,7 @@ use crate::seccomp;
 use crate::supervisor;
 use crate::supervisor::Word;
 use crate::sys;
+use crate::target;
 use crate::wire;
 use crate::wire::Job;
 use crate::wire::Luggage;
@@ -105,8 +106,7 @@ fn join_network(job: &Job, luggage: &Luggage) -> Result<(), Error> {
             let failed = "join the network of the build";
             let namespace = luggage.at(place).map_err(Error::setup(failed))?;
             let kind = Some(LinkNameSpaceType::Network);
-            rustix::thread::move_into_link_name_space(namespace, kind)
-                .map_err(Error::setup(failed))
+            rustix::thread::move_into_link_name_space(namespace, kind).map_err(Error::setup(failed))
         }
     }
 }
@@ -154,10 +154,10 @@ fn enter_working_directory(path: &str) -> Result<(), Error> {
     let failed =
         |errno| Error::WorkingDirectory { path: path.to_owned(), source: io::Error::from(errno) };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let in_root = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let root = rustix::fs::open("/", flags, Mode::empty()).map_err(failed)?;
     let directory =
-        rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve).map_err(failed)?;
+        target::resolve(std::os::fd::AsFd::as_fd(&root), path, flags, in_root).map_err(failed)?;
     rustix::process::fchdir(directory).map_err(failed)?;
     // The kernel calls a directory that is not below the root `(unreachable)…`.
     let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;

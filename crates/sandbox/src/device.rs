@@ -58,8 +58,7 @@ impl Device {
     pub(crate) fn build(job: &Job, places: &mut Root<'_>) -> Result<Self, Error> {
         let place = places.own_directory("dev")?;
         let no_suid = MountAttrFlags::MOUNT_ATTR_NOSUID;
-        let attributes =
-            no_suid | MountAttrFlags::MOUNT_ATTR_STRICTATIME | rootfs::no_devices(job);
+        let attributes = no_suid | MountAttrFlags::MOUNT_ATTR_STRICTATIME | rootfs::no_devices(job);
         let options = [("mode", "755"), ("size", "64m")];
         let mount =
             new_mount("tmpfs", &options, attributes).map_err(Error::setup("mount `/dev`"))?;

@@ -22,9 +22,9 @@ pub(crate) fn exec(argv: &[OsString], env: &[(OsString, OsString)]) -> Error {
 fn try_all(argv: &[OsString], env: &[(OsString, OsString)]) -> io::Error {
     let strings = || -> Result<_, std::ffi::NulError> {
         let argv = argv.iter().map(|it| CString::new(it.as_bytes()));
-        let env = env.iter().map(|(name, value)| {
-            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
-        });
+        let env = env
+            .iter()
+            .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
         Ok((argv.collect::<Result<Vec<_>, _>>()?, env.collect::<Result<Vec<_>, _>>()?))
     };
     let (c_argv, c_env) = match strings() {
@@ -78,14 +78,18 @@ mod tests {
     fn a_name_is_looked_for_in_path() {
         check("sh", Some("/bin:/usr/bin"), &["/bin/sh", "/usr/bin/sh"]);
         check("sh", Some("/a::b"), &["/a/sh", "./sh", "b/sh"]);
-        check("sh", None, &[
-            "/usr/local/sbin/sh",
-            "/usr/local/bin/sh",
-            "/usr/sbin/sh",
-            "/usr/bin/sh",
-            "/sbin/sh",
-            "/bin/sh",
-        ]);
+        check(
+            "sh",
+            None,
+            &[
+                "/usr/local/sbin/sh",
+                "/usr/local/bin/sh",
+                "/usr/sbin/sh",
+                "/usr/bin/sh",
+                "/sbin/sh",
+                "/bin/sh",
+            ],
+        );
     }
 
     #[test]

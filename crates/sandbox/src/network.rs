@@ -79,9 +79,7 @@ impl BuildNetwork {
         supervisor.order(&Order::Network { pasta }, &luggage)?;
         drop(luggage);
         match supervisor.next_report()? {
-            (Report::NetworkReady, _) => {
-                Ok(BuildNetwork { namespace, _supervisor: supervisor })
-            }
+            (Report::NetworkReady, _) => Ok(BuildNetwork { namespace, _supervisor: supervisor }),
             (Report::Failed(failure), _) => Err(failure.into()),
             (Report::Terminal | Report::Exited(_) | Report::Killed(_), _) => {
                 Err(Error::SupervisorLost { how: "it spoke of something else".to_owned() })
@@ -128,9 +126,9 @@ fn reachable(texts: &[String]) -> String {
         [keyword, ..] => !keyword.starts_with(['#', ';']),
         [] => false,
     };
-    let filtered = texts.iter().map(|text| {
-        text.lines().filter(keep).map(|line| format!("{line}\n")).collect::<String>()
-    });
+    let filtered = texts
+        .iter()
+        .map(|text| text.lines().filter(keep).map(|line| format!("{line}\n")).collect::<String>());
     let filtered: Vec<String> = filtered.collect();
     let has_resolver = |text: &&String| text.lines().any(|line| line.starts_with("nameserver"));
     match filtered.iter().find(has_resolver) {
@@ -175,14 +173,13 @@ pub(crate) fn keep(
             source: Some(source),
         })?;
 
-    // Its pid, which says no more than that it is ready; or the end of the pipe.
-    let answer = match rustix::io::retry_on_intr(|| rustix::io::read(&ready, &mut [0; 16])) {
-        Ok(length) if length > 0 => {
+    let answer = match is_ready(&ready, caller)? {
+        true => {
             // If the caller is gone already, the next line sees it.
             let _ = crate::wire::send_report(caller, &Report::NetworkReady, None);
-            wait_for_end(caller)
+            wait_for_one([caller.as_fd()]).map(drop)
         }
-        _ => Err(Error::Pasta { message: what_it_printed(log), source: None }),
+        false => Err(Error::Pasta { message: what_it_printed(log), source: None }),
     };
     // Both fail only when it has ended by itself.
     let _ = process.kill();
@@ -214,12 +211,25 @@ fn give_a_path(namespace: Option<BorrowedFd<'_>>) -> Result<&'static str, Error>
     Ok("/sys/net")
 }
 
-/// Waits until the caller shuts its end of the socket, or dies.
-fn wait_for_end(caller: BorrowedFd<'_>) -> Result<(), Error> {
-    let mut events = [PollFd::from_borrowed_fd(caller, PollFlags::IN | PollFlags::RDHUP)];
+/// Waits until `pasta` has written its pid, which says no more than that everything is set up. Not so
+/// if it ends before, or the caller is gone.
+fn is_ready(ready: &OwnedFd, caller: BorrowedFd<'_>) -> Result<bool, Error> {
+    let [ready_now, _] = wait_for_one([ready.as_fd(), caller])?;
+    if !ready_now {
+        return Ok(false);
+    }
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(ready, &mut [0; 16]))
+        .map_err(Error::setup("hear from `pasta`"))?;
+    Ok(length > 0)
+}
+
+/// Waits until there is something to read, or the end of it; says where.
+fn wait_for_one<const N: usize>(descriptors: [BorrowedFd<'_>; N]) -> Result<[bool; N], Error> {
+    let mut events = descriptors
+        .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN | PollFlags::RDHUP));
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None))
         .map_err(Error::setup("wait for the end of the build"))?;
-    Ok(())
+    Ok(events.map(|event| !event.revents().is_empty()))
 }
 
 /// What `pasta` complained about; without its complaint that there is no syslog to complain to.

@@ -3,6 +3,7 @@
 //! Such a mount is a descriptor: nobody else sees it, nothing has to be unmounted, and it is gone
 //! with the process however that ends. Where a mount is put is in `rootfs`.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::io::Read;
@@ -71,8 +72,10 @@ impl Overlay {
         let mount = match (lowers, upper, work) {
             ([], Some(upper), _) => detach_with(upper, Depth::One, none)?,
             ([only], None, _) => detach_with(only, Depth::One, MountAttrFlags::MOUNT_ATTR_RDONLY)?,
-            (_, Some(upper), Some(work)) => Layers::open(rung, lowers, Some((upper, work)))?.mount()?,
-            ([_, _, ..], None, _) => Layers::open(rung, lowers, None)?.mount()?,
+            (_, Some(upper), Some(work)) => {
+                Layers { rung, lowers, upper: Some((upper, work)) }.mount()?
+            }
+            ([_, _, ..], None, _) => Layers { rung, lowers, upper: None }.mount()?,
             ([], None, _) => return invalid("layers", "are none at all"),
             ([_, ..], Some(_), None) => return invalid("work directory", "is missing"),
         };
@@ -113,52 +116,55 @@ pub(crate) fn detach_with(
     Ok(mount)
 }
 
-/// The directories of an overlay, open, so that their paths may be of any length and hold any
-/// character: the kernel is told `/proc/self/fd/N`.
-struct Layers {
-    lowers: Vec<OwnedFd>,
-    upper: Option<(OwnedFd, OwnedFd)>,
+/// What an overlay is made of.
+struct Layers<'a> {
     rung: Rung,
+    lowers: &'a [PathBuf],
+    upper: Option<(&'a Path, &'a Path)>,
 }
 
-impl Layers {
-    fn open(rung: Rung, lowers: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<Self, Error> {
-        let lowers = lowers.iter().map(|path| open_directory(path)).collect::<Result<_, _>>()?;
-        let upper = match upper {
-            Some((upper, work)) => Some((open_directory(upper)?, open_directory(work)?)),
-            None => None,
-        };
-        Ok(Self { lowers, upper, rung })
-    }
+/// The directories of an overlay, open, so that their paths may be of any length and hold any
+/// character: the kernel is told `/proc/self/fd/N`.
+struct Opened {
+    lowers: Vec<OwnedFd>,
+    upper: Option<(OwnedFd, OwnedFd)>,
+}
 
+impl Layers<'_> {
     fn mount(&self) -> Result<OwnedFd, Error> {
-        match self.mount_one_by_one() {
-            Err(Failed { action: "add a lower layer", source, .. })
+        let opened = self.open()?;
+        match self.mount_one_by_one(&opened) {
+            Err(Failed { action: ADD, source, .. })
                 if source.raw_os_error() == Some(libc::EINVAL) =>
             {
                 self.mount_by_string()
             }
-            result => result,
+            result => result.map_err(|failed| failed.of(self)),
         }
-        .map_err(|failed| Error::Overlay {
-            layers: self.lowers.len(),
-            action: failed.log.unwrap_or_else(|| failed.action.to_owned()),
-            source: failed.source,
-        })
+    }
+
+    fn open(&self) -> Result<Opened, Error> {
+        let lowers = self.lowers.iter().map(|path| open_directory(path));
+        let lowers = lowers.collect::<Result<_, _>>()?;
+        let upper = match self.upper {
+            Some((upper, work)) => Some((open_directory(upper)?, open_directory(work)?)),
+            None => None,
+        };
+        Ok(Opened { lowers, upper })
     }
 
     /// Since Linux 6.5: layers are added one at a time, up to 500.
-    fn mount_one_by_one(&self) -> Result<OwnedFd, Failed> {
+    fn mount_one_by_one(&self, opened: &Opened) -> Result<OwnedFd, Failed> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(Failed::at("open the overlay file system"))?;
         let set = |key: &str, value: Option<&str>| match value {
             Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value),
             None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
         };
-        for lower in &self.lowers {
-            set("lowerdir+", Some(&link(lower))).map_err(Failed::at("add a lower layer"))?;
+        for lower in &opened.lowers {
+            set("lowerdir+", Some(&link(lower))).map_err(Failed::at(ADD))?;
         }
-        if let Some((upper, work)) = &self.upper {
+        if let Some((upper, work)) = &opened.upper {
             let with_log = |errno| Failed::at("set the upper directory")(errno).with_log(&context);
             set("upperdir", Some(&link(upper))).map_err(with_log)?;
             set("workdir", Some(&link(work))).map_err(with_log)?;
@@ -168,9 +174,8 @@ impl Layers {
                 Err(errno) => return Err(Failed::at("set an option")(errno)),
             }
             for (key, value) in OPTIONS {
-                set(key, *value).map_err(|errno| {
-                    Failed::at("set an option")(errno).with_log(&context)
-                })?;
+                set(key, *value)
+                    .map_err(|errno| Failed::at("set an option")(errno).with_log(&context))?;
             }
         }
         if self.rung == Rung::UserNamespace {
@@ -184,23 +189,25 @@ impl Layers {
 
     /// Before Linux 6.5: all options in one page, and only by mount(2), which attaches the result.
     /// So a thread with a mount namespace of its own does that, and detaches it again.
-    fn mount_by_string(&self) -> Result<OwnedFd, Failed> {
+    fn mount_by_string(&self) -> Result<OwnedFd, Error> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| self.mount_by_string_here());
-            let panicked = |_| Failed::at("run a thread")(Errno::IO);
-            thread.join().unwrap_or_else(|panic| Err(panicked(panic)))
+            let panicked = || Failed::at("run a thread")(Errno::IO).of(self);
+            thread.join().unwrap_or_else(|_| Err(panicked()))
         })
     }
 
-    fn mount_by_string_here(&self) -> Result<OwnedFd, Failed> {
-        sys::unshare(UnshareFlags::NEWNS)
-            .map_err(|error| Failed { action: "unshare mounts", source: error, log: None })?;
+    fn mount_by_string_here(&self) -> Result<OwnedFd, Error> {
+        let failed = |action| move |errno: Errno| Failed::at(action)(errno).of(self);
+        sys::unshare(UnshareFlags::NEWNS).map_err(Error::setup("make a mount namespace"))?;
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", private).map_err(Failed::at("make mounts private"))?;
+        rustix::mount::mount_change("/", private).map_err(failed("make mounts private"))?;
 
-        let lowers: Vec<String> = self.lowers.iter().map(link).collect();
+        // Opened here, as the layers must be on mounts of this namespace.
+        let opened = self.open()?;
+        let lowers: Vec<String> = opened.lowers.iter().map(link).collect();
         let mut options = format!("lowerdir={}", lowers.join(":"));
-        if let Some((upper, work)) = &self.upper {
+        if let Some((upper, work)) = &opened.upper {
             options.push_str(&format!(",upperdir={},workdir={}", link(upper), link(work)));
             for (key, value) in OPTIONS {
                 let value = value.map(|value| format!("={value}")).unwrap_or_default();
@@ -210,15 +217,18 @@ impl Layers {
         if self.rung == Rung::UserNamespace {
             options.push_str(",userxattr");
         }
+        let options = CString::new(options).map_err(Error::setup("write down the options"))?;
         // Any directory will do; this one is sure to exist.
         let place = "/proc";
-        let options = std::ffi::CString::new(options).map_err(|_| Failed::at("")(Errno::INVAL))?;
         rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())
-            .map_err(Failed::at("mount it"))?;
+            .map_err(failed("mount it"))?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        rustix::mount::open_tree(CWD, place, flags).map_err(Failed::at("detach it"))
+        rustix::mount::open_tree(CWD, place, flags).map_err(failed("detach it"))
     }
 }
+
+/// The step that old kernels do not know.
+const ADD: &str = "add a lower layer";
 
 /// Why an overlay could not be mounted.
 struct Failed {
@@ -231,6 +241,14 @@ struct Failed {
 impl Failed {
     fn at(action: &'static str) -> impl FnOnce(Errno) -> Failed {
         move |errno| Failed { action, source: errno.into(), log: None }
+    }
+
+    fn of(self, layers: &Layers<'_>) -> Error {
+        Error::Overlay {
+            layers: layers.lowers.len(),
+            action: self.log.unwrap_or_else(|| self.action.to_owned()),
+            source: self.source,
+        }
     }
 
     /// Reads the messages that the kernel keeps for a mount in the making: `e overlay: No such…`.

@@ -39,6 +39,7 @@ impl Drop for RawMode {
 
 /// Gives one terminal the size of another; to be called at the start and at each `SIGWINCH`.
 pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Error> {
-    let size = rustix::termios::tcgetwinsize(from).map_err(Error::setup("ask for a window size"))?;
+    let size =
+        rustix::termios::tcgetwinsize(from).map_err(Error::setup("ask for a window size"))?;
     rustix::termios::tcsetwinsize(to, size).map_err(Error::setup("set a window size"))
 }

@@ -31,6 +31,7 @@ use crate::device::Device;
 use crate::kernel_files;
 use crate::sys;
 use crate::sys::Depth;
+use crate::target;
 use crate::target::Kind;
 use crate::target::Root;
 use crate::target::Stub;
@@ -147,9 +148,8 @@ impl Workshop {
         let name = self.next_name();
         rustix::fs::mkdirat(&self.mount, &name, Mode::RWXU)?;
         attach(whole, &self.mount, &name)?;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let part = rustix::fs::openat2(whole, path, flags, Mode::empty(), resolve)?;
+        let in_root = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let part = target::resolve(whole, path, OFlags::PATH, in_root)?;
         part_of(&part, "", Depth::Recursive)
     }
 
@@ -186,8 +186,7 @@ fn add(
         FileType::Directory => Kind::Directory,
         _ => Kind::File,
     };
-    let place =
-        places.place(&mount.target, kind).map_err(|errno| failed(errno.into()))?;
+    let place = places.place(&mount.target, kind).map_err(|errno| failed(errno.into()))?;
     let mut names = place.path.components();
     let first = names.next().map(|name| name.as_os_str().to_owned());
     if first.is_none_or(|first| first == "proc" || first == "sys") {
@@ -255,11 +254,7 @@ pub(crate) fn new_mount(
 }
 
 /// A further mount of something inside an attached mount.
-pub(crate) fn part_of(
-    mount: impl AsFd,
-    path: &str,
-    depth: Depth,
-) -> Result<OwnedFd, Errno> {
+pub(crate) fn part_of(mount: impl AsFd, path: &str, depth: Depth) -> Result<OwnedFd, Errno> {
     let flags = tree(depth) | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     rustix::mount::open_tree(mount, path, flags)
 }

@@ -210,8 +210,8 @@ fn has_sys_admin() -> Result<bool, Error> {
 /// The first user namespace maps every id to itself.
 fn in_initial_namespace() -> Result<bool, Error> {
     let path = "/proc/self/uid_map";
-    let map = fs::read_to_string(path)
-        .map_err(|source| Error::HostFile { path: path.into(), source })?;
+    let map =
+        fs::read_to_string(path).map_err(|source| Error::HostFile { path: path.into(), source })?;
     Ok(map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 

@@ -75,11 +75,7 @@ pub fn reexec_if_asked() {
     sys::exit_now(0)
 }
 
-fn follow(
-    order: &Order,
-    luggage: &Luggage,
-    caller: BorrowedFd<'_>,
-) -> Result<Report, Error> {
+fn follow(order: &Order, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, Error> {
     // Signals for the caller's process group are the caller's to answer. It fails only for the
     // leader of a group, which a process just started by another is not.
     let _ = rustix::process::setsid();
@@ -107,7 +103,9 @@ fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, E
     let said = watch(first, caller, words)?;
     let (_, status) = rustix::process::waitpid(Some(first), WaitOptions::empty())
         .map_err(Error::setup("wait for the process"))?
-        .ok_or_else(|| Error::setup("wait for the process")(io::Error::from(io::ErrorKind::Other)))?;
+        .ok_or_else(|| {
+            Error::setup("wait for the process")(io::Error::from(io::ErrorKind::Other))
+        })?;
     drop(hold);
 
     let mut failure = None;
@@ -149,8 +147,8 @@ fn fork(job: &Job) -> Result<Option<Pid>, Error> {
 /// when the caller wants so or is dead.
 fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, Error> {
     let failed = "watch the process";
-    let process = rustix::process::pidfd_open(first, PidfdFlags::empty())
-        .map_err(Error::setup(failed))?;
+    let process =
+        rustix::process::pidfd_open(first, PidfdFlags::empty()).map_err(Error::setup(failed))?;
     let mut words = Some(std::fs::File::from(words));
     let mut said = Vec::new();
     let mut caller = Some(caller);

@@ -54,11 +54,7 @@ fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
 }
 
 /// mount_setattr(2): adds attributes to a mount and makes it private.
-pub(crate) fn mount_setattr(
-    mount: impl AsFd,
-    depth: Depth,
-    set: MountAttrFlags,
-) -> io::Result<()> {
+pub(crate) fn mount_setattr(mount: impl AsFd, depth: Depth, set: MountAttrFlags) -> io::Result<()> {
     let attr = MountAttr {
         set: u64::from(set.bits()),
         clear: 0,

@@ -191,13 +191,12 @@ pub(crate) fn remove(root: BorrowedFd<'_>, stubs: &[Stub]) -> Result<(), Error> 
 }
 
 fn remove_one(root: BorrowedFd<'_>, stub: &Stub) -> Result<(), Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let path = match stub.directory.as_os_str().is_empty() {
         true => OsStr::new("."),
         false => stub.directory.as_os_str(),
     };
-    let directory = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?;
+    let directory = resolve(root, path, OFlags::DIRECTORY, beneath)?;
     let stat = rustix::fs::statat(&directory, &stub.name, AtFlags::SYMLINK_NOFOLLOW)?;
     let flags = match (stub.kind, FileType::from_raw_mode(stat.st_mode)) {
         (Kind::Directory, FileType::Directory) => AtFlags::REMOVEDIR,
@@ -221,6 +220,23 @@ fn look(directory: BorrowedFd<'_>) -> Result<(u64, Time), Errno> {
     let mask = StatxFlags::MTIME | StatxFlags::MNT_ID;
     let stat = rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, mask)?;
     Ok((stat.stx_mnt_id, Time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)))
+}
+
+/// openat2(2) with `O_PATH` and a way to resolve.
+///
+/// The kernel gives up on `..` when anything was renamed or mounted anywhere meanwhile, as other
+/// sandboxes do all the time; then it is asked again.
+pub(crate) fn resolve<P: rustix::path::Arg + Copy>(
+    root: BorrowedFd<'_>,
+    path: P,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    // More than any storm of mounts lasts, less than what looks like a hang.
+    const ATTEMPTS: usize = 100_000;
+    let open = || rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let mut attempts = (0..ATTEMPTS).map(|_| open());
+    attempts.find(|result| !matches!(result, Err(Errno::AGAIN))).unwrap_or(Err(Errno::AGAIN))
 }
 
 fn open(here: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {

@@ -5,9 +5,18 @@
 //! `main` has to find out first, and because the second rung must be climbed before any thread
 //! exists. It understands the options by which `cargo test` and nextest list and choose tests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "all of it is test code, which clippy cannot know without the usual harness"
+)]
+
 mod isolation {
     pub(crate) mod files;
     pub(crate) mod ladder;
+    pub(crate) mod mounts;
     pub(crate) mod network;
     pub(crate) mod probe;
     pub(crate) mod process;
@@ -23,19 +32,18 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use isolation::world::Case;
 use isolation::world::Skip;
 use isolation::world::User;
 use isolation::world::World;
 use sandbox::Rung;
-
-/// One test: its name and what it does.
-type Case = (&'static str, fn(&World));
 
 fn cases() -> Vec<Case> {
     [
         isolation::process::CASES,
         isolation::rights::CASES,
         isolation::files::CASES,
+        isolation::mounts::CASES,
         isolation::network::CASES,
         isolation::terminal::CASES,
     ]
@@ -53,6 +61,9 @@ fn main() -> ExitCode {
         rest => everything(&Options::parse(rest)),
     }
 }
+
+/// A test with the name that it is chosen by.
+type Named = (String, fn(&World));
 
 /// What to run, as `cargo test` and nextest say it.
 struct Options {
@@ -144,17 +155,17 @@ fn as_user(options: &Options) -> ExitCode {
     }
 }
 
-fn prefixed(prefix: &str, cases: &[Case], options: &Options) -> Vec<(String, fn(&World))> {
+fn prefixed(prefix: &str, cases: &[Case], options: &Options) -> Vec<Named> {
     let named = cases.iter().map(|(name, case)| (format!("{prefix}::{name}"), *case));
     named.filter(|(name, _)| options.choose(name)).collect()
 }
 
-fn run_all(cases: &[(String, fn(&World))], rung: Rung) -> bool {
+fn run_all(cases: &[Named], rung: Rung) -> bool {
     cases.is_empty() || run_in(cases, &World::new(rung))
 }
 
 /// Runs tests on a few threads, and says how each went.
-fn run_in(cases: &[(String, fn(&World))], world: &World) -> bool {
+fn run_in(cases: &[Named], world: &World) -> bool {
     std::panic::set_hook(Box::new(|_| {}));
     let next = AtomicUsize::new(0);
     let failed = AtomicUsize::new(0);

@@ -66,6 +66,19 @@ impl Store {
         Ok(CacheMount { fs, _lock: lock })
     }
 
+    /// Removes the cache mount named `id`: who takes it next gets a new one. Who has it keeps what it has.
+    pub fn forget_cache_mount(&self, id: &str) -> Result<(), Error> {
+        let hash = Digest::of(id.as_bytes()).to_hex();
+        let directory = self.inner.layout.mount(&hash);
+        let trash = self.temp_dir()?;
+        match fs::rename(&directory, trash.path().join("mount")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", directory)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the first one that nobody has.
     fn take_private(&self, hash: &str) -> Result<(String, Lock)> {
         let mut name = hash.to_owned();
@@ -137,6 +150,18 @@ mod tests {
         assert!(elsewhere.path().starts_with(scratch.root()));
         let ids: Vec<String> = store.cache_mounts().unwrap().into_iter().map(|m| m.0).collect();
         assert_eq!(ids, ["../../x", "/root/.cache"]);
+    }
+
+    #[test]
+    fn a_forgotten_one_starts_again() {
+        let scratch = Scratch::new("mount-forget");
+        let store = scratch.store();
+        store.forget_cache_mount("id").unwrap();
+        let old = store.cache_mount("id", Sharing::Shared, nothing).unwrap();
+        fs::write(old.path().join("file"), "").unwrap();
+        store.forget_cache_mount("id").unwrap();
+        let new = store.cache_mount("id", Sharing::Shared, nothing).unwrap();
+        assert_eq!(fs::read_dir(new.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Archive {
     pub(super) fn open_file(&self, path: &str) -> Result<Option<(Box<dyn Read + '_>, u64)>, Error> {
         match &self.files {
             Files::Directory(root) => {
-                let opened = root.open_at(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
+                let opened =
+                    root.open_at(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
                 let file = match opened {
                     Ok(fd) => File::from(fd),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -172,7 +173,9 @@ impl Archive {
             self.read(&path, limit)?.ok_or_else(|| self.refused(format!("`{path}` is missing")))?;
         let mut hasher = descriptor.digest.as_digest().hasher();
         hasher.update(&bytes);
-        if hasher.finish() != *descriptor.digest.as_digest() || bytes.len() as u64 != descriptor.size {
+        if hasher.finish() != *descriptor.digest.as_digest()
+            || bytes.len() as u64 != descriptor.size
+        {
             return Err(self.refused(format!("`{path}` is not what its digest and size say")));
         }
         Ok(bytes)
@@ -189,7 +192,8 @@ struct At<'a> {
 impl Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = std::os::unix::fs::FileExt::read_at(self.file, &mut buffer[..wanted], self.offset)?;
+        let count =
+            std::os::unix::fs::FileExt::read_at(self.file, &mut buffer[..wanted], self.offset)?;
         if count == 0 && wanted > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

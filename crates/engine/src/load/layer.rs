@@ -34,8 +34,7 @@ pub(crate) fn store(
     input: impl Read,
     below: &[SnapshotId],
 ) -> Result<SnapshotId, Error> {
-    let refused =
-        |reason: String| Error::Archive { name: source.name.to_owned(), reason };
+    let refused = |reason: String| Error::Archive { name: source.name.to_owned(), reason };
     let blob = Shared(Arc::new(Mutex::new(engine.store().blob_writer()?)));
     let mut input = Tee { input, copy: blob.clone(), copied: 0, start: Vec::new() };
     let snapshot = rootfs::fresh(engine, below)?;
@@ -48,7 +47,8 @@ pub(crate) fn store(
     let Tee { copied, start, copy, .. } = input;
     drop(copy);
     let expected = source.descriptor;
-    let digest = blob.into_inner()?.commit(expected.map(|d| &d.digest), expected.map(|d| d.size))?;
+    let digest =
+        blob.into_inner()?.commit(expected.map(|d| &d.digest), expected.map(|d| d.size))?;
     let media_type = match expected {
         Some(descriptor) => descriptor.media_type.clone(),
         None => layer_media_type(&start).to_owned(),

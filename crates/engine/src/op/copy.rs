@@ -86,8 +86,13 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
             let snapshot = run(build, &copy, contents, &[])?.seal()?;
             let created = commit::now();
             let description = format!("FROM {name}");
-            let record =
-                Record { snapshot, below: None, created: created.clone(), description, ingredients: Vec::new() };
+            let record = Record {
+                snapshot,
+                below: None,
+                created: created.clone(),
+                description,
+                ingredients: Vec::new(),
+            };
             build.engine.store().put_record(derived.key.as_bytes(), &record)?;
             (snapshot, created)
         }

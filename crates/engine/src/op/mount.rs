@@ -1,8 +1,6 @@
 //! `RUN --mount`: what a command sees besides its root file system.
 
-use std::{
-    ffi::OsString, io, os::unix::ffi::OsStringExt, path::Path, sync::Arc,
-};
+use std::{ffi::OsString, io, os::unix::ffi::OsStringExt, path::Path, sync::Arc};
 
 use filetree::{Placement, Wanted};
 use plan::{Mount, MountKind, Origin, Run, Sharing};
@@ -84,10 +82,15 @@ impl Prepared {
     ///
     /// Mode and owner belong to its name: a cache that was made for another user is another cache.
     fn cache(&mut self, build: &Arc<Build>, mount: &Mount) -> Result<(), Error> {
-        let MountKind::Cache { id, origin, source, read_only, sharing, mode, uid, gid, .. } = &mount.kind else {
+        let MountKind::Cache { id, origin, source, read_only, sharing, mode, uid, gid, .. } =
+            &mount.kind
+        else {
             return Err(Error::Lost { what: "a cache" });
         };
         let name = format!("{id}\n{mode:o} {uid}:{gid}");
+        if build.request.no_cache && build.started_caches().insert(name.clone()) {
+            build.engine.store().forget_cache_mount(&name)?;
+        }
         let mut failure = None;
         let fill = |directory: &Path| {
             let filled = fill_cache(build, origin, source, directory, (*mode, *uid, *gid));
@@ -101,7 +104,10 @@ impl Prepared {
         let inside = if *origin == Origin::Scratch { source.as_str() } else { "/" };
         self.mounts.push(sandbox::Mount {
             target: mount.target.clone(),
-            source: MountSource::Within { root: sandbox::detach(cache.path())?, path: inside.to_owned() },
+            source: MountSource::Within {
+                root: sandbox::detach(cache.path())?,
+                path: inside.to_owned(),
+            },
             read_only: *read_only,
         });
         self.held.caches.push(cache);
@@ -173,11 +179,6 @@ fn copy_to(
     let sources = [source.to_owned()];
     let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
     let selected = contents::select(build, origin, &wanted)?;
-    let placement = Placement {
-        dest: dest.to_owned(),
-        owner: None,
-        mode: None,
-        created: None,
-    };
+    let placement = Placement { dest: dest.to_owned(), owner: None, mode: None, created: None };
     Ok(filetree::copy(&selected.tree, &selected.selection, &root, &placement)?)
 }

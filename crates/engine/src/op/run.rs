@@ -41,7 +41,12 @@ pub(crate) fn run(
     spec_mounts.extend(mounts.mounts);
     spec_mounts.extend(run.script.iter().map(|script| sandbox::Mount {
         target: format!("{SCRIPTS}/{}", script.name),
-        source: MountSource::File { content: script.body.clone().into(), mode: 0o755, uid: 0, gid: 0 },
+        source: MountSource::File {
+            content: script.body.clone().into(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        },
         read_only: true,
     }));
     let spec = Spec {
@@ -68,7 +73,8 @@ pub(crate) fn run(
 fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(), Error> {
     let mut child = sandbox::spawn(spec)?;
     let _watch = build.request.cancel.watch(child.killer());
-    let pipes: Vec<OwnedFd> = [child.take_stdout(), child.take_stderr()].into_iter().flatten().collect();
+    let pipes: Vec<OwnedFd> =
+        [child.take_stdout(), child.take_stderr()].into_iter().flatten().collect();
     let tail = output::forward(pipes, |bytes| {
         build.events.send(Event::Output { step: number, bytes: bytes.to_vec() });
     });
@@ -92,7 +98,11 @@ fn failed(argv: &[String], exit: Exit, tail: Vec<String>) -> Error {
 }
 
 /// ENV and ARG, the proxies, secrets, and HOME of the user unless the image sets it.
-fn environment(run: &Run, home: &str, secrets: Vec<(String, OsString)>) -> Vec<(OsString, OsString)> {
+fn environment(
+    run: &Run,
+    home: &str,
+    secrets: Vec<(String, OsString)>,
+) -> Vec<(OsString, OsString)> {
     let plain = run.env.iter().chain(&run.proxy_env);
     let mut env: Vec<(OsString, OsString)> = plain.map(|(n, v)| (n.into(), v.into())).collect();
     if !run.env.iter().any(|(name, _)| name == "HOME") {
@@ -148,16 +158,18 @@ fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
 /// Returns a network of its own where pasta can join one to the outside, else none.
 pub(crate) fn own_network() -> Result<(Option<Arc<BuildNetwork>>, &'static str), Error> {
     if sandbox::pasta_available() {
-        return Ok((Some(Arc::new(BuildNetwork::start()?)), "a namespace of the build's own, joined by pasta"));
+        return Ok((
+            Some(Arc::new(BuildNetwork::start()?)),
+            "a namespace of the build's own, joined by pasta",
+        ));
     }
     Ok((None, "the host's (install passt for one of the build's own)"))
 }
 
 /// `/etc/hosts` and `/etc/resolv.conf` as a command sees them; they are mounts and never in a layer.
 pub(crate) fn network_files(network: &Network, hostname: &str) -> Vec<sandbox::Mount> {
-    let hosts = format!(
-        "127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-    );
+    let hosts =
+        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let resolv_conf = match network {
         Network::Own(_) => sandbox::own_resolv_conf(),
         Network::Host | Network::None => sandbox::host_resolv_conf(),

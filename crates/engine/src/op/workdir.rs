@@ -1,5 +1,6 @@
 //! WORKDIR: the directory exists from now on.
 
+use filetree::RootDir;
 use plan::Workdir;
 use store::{Open, Snapshot, SnapshotId};
 
@@ -14,13 +15,16 @@ pub(crate) fn run(
     let snapshot = rootfs::fresh(&build.engine, below)?;
     let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
     let root = mounted.root();
-    let (uid, gid) = match workdir.user.as_str() {
-        "" => (0, 0),
-        user => {
-            let user = filetree::resolve_user(root, user)?;
-            (user.uid, user.gid)
-        }
-    };
+    let (uid, gid) = owner(root, &workdir.user)?;
     root.create_dir_all(&workdir.path, 0o755, uid, gid, None)?;
     Ok(snapshot)
+}
+
+/// The user in effect; one that the image does not know is no mistake before a command runs as it, and root owns the directory.
+fn owner(root: &RootDir, user: &str) -> Result<(u32, u32), Error> {
+    match filetree::resolve_user(root, user) {
+        Ok(user) => Ok((user.uid, user.gid)),
+        Err(filetree::Error::User(_)) => Ok((0, 0)),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -176,7 +176,9 @@ fn deflate(block: &[u8]) -> io::Result<Done> {
     let mut deflated = Vec::with_capacity(block.len() / 2 + 1024);
     loop {
         let rest = &block[compress.total_in() as usize..];
-        compress.compress_vec(rest, &mut deflated, FlushCompress::Sync).map_err(io::Error::other)?;
+        compress
+            .compress_vec(rest, &mut deflated, FlushCompress::Sync)
+            .map_err(io::Error::other)?;
         // Room that is left over says that the flush is complete.
         if compress.total_in() as usize == block.len() && deflated.len() < deflated.capacity() {
             break;

@@ -1,7 +1,7 @@
 //! One entry that is no directory: made anew in the place of what was there, with the source's content and looks.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -30,7 +30,7 @@ pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) meta: &'a Meta,
     /// A link's target.
-    pub(super) target: Option<&'a OsString>,
+    pub(super) target: Option<&'a OsStr>,
 }
 
 /// Where it goes.
@@ -160,7 +160,7 @@ fn create_file(target: Target<'_>) -> Result<OwnedFd, Error> {
 }
 
 fn copy_link(source: Source<'_>, target: Target<'_>, style: Style<'_>) -> Result<(), Error> {
-    let to = source.target.map_or(OsStr::new(""), OsString::as_os_str);
+    let to = source.target.unwrap_or_default();
     replacing(target, "create the link", || rustix::fs::symlinkat(to, target.dir, target.name))?;
     dress_node(source, target, style)
 }

@@ -105,7 +105,7 @@ impl<'a> Merger<'a> {
         let target = self.open(&directory.path)?;
         let shown = self.path.join(&directory.path);
         let source_path = self.one.path.join(&directory.path);
-        let has_files = directory.entries.iter().any(|entry| entry.dir.is_none());
+        let has_files = directory.entries.iter().any(|entry| entry.dir().is_none());
         let source = match has_files {
             true => open_dir_below(self.tree.root.as_fd(), &source_path)
                 .map_err(|error| Error::io("open", Path::new("/").join(&source_path))(error))?,
@@ -113,18 +113,18 @@ impl<'a> Merger<'a> {
             false => target.try_clone().map_err(Error::io("duplicate", &shown))?,
         };
         for (number, entry) in directory.entries.iter().enumerate() {
-            let path = shown.join(&entry.name);
+            let path = shown.join(&*entry.name);
             let place = Target { dir: target.as_fd(), name: &entry.name, path: &path };
-            if let Some(index) = entry.dir {
+            if let Some(index) = entry.dir() {
                 let looks = self.make_dir(place, entry)?;
                 more.push(Task { index, looks });
             } else if !self.links.later.contains(&(task.index, number)) {
                 let source = Source {
                     dir: &source,
                     name: &entry.name,
-                    path: &Path::new("/").join(source_path.join(&entry.name)),
+                    path: &Path::new("/").join(source_path.join(&*entry.name)),
                     meta: &entry.meta,
-                    target: entry.target.as_ref(),
+                    target: entry.target.as_deref(),
                 };
                 entry::copy(source, place, self.style, self.mover)?;
             }
@@ -187,12 +187,12 @@ impl<'a> Merger<'a> {
             let (from_dir, from) = self.locate(*first);
             let (to_dir, to) = self.locate((*index, *number));
             let old = self.open(&from_dir.path)?;
-            let path = self.path.join(&to_dir.path).join(&to.name);
+            let path = self.path.join(&to_dir.path).join(&*to.name);
             let new = self.open(&to_dir.path)?;
             let (_, times) = existing_times(new.as_fd(), &path)?;
             let target = Target { dir: new.as_fd(), name: &to.name, path: &path };
             entry::replacing(target, "create the hard link", || {
-                linkat(&old, &from.name, &new, &to.name, AtFlags::empty())
+                linkat(&old, &*from.name, &new, &*to.name, AtFlags::empty())
             })?;
             // The directory had its time already.
             rustix::fs::futimens(&new, &times).map_err(Error::io("set the times of", &path))?;

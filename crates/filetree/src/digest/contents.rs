@@ -103,7 +103,7 @@ impl<'a> Collector<'a> {
                 stack.pop();
                 continue;
             };
-            match entry.dir {
+            match entry.dir() {
                 Some(dir) => {
                     let below = &listing.dirs[dir];
                     stack.push((top.join(&below.path), below.entries.iter()));

@@ -114,7 +114,8 @@ fn put_link(header: &mut Header, records: &mut Vec<u8>, target: &[u8]) {
 }
 
 fn put_name(header: &mut Header, records: &mut Vec<u8>, name: &[u8]) {
-    if name.is_ascii() && name.len() > NAME
+    if name.is_ascii()
+        && name.len() > NAME
         && let Some(slash) = split(name)
     {
         header.as_mut_bytes()[PREFIX_OFFSET..PREFIX_OFFSET + slash].copy_from_slice(&name[..slash]);

@@ -5,10 +5,7 @@ use std::{
     io::Write,
     os::{
         fd::AsFd,
-        unix::{
-            ffi::OsStrExt,
-            fs::MetadataExt,
-        },
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     process::{Command, Stdio},
 };
@@ -30,14 +27,11 @@ pub(crate) fn portrait(root: &Path) -> Vec<String> {
     lines
 }
 
-fn paint(
-    root: &Path,
-    below: &Path,
-    links: &mut BTreeMap<u64, String>,
-    lines: &mut Vec<String>,
-) {
-    let mut names: Vec<_> =
-        std::fs::read_dir(root.join(below)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+fn paint(root: &Path, below: &Path, links: &mut BTreeMap<u64, String>, lines: &mut Vec<String>) {
+    let mut names: Vec<_> = std::fs::read_dir(root.join(below))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     names.sort();
     for name in names {
         let path = below.join(&name);
@@ -55,7 +49,8 @@ fn paint(
         let mut xattrs = Vec::new();
         let through = full.as_os_str().as_bytes();
         let carrier = Carrier::Path(through);
-        for name in carrier.names().unwrap().split(|byte| *byte == 0).filter(|name| !name.is_empty())
+        for name in
+            carrier.names().unwrap().split(|byte| *byte == 0).filter(|name| !name.is_empty())
         {
             let value = carrier.value(name).unwrap();
             xattrs.push(format!("{}={value:?}", String::from_utf8_lossy(name)));
@@ -107,8 +102,7 @@ fn age(dir: &Path, seconds: i64) {
     }
 }
 
-pub(crate) const CAPABILITY: &[u8] =
-    &[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(crate) const CAPABILITY: &[u8] = &[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// A snapshot with every kind of entry and every kind of trouble. Needs root.
 fn everything() -> TempDir {
@@ -246,9 +240,6 @@ fn small() -> TempDir {
     dir.write("etc/motd", "hello\n").mode("etc/motd", 0o644).link("etc/link", "motd");
     std::fs::hard_link(dir.path().join("etc/motd"), dir.path().join("etc/motd2")).unwrap();
     dir.mode("etc", 0o755).dir("tmp").mode("tmp", 0o1777);
-    for path in ["etc", "etc/motd", "etc/link", "tmp"] {
-        dir.owner(path, 0, 0);
-    }
     age(dir.path(), 1_700_000_000);
     set_time(&dir.path().join("etc/motd"), 1_700_000_000, 250_000_000);
     dir
@@ -259,7 +250,11 @@ fn the_bytes_of_a_layer_are_pinned() {
     if !is_root("the_bytes_of_a_layer_are_pinned") {
         return;
     }
-    let layer = packed(small().path());
+    let dir = small();
+    for path in ["etc", "etc/motd", "etc/link", "tmp"] {
+        dir.owner(path, 0, 0);
+    }
+    let layer = packed(dir.path());
     // Changing this digest changes every layer that is built: no image would be found again under its old name.
     assert_eq!(
         blake3::hash(&layer).to_hex().as_str(),

@@ -57,15 +57,15 @@ pub(crate) struct Directory {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Something that is taken.
+/// Something that is taken. There may be millions: every byte counts.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) name: OsString,
+    pub(crate) name: Box<OsStr>,
     pub(crate) meta: Meta,
     /// A link's target.
-    pub(crate) target: Option<OsString>,
-    /// A directory's index in the listing.
-    pub(crate) dir: Option<usize>,
+    pub(crate) target: Option<Box<OsStr>>,
+    /// A directory's index in the listing; see [`Entry::dir`].
+    index: Option<u32>,
     /// Whether it was asked for itself; otherwise it is a directory on the way to something that was.
     pub(crate) wanted: bool,
     /// Whether an ignore rule hides it: a directory that is there only for what an exception brings back.
@@ -95,12 +95,19 @@ impl Listing {
         let mut holds: Vec<bool> = vec![false; self.dirs.len()];
         for index in (0..self.dirs.len()).rev() {
             let entries = &mut self.dirs[index].entries;
-            entries.retain(|entry| match entry.dir {
+            entries.retain(|entry| match entry.dir() {
                 Some(dir) => holds[dir] || (entry.wanted && !entry.hidden),
                 None => true,
             });
             holds[index] = !entries.is_empty();
         }
+    }
+}
+
+impl Entry {
+    /// Returns a directory's index in the listing.
+    pub(crate) fn dir(&self) -> Option<usize> {
+        self.index.map(|index| index as usize)
     }
 }
 
@@ -141,10 +148,11 @@ pub(crate) fn scan(tree: &Tree, top: &Found, filter: Filter<'_>) -> Result<Listi
         let (mut directory, mut below) = read(base.as_fd(), &top.path, &task, filter)?;
         let mut dirs = dirs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut below = below.drain(..);
-        for entry in directory.entries.iter_mut().filter(|entry| entry.dir.is_some()) {
+        for entry in directory.entries.iter_mut().filter(|entry| entry.index.is_some()) {
             // Children get their place now, so that indices grow downwards.
             let Some(task) = below.next() else { break };
-            entry.dir = Some(dirs.len());
+            // More than u32 can count do not fit into memory.
+            entry.index = u32::try_from(dirs.len()).ok();
             more.push(Task { index: dirs.len(), ..task });
             dirs.push(Directory::default());
         }
@@ -200,7 +208,8 @@ fn read(
         let target = match meta.kind {
             Kind::Link => Some(
                 read_link_at(fd.as_fd(), &name)
-                    .map_err(|error| Error::io("read the link", shown().join(&name))(error))?,
+                    .map_err(|error| Error::io("read the link", shown().join(&name))(error))?
+                    .into_boxed_os_str(),
             ),
             Kind::File
             | Kind::Dir
@@ -214,7 +223,8 @@ fn read(
             below.push(Task { index: 0, path: relative, ignore, exclude, include });
         }
         let (wanted, hidden) = (decision.wanted, decision.hidden);
-        entries.push(Entry { name, meta, target, dir: is_dir.then_some(0), wanted, hidden });
+        let (name, index) = (name.into_boxed_os_str(), is_dir.then_some(0));
+        entries.push(Entry { name, meta, target, index, wanted, hidden });
     }
     Ok((Directory { path: task.path.clone(), xattrs, entries }, below))
 }

@@ -49,7 +49,7 @@ fn show(selection: &Selection) -> Vec<String> {
         let mut stack = vec![(String::new(), 0)];
         while let Some((path, dir)) = stack.pop() {
             for entry in listing.dirs[dir].entries.iter().rev() {
-                if let Some(dir) = entry.dir {
+                if let Some(dir) = entry.dir() {
                     stack.push((format!("{path}{}/", entry.name.to_string_lossy()), dir));
                 }
             }

@@ -64,8 +64,7 @@ impl Lowers<'_> {
     pub(super) fn root_names(&self) -> Result<BTreeSet<Vec<u8>>, crate::Error> {
         let mut names = BTreeSet::new();
         for layer in self.layers {
-            let root =
-                open_dir(layer.as_fd(), c".").map_err(crate::Error::io("open", "/"))?;
+            let root = open_dir(layer.as_fd(), c".").map_err(crate::Error::io("open", "/"))?;
             let mut walk = Walk::new(root)?;
             while let Some(Visit::Name(name, _)) = walk.next()? {
                 names.insert(name.into_bytes());

@@ -110,8 +110,7 @@ impl Tree<'_> {
     }
 
     fn open_resolved(&self, path: Vec<u8>) -> Result<Dir, Error> {
-        let fd =
-            self.open_dir(&path).map_err(Error::io("open", OsStr::from_bytes(&path)))?;
+        let fd = self.open_dir(&path).map_err(Error::io("open", OsStr::from_bytes(&path)))?;
         Ok(Dir { path, fd: Arc::new(fd) })
     }
 
@@ -128,9 +127,7 @@ impl Tree<'_> {
                 Ok(Step::Link(target.into_vec()))
             }
             // Deleted, and then implied again: what was there before must not come back.
-            _ if self.is_deletion(&stat) => {
-                Ok(Step::Into(self.make_implied(dir, name)?))
-            }
+            _ if self.is_deletion(&stat) => Ok(Step::Into(self.make_implied(dir, name)?)),
             _ => Err(Fault::Parent.into()),
         }
     }
@@ -166,8 +163,7 @@ impl Tree<'_> {
     }
 
     fn make_implied(&mut self, dir: &Dir, name: &[u8]) -> Result<Dir, Error> {
-        let dress =
-            Dress { mode: IMPLIED_MODE, uid: 0, gid: 0, mtime: NO_TIME, xattrs: &[] };
+        let dress = Dress { mode: IMPLIED_MODE, uid: 0, gid: 0, mtime: NO_TIME, xattrs: &[] };
         let (made, _) = self.make_dir(dir, name, &dress)?;
         if self.lowers.is_none() {
             // Outside of layers the clock's time is as good as any, and the one that is expected.

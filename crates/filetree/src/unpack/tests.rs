@@ -70,7 +70,8 @@ impl Layer {
 
     pub(crate) fn pax(self, key: &str, value: &[u8]) -> Self {
         let rest = key.len() + value.len() + 3;
-        let length = (rest + 1..).find(|length| length.to_string().len() + rest == *length).unwrap();
+        let length =
+            (rest + 1..).find(|length| length.to_string().len() + rest == *length).unwrap();
         let record = [format!("{length} {key}=").as_bytes(), value, b"\n"].concat();
         self.entry("pax", EntryType::XHeader, |_| {}, &record)
     }
@@ -115,7 +116,12 @@ fn deletions_take_overlays_form() {
         return;
     }
     let dir = unpack(
-        layer().dir("d").file("d/.wh.gone", "").file(".wh.top", "").dir("o").file("o/.wh..wh..opq", ""),
+        layer()
+            .dir("d")
+            .file("d/.wh.gone", "")
+            .file(".wh.top", "")
+            .dir("o")
+            .file("o/.wh..wh..opq", ""),
     );
     lists(&dir, &["d 755 0:0 /d", "c 0 0:0 /d/gone 0", "d 755 0:0 /o", "c 0 0:0 /top 0"]);
     assert!(is_opaque(&dir, "o") && !is_opaque(&dir, "d"));
@@ -159,10 +165,7 @@ fn an_opaque_root_deletes_by_name() {
     let middle = unpack(layer().file(".wh.old", "").file("file", ""));
     let top = layer().file(".wh..wh..opq", "").dir("kept").file("again", "2").file("new", "").end();
     let top = unpack_on(&top, &[&middle, &bottom]).unwrap();
-    lists(
-        &top,
-        &["f 644 0:0 /again 2", "c 0 0:0 /file 0", "d 755 0:0 /kept", "f 644 0:0 /new "],
-    );
+    lists(&top, &["f 644 0:0 /again 2", "c 0 0:0 /file 0", "d 755 0:0 /kept", "f 644 0:0 /new "]);
     assert!(is_opaque(&top, "kept"));
 }
 
@@ -173,7 +176,9 @@ fn what_replaces_another_kind_hides_what_is_below() {
     }
     let dir = unpack(layer().file("d", "file").dir("d").file("d/y", "y"));
     assert!(is_opaque(&dir, "d"));
-    let dir = unpack(layer().dir("d").file("d/y", "y").file("d", "file").symlink("l", "d").file("l", "1"));
+    let dir = unpack(
+        layer().dir("d").file("d/y", "y").file("d", "file").symlink("l", "d").file("l", "1"),
+    );
     lists(&dir, &["f 644 0:0 /d file", "f 644 0:0 /l 1"]);
     let dir = unpack(layer().file("d", "1").hard_link("e", "d").file("d", "2").file("./d", "3"));
     lists(&dir, &["f 644 0:0 /d 3", "f 644 0:0 /e 1"]);
@@ -194,8 +199,11 @@ fn implied_parents_look_as_they_do_below() {
     bottom.dir("gone").mode("gone", 0o700);
     make_node(&middle.path().join("gone"), FileType::CharacterDevice, 0, 0);
 
-    let added =
-        layer().file("var/private/f", "").file("srv/new/deep/f", "").file("gone/f", "").file("x/f", "");
+    let added = layer()
+        .file("var/private/f", "")
+        .file("srv/new/deep/f", "")
+        .file("gone/f", "")
+        .file("x/f", "");
     let top = unpack_on(&added.end(), &[&middle, &bottom]).unwrap();
     lists(
         &top,
@@ -405,14 +413,18 @@ fn directories_get_their_mode_and_time_last() {
 
 #[test]
 fn budgets_are_kept_before_anything_is_written() {
-    let big = layer().entry("big", EntryType::Regular, |header| header.set_size(1 << 40), b"").end();
+    let big =
+        layer().entry("big", EntryType::Regular, |header| header.set_size(1 << 40), b"").end();
     let many = (0..11).fold(layer(), |layer, number| layer.file(&format!("{number}"), "")).end();
     let deep = layer().dir("a/b/c/d/e").end();
     let tail = [layer().file("f", "x").end(), vec![0; 5000]].concat();
     let budget = Budget { entries: 10, bytes: 4096, depth: 4 };
-    for (layer, limit) in
-        [(&big, Limit::Bytes), (&many, Limit::Entries), (&deep, Limit::Depth), (&tail, Limit::Bytes)]
-    {
+    for (layer, limit) in [
+        (&big, Limit::Bytes),
+        (&many, Limit::Entries),
+        (&deep, Limit::Depth),
+        (&tail, Limit::Bytes),
+    ] {
         let dir = TempDir::new();
         let refused = unpack_layer(&mut &layer[..], &dir.root(), &[], Flavour::User, &budget);
         assert!(
@@ -450,8 +462,7 @@ fn a_stream_that_fails_is_told_from_a_bad_archive() {
     for cut in [0, 512, 1000, 4608] {
         let dir = TempDir::new();
         let mut input = whole[..cut].chain(Broken);
-        let failed =
-            unpack_layer(&mut input, &dir.root(), &[], Flavour::User, &Budget::GENEROUS);
+        let failed = unpack_layer(&mut input, &dir.root(), &[], Flavour::User, &Budget::GENEROUS);
         assert!(matches!(failed, Err(Error::ReadArchive { .. })), "{cut}");
     }
 }

@@ -70,7 +70,8 @@ impl Recipe {
     }
 
     pub(super) fn finish(self) -> Derived {
-        Derived { key: self.writer.finish(), ingredients: self.ingredients }
+        let key = self.writer.finish();
+        Derived { key, on_top: key, ingredients: self.ingredients }
     }
 }
 

@@ -291,11 +291,23 @@ fn a_linked_copy_stands_on_nothing_unless_names_are_looked_up() {
 }
 
 #[test]
+fn what_follows_a_linked_copy_depends_on_what_is_below_it() {
+    let other = StepKey::scratch(&Platform::parse("linux/arm64").unwrap());
+    let copy = Op::Copy(edited(copy(), |copy| copy.link = true));
+    let [first, second] =
+        [parent(), other].map(|parent| StepKey::derive(&parent, &copy, &[content(1)]));
+    assert_eq!(first.key, second.key);
+    assert_ne!(first.on_top, second.on_top);
+    let changed = StepKey::derive(&parent(), &copy, &[content(2)]);
+    assert_ne!(first.on_top, changed.on_top);
+}
+
+#[test]
 fn edits_of_the_config_and_the_root_as_workdir_keep_the_key() {
     let root = Op::Workdir(Workdir { path: "/".into(), user: "u".into() });
     for op in [Op::Config, root] {
         let derived = StepKey::derive(&parent(), &op, &[]);
-        assert_eq!(derived, Derived { key: parent(), ingredients: Vec::new() });
+        assert_eq!(derived, Derived { key: parent(), on_top: parent(), ingredients: Vec::new() });
     }
     let workdir = |path: &str, user: &str| {
         let op = Op::Workdir(Workdir { path: path.into(), user: user.into() });

@@ -1,0 +1,110 @@
+//! Both ways of mounting, and what is said when it does not work.
+
+use std::fs;
+
+use super::*;
+
+/// A directory that is removed at the end.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str) -> Self {
+        let name = format!("kiln-overlay-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        for name in ["low", "high", "upper", "work"] {
+            fs::create_dir(path.join(name)).unwrap();
+        }
+        fs::write(path.join("low/f"), "low").unwrap();
+        fs::write(path.join("low/g"), "low").unwrap();
+        fs::write(path.join("high/f"), "high").unwrap();
+        Temporary(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Whether this can be tried at all.
+fn may_mount() -> bool {
+    let may = rustix::process::geteuid().is_root()
+        && rustix::thread::capabilities(None)
+            .is_ok_and(|it| it.effective.contains(rustix::thread::CapabilitySet::SYS_ADMIN));
+    if !may {
+        eprintln!("skipped: no right to mount");
+    }
+    may
+}
+
+fn read(mount: &OwnedFd, name: &str) -> String {
+    let file = rustix::fs::openat(mount, name, OFlags::RDONLY, Mode::empty()).unwrap();
+    io::read_to_string(File::from(file)).unwrap()
+}
+
+#[test]
+fn old_and_new_kernels_get_the_same() {
+    if !may_mount() {
+        return;
+    }
+    for by_string in [true, false] {
+        let directory = Temporary::new(&format!("same-{by_string}"));
+        let lowers = [directory.at("high"), directory.at("low")];
+        let (upper, work) = (directory.at("upper"), directory.at("work"));
+        let layers = Layers { rung: Rung::Root, lowers: &lowers, upper: Some((&upper, &work)) };
+        let mount = match by_string {
+            true => layers.mount_by_string().unwrap(),
+            false => layers.mount_one_by_one(&layers.open().unwrap()).ok().unwrap(),
+        };
+        assert_eq!((read(&mount, "f"), read(&mount, "g")), ("high".to_owned(), "low".to_owned()));
+
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(&mount, "new", mode).unwrap();
+        rustix::fs::unlinkat(&mount, "f", rustix::fs::AtFlags::empty()).unwrap();
+        assert!(upper.join("new").is_dir());
+        assert!(upper.join("f").symlink_metadata().is_ok(), "no whiteout");
+        assert!(!fs::read_to_string("/proc/mounts").unwrap().contains("kiln-overlay"));
+    }
+}
+
+#[test]
+fn the_upper_directory_stays_a_plain_tree() {
+    if !may_mount() {
+        return;
+    }
+    let directory = Temporary::new("plain");
+    fs::create_dir(directory.at("low").join("d")).unwrap();
+    let overlay = Overlay::mount(
+        Rung::Root,
+        &[directory.at("low")],
+        Some(&directory.at("upper")),
+        Some(&directory.at("work")),
+    )
+    .unwrap();
+    // Neither a renamed directory of a lower layer nor an identity of the whole.
+    let renamed = rustix::fs::renameat(overlay.fd(), "d", overlay.fd(), "e");
+    assert_eq!(renamed, Err(Errno::XDEV));
+    let mut names = [0_u8; 256];
+    let length = rustix::fs::listxattr(directory.at("upper"), &mut names[..]).unwrap();
+    let names = String::from_utf8_lossy(&names[..length]).into_owned();
+    assert!(!names.contains("uuid"), "{names:?}");
+}
+
+#[test]
+fn the_kernels_reason_is_told() {
+    if !may_mount() {
+        return;
+    }
+    let directory = Temporary::new("reason");
+    let (upper, work) = (directory.at("upper"), directory.at("upper").join("work"));
+    fs::create_dir(&work).unwrap();
+    let lowers = [directory.at("low")];
+    let error = Overlay::mount(Rung::Root, &lowers, Some(&upper), Some(&work)).unwrap_err();
+    assert!(matches!(error, Error::Overlay { layers: 1, .. }), "{error:?}");
+}

@@ -103,10 +103,8 @@ fn parse(text: &str, user: &str, uid: u32) -> Vec<Range> {
     let line = |line: &str| {
         let mut fields = line.trim().split(':');
         let name = fields.next()?;
-        let range = Range {
-            start: fields.next()?.parse().ok()?,
-            count: fields.next()?.parse().ok()?,
-        };
+        let range =
+            Range { start: fields.next()?.parse().ok()?, count: fields.next()?.parse().ok()? };
         let fits = range.count > 0 && range.start.checked_add(range.count).is_some();
         (fits && (name == user || name == uid)).then_some(range)
     };
@@ -127,10 +125,8 @@ mod tests {
             alice:broken:1\n\
             alice:4294967295:2\n\
             alice:7:0\n";
-        let alice = [
-            Range { start: 100_000, count: 65_536 },
-            Range { start: 300_000, count: 1_000 },
-        ];
+        let alice =
+            [Range { start: 100_000, count: 65_536 }, Range { start: 300_000, count: 1_000 }];
         assert_eq!(parse(text, "alice", 1000), alice);
         assert_eq!(parse(text, "bob", 1001), [Range { start: 165_536, count: 65_536 }]);
         assert_eq!(parse(text, "carol", 1002), []);

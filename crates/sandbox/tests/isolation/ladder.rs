@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::process::Stdio;
 use std::sync::Mutex;
 
+use super::world::Case;
 use super::world::User;
 use super::world::World;
 use super::world::eventually;
 use super::world::is_running;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[Case] = &[
     ("the_exit_code_is_passed_on", the_exit_code_is_passed_on),
     ("a_signal_is_passed_on", a_signal_is_passed_on),
     ("death_by_a_signal_is_passed_on", death_by_a_signal_is_passed_on),

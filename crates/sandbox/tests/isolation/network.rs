@@ -8,10 +8,11 @@ use sandbox::BuildNetwork;
 use sandbox::Exit;
 use sandbox::Network;
 
+use super::world::Case;
 use super::world::World;
 use super::world::skip;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[Case] = &[
     ("no_network", no_network),
     ("the_hosts_network", the_hosts_network),
     ("a_network_for_the_build", a_network_for_the_build),
@@ -20,8 +21,10 @@ pub(crate) const CASES: &[(&str, fn(&World))] = &[
 const DEVICES: &str = "ls /sys/class/net";
 
 fn no_network(world: &World) {
-    assert_eq!(world.output("for d in /proc/sys/net/ipv4/conf/*; do echo ${d##*/}; done"),
-        "all\ndefault\nlo");
+    assert_eq!(
+        world.output("for d in /proc/sys/net/ipv4/conf/*; do echo ${d##*/}; done"),
+        "all\ndefault\nlo"
+    );
     // Up, with its address.
     assert_eq!(world.output("ping -c1 127.0.0.1 > /dev/null && echo up"), "up");
 }
@@ -41,6 +44,10 @@ fn the_hosts_network(world: &World) {
 fn a_network_for_the_build(world: &World) {
     if !sandbox::pasta_available() {
         skip("pasta is not installed (package passt)");
+    }
+    let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    if tun.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+        skip("/dev/net/tun is not for ordinary users here, which udev makes it elsewhere");
     }
     let start = Instant::now();
     let network = BuildNetwork::start().unwrap_or_else(|error| panic!("{error}"));

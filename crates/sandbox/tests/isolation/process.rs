@@ -13,6 +13,7 @@ use sandbox::MountSource;
 use sandbox::Rung;
 use sandbox::Stdin;
 
+use super::world::Case;
 use super::world::World;
 use super::world::eventually;
 use super::world::finish;
@@ -21,7 +22,7 @@ use super::world::leak;
 use super::world::run;
 use super::world::skip;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[Case] = &[
     ("exit_code", exit_code),
     ("signal", signal),
     ("output", output),
@@ -170,7 +171,8 @@ fn invalid_specs(world: &World) {
 }
 
 fn only_own_processes(world: &World) {
-    let run = world.sh("echo $$; for p in /proc/[0-9]*; do echo ${p#/proc/}; done; wc -l < /proc/1/cmdline");
+    let run = world
+        .sh("echo $$; for p in /proc/[0-9]*; do echo ${p#/proc/}; done; wc -l < /proc/1/cmdline");
     assert_eq!(run.success(), "1\n1\n0");
     assert_eq!(world.output("readlink /proc/1/exe"), "/bin/busybox");
 }
@@ -247,6 +249,8 @@ fn all_die_with_the_caller(world: &World) {
     let marker = format!("98765.{}4", std::process::id());
     let mut victim = Command::new(world.executable())
         .args(["--victim", &marker])
+        // What it cannot remove any more is removed with this.
+        .env("TMPDIR", world.new_directory("victim"))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -260,7 +264,6 @@ fn all_die_with_the_caller(world: &World) {
 pub(crate) fn victim(marker: &str) -> ExitCode {
     let world = World::new(sandbox::enter().unwrap());
     let (spec, _) = world.spec(&format!("sleep {marker} & sleep {marker}"));
-    // Long dead before; it removes its own directory when the process ends by itself only.
     finish(sandbox::spawn(spec).unwrap()).unwrap();
     ExitCode::SUCCESS
 }

@@ -3,10 +3,11 @@
 use sandbox::Exit;
 use sandbox::Rung;
 
+use super::world::Case;
 use super::world::World;
 use super::world::skip;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[Case] = &[
     ("capabilities_of_root", capabilities_of_root),
     ("capabilities_of_a_user", capabilities_of_a_user),
     ("capabilities_when_insecure", capabilities_when_insecure),
@@ -71,7 +72,9 @@ fn refused_calls(world: &World) {
     for what in ["fsopen", "open_tree", "setns", "sethostname", &algorithms, &machines] {
         assert_eq!(world.probe(what, |_| {}).success(), "EPERM", "{what}");
     }
-    for command in ["unshare -U true", "unshare -m true", "unshare -n true", "mount -t tmpfs x /tmp"] {
+    for command in
+        ["unshare -U true", "unshare -m true", "unshare -n true", "mount -t tmpfs x /tmp"]
+    {
         assert_ne!(world.sh(command).exit, Exit::Code(0), "{command}");
     }
 }

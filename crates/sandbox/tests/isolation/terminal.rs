@@ -8,12 +8,16 @@ use std::os::fd::AsFd;
 use sandbox::Exit;
 use sandbox::Terminal;
 
+use super::world::Case;
 use super::world::World;
 use super::world::run;
 
-pub(crate) const CASES: &[(&str, fn(&World))] =
-    &[("terminal", terminal), ("terminal_of_a_user", terminal_of_a_user), ("hang_up", hang_up),
-      ("terminal_and_failure", terminal_and_failure)];
+pub(crate) const CASES: &[Case] = &[
+    ("terminal", terminal),
+    ("terminal_of_a_user", terminal_of_a_user),
+    ("hang_up", hang_up),
+    ("terminal_and_failure", terminal_and_failure),
+];
 
 fn terminal(world: &World) {
     let (mut spec, _) = world.spec(

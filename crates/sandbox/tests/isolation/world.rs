@@ -25,6 +25,9 @@ use sandbox::Spec;
 use sandbox::Stdin;
 use sandbox::Terminal;
 
+/// One test: its name and what it does.
+pub(crate) type Case = (&'static str, fn(&World));
+
 /// Thrown by a test that cannot run here.
 pub(crate) struct Skip(pub(crate) String);
 
