@@ -13,7 +13,7 @@ mod run;
 mod save;
 mod tag;
 
-use engine::Engine;
+use engine::{Cancel, Engine};
 use store::Store;
 
 use crate::{
@@ -43,6 +43,26 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Save(save) => save::run(engine, &save),
         Command::Load(load) => load::run(engine, &load),
         Command::Import(import) => import::run(engine, &import),
+    }
+}
+
+/// The first signal ends what runs in order; the second one ends it at once: what is left over then, the next command removes.
+async fn cancel_on_signal(cancel: Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for attempt in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if attempt > 0 {
+            std::process::exit(130);
+        }
+        cancel.cancel();
     }
 }
 

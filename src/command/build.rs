@@ -15,7 +15,7 @@ use export::Output;
 use oci::Reference;
 use registry::Client;
 
-use super::{output, runtime};
+use super::{cancel_on_signal, output, runtime};
 use crate::{
     args::{self, Build},
     progress::Display,
@@ -27,8 +27,7 @@ const MAX_SECRET: usize = 500 * 1024;
 
 /// Builds the image, writes it to where it was asked for, and prints its id if nothing else is to be seen.
 pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
-    let outputs =
-        build.outputs.iter().map(|value| Output::parse(value)).collect::<Result<Vec<_>, _>>()?;
+    let outputs = outputs(&build.outputs)?;
     // The id of an earlier build would be taken for this one's.
     if let Some(path) = &build.iidfile {
         remove(path)?;
@@ -58,6 +57,13 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn outputs(given: &[String]) -> Result<Vec<Output>, Failure> {
+    let parse = |value: &String| {
+        Output::parse(value).map_err(|error| Failure::usage(format!("--output: {error}")))
+    };
+    given.iter().map(parse).collect()
+}
+
 fn execute(
     engine: &Engine,
     request: BuildRequest,
@@ -69,26 +75,6 @@ fn execute(
         tokio::spawn(cancel_on_signal(cancel.clone()));
         Ok(engine::build(&engine, request, events.clone()).await?)
     })
-}
-
-/// The first signal ends the build in order; the second one ends it at once: what is left over then, the next command removes.
-async fn cancel_on_signal(cancel: Cancel) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    for attempt in 0.. {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if attempt > 0 {
-            std::process::exit(130);
-        }
-        cancel.cancel();
-    }
 }
 
 fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {

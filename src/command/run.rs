@@ -7,6 +7,7 @@ use engine::{
     container::{self, Output, RunRequest},
 };
 
+use super::{cancel_on_signal, runtime};
 use crate::{
     args::{self, Run},
     report::{Exit, Failure},
@@ -33,7 +34,13 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
         cancel: Cancel::default(),
     };
     let output = Output { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
-    match container::run(engine, request, output) {
+    let cancel = request.cancel.clone();
+    let result = runtime()?.block_on(async {
+        tokio::spawn(cancel_on_signal(cancel));
+        // The command has a process of its own; this thread only passes its output on.
+        tokio::task::block_in_place(|| container::run(engine, request, output))
+    });
+    match result {
         Ok(code) => Ok(Exit::Command(u8::try_from(code).unwrap_or(u8::MAX))),
         Err(error) => match not_started(&error) {
             Some(code) => {

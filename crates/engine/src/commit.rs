@@ -118,10 +118,9 @@ pub(crate) async fn image(build: &Build, target: &Tip) -> Result<Image, Error> {
     }
 
     let mut config = build.plan.stage(build.plan.target).config.clone();
-    let base_created = config.created.take();
     config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
     config.history = target.history.clone();
-    date(&mut config, target.inherited, base_created);
+    date(&mut config, target.inherited, target.base_created.clone());
     let id = build.engine.store().put_image(&json::to_bytes(&config), &target.snapshots, None)?;
     build.engine.image(&id)
 }

@@ -71,7 +71,7 @@ pub fn run(engine: &Engine, request: RunRequest, output: Output) -> Result<i32, 
     let network = match request.network {
         plan::Network::None => Network::None,
         plan::Network::Host => Network::Host,
-        plan::Network::Default => own_network()?.0.map_or(Network::Host, Network::Own),
+        plan::Network::Default => own_network().0.map_or(Network::Host, Network::Own),
     };
     let spec = spec(&request, mounted.root(), mounted.mount()?, &network)?;
 

@@ -69,6 +69,8 @@ pub(crate) struct Tip {
     pub(crate) history: Vec<History>,
     /// How many entries of the history are those of the base image.
     pub(crate) inherited: usize,
+    /// When the base image was made.
+    pub(crate) base_created: Option<String>,
 }
 
 impl Build {

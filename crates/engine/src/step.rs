@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use filetree::Unsettled;
 use plan::{Base, Op, Stage, Step, StepKey};
 use store::{Open, Record, Snapshot};
 
 use crate::{
     Error, StepNumber, commit,
     contents::Contents,
-    op,
+    op, rootfs,
     schedule::{Build, Made, Outcome, Tip},
 };
 
@@ -37,6 +38,7 @@ pub(crate) fn run(
         Some(found) => (found, Outcome::Cached),
         None => {
             let snapshot = execute(build, step, number, contents, below)?;
+            settle(build, step, &snapshot, below)?;
             let ingredients = derived.ingredients.into_iter().map(|i| (i.name, i.value)).collect();
             (record(build, step, &derived.key, ingredients, snapshot, below)?, Outcome::Executed)
         }
@@ -89,6 +91,21 @@ fn execute(
     }
 }
 
+/// Takes out of a snapshot what is no change. What stands alone was made on nothing.
+fn settle(build: &Build, step: &Step, snapshot: &Snapshot<Open>, below: &Tip) -> Result<(), Error> {
+    let unsettled = Unsettled::list(snapshot.fs())?;
+    if unsettled.is_empty() || stands_alone(step) {
+        return Ok(());
+    }
+    let merged = rootfs::readable(&build.engine, &below.snapshots)?;
+    Ok(unsettled.settle(merged.root(), build.engine.flavour())?)
+}
+
+/// Whether a step's layer can lie on any root file system.
+fn stands_alone(step: &Step) -> bool {
+    matches!(&step.op, Op::Copy(copy) if copy.link)
+}
+
 fn record(
     build: &Build,
     step: &Step,
@@ -100,10 +117,9 @@ fn record(
     let snapshot = snapshot.seal()?;
     build.lease.hold(&snapshot)?;
     let created = commit::now();
-    let stands_alone = matches!(&step.op, Op::Copy(copy) if copy.link);
     let record = Record {
         snapshot,
-        below: below.snapshots.last().copied().filter(|_| !stands_alone),
+        below: below.snapshots.last().copied().filter(|_| !stands_alone(step)),
         created: created.clone(),
         description: step.title.clone(),
         ingredients,
@@ -116,14 +132,21 @@ fn record(
 pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), Error> {
     let history = stage.config.history.clone();
     let inherited = history.len();
-    let on = |key, snapshots| Tip { key, snapshots, created: None, history, inherited };
+    let on = |key, snapshots, base_created| Tip {
+        key,
+        snapshots,
+        created: None,
+        history,
+        inherited,
+        base_created,
+    };
     let tip = match &stage.base {
         Base::Stage(id) => build.result(*id)?.as_ref().clone(),
-        Base::Scratch => on(StepKey::scratch(&stage.platform), Vec::new()),
+        Base::Scratch => on(StepKey::scratch(&stage.platform), Vec::new(), None),
         Base::Image { id, .. } | Base::Context { id: Some(id), .. } => {
             build.lease.hold_image(id)?;
             let image = build.engine.image(id)?;
-            on(StepKey::image(id), image.snapshots)
+            on(StepKey::image(id), image.snapshots, image.config.created)
         }
         Base::Context { name, id: None } => op::copy::context_as_base(build, stage, name)?,
     };

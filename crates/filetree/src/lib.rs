@@ -9,6 +9,7 @@
 //! | [`tree`], [`select`](mod@select) | what a COPY reads from, and the files it names |
 //! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
+//! | [`settle`] | what a step left behind without changing anything |
 //! | [`whiteout`], [`pack`](mod@pack), [`unpack`] | a snapshot to a layer and back |
 //! | [`archive`], [`copy_out`](mod@copy_out), [`compress`] | archives that ADD extracts, a tree to the host, compressed streams |
 //!
@@ -27,6 +28,7 @@ pub mod ignore;
 pub mod pack;
 pub mod passwd;
 pub mod root;
+pub mod settle;
 pub mod select;
 pub mod stat_cache;
 pub mod tree;
@@ -50,6 +52,7 @@ pub use ignore::Patterns;
 pub use pack::{PackOptions, pack, pack_tree};
 pub use passwd::{User, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
+pub use settle::Unsettled;
 pub use select::{Selection, Wanted, select};
 pub use stat_cache::StatCache;
 pub use tree::{Owners, Tree};

@@ -52,7 +52,7 @@ pub use error::Error;
 pub use network::BuildNetwork;
 pub use network::host_resolv_conf;
 pub use network::own_resolv_conf;
-pub use network::pasta_available;
+pub use network::pasta_missing;
 pub use overlay::Overlay;
 pub use overlay::detach;
 pub use pty::RawMode;

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::fs::OpenOptions;
 use std::fs::File;
 use std::io::Read;
 use std::io::Seek;
@@ -94,9 +95,14 @@ impl BuildNetwork {
     }
 }
 
-/// Whether `pasta` is installed, so that [`BuildNetwork::start`] may be tried.
-pub fn pasta_available() -> bool {
-    find_pasta().is_some()
+/// Why [`BuildNetwork::start`] need not be tried, and what to do about it; none if there is no reason.
+pub fn pasta_missing() -> Option<&'static str> {
+    let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    match (find_pasta(), tun) {
+        (None, _) => Some("install passt for one of the build's own"),
+        (Some(_), Err(_)) => Some("pasta would need /dev/net/tun, which cannot be opened"),
+        (Some(_), Ok(_)) => None,
+    }
 }
 
 /// What `/etc/resolv.conf` must be in a sandbox with [`Network::Host`]: the host's. Empty if there is

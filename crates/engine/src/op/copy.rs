@@ -107,5 +107,6 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         created: Some(created.clone()),
         history: vec![commit::base_entry(created)],
         inherited: 1,
+        base_created: None,
     })
 }

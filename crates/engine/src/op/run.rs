@@ -147,7 +147,7 @@ fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
     let network = match &*own {
         Some(network) => network.clone(),
         None => {
-            let (network, description) = own_network()?;
+            let (network, description) = own_network();
             build.events.send(Event::Note(format!("network: {description}")));
             own.insert(network).clone()
         }
@@ -155,15 +155,17 @@ fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
     Ok(network.map_or(Network::Host, Network::Own))
 }
 
-/// Returns a network of its own where pasta can join one to the outside, else none.
-pub(crate) fn own_network() -> Result<(Option<Arc<BuildNetwork>>, &'static str), Error> {
-    if sandbox::pasta_available() {
-        return Ok((
-            Some(Arc::new(BuildNetwork::start()?)),
-            "a namespace of the build's own, joined by pasta",
-        ));
+/// Returns a network of its own where pasta can join one to the outside, else none; and what it is, for people.
+pub(crate) fn own_network() -> (Option<Arc<BuildNetwork>>, String) {
+    if let Some(reason) = sandbox::pasta_missing() {
+        return (None, format!("the host's ({reason})"));
     }
-    Ok((None, "the host's (install passt for one of the build's own)"))
+    match BuildNetwork::start() {
+        Ok(network) => {
+            (Some(Arc::new(network)), "a namespace of the build's own, joined by pasta".to_owned())
+        }
+        Err(error) => (None, format!("the host's ({error})")),
+    }
 }
 
 /// `/etc/hosts` and `/etc/resolv.conf` as a command sees them; they are mounts and never in a layer.

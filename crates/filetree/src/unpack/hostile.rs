@@ -352,7 +352,7 @@ fn damaged_archives_never_panic_or_reach_out() {
         (state >> 33) as usize % below
     };
     let mut refused = 0;
-    assert!(arena.unpack(&[whole.clone()]).is_ok());
+    assert!(arena.unpack(std::slice::from_ref(&whole)).is_ok());
     std::fs::remove_dir_all(arena.root(0)).unwrap();
     for _ in 0..200 {
         let mut bytes = whole.clone();

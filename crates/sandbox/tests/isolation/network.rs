@@ -42,7 +42,7 @@ fn the_hosts_network(world: &World) {
 }
 
 fn a_network_for_the_build(world: &World) {
-    if !sandbox::pasta_available() {
+    if sandbox::pasta_missing().is_some() {
         skip("pasta is not installed (package passt)");
     }
     let tun = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");

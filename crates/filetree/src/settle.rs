@@ -1,0 +1,206 @@
+//! What a step left behind without changing anything, taken out of its snapshot before that is sealed.
+//!
+//! Overlay copies a directory up to make something in it, and the copy stays when that something goes: a mount point, or
+//! a file that the command removed again. And it marks every new directory as opaque, also where there is nothing below
+//! to be hidden. Neither is a change, and a layer should hold changes only.
+
+use std::{io, path::Path};
+
+use rustix::fs::{CWD, Stat, lgetxattr, lremovexattr, lstat};
+use walkdir::{DirEntry, WalkDir};
+
+use crate::{
+    Error, Flavour, RootDir,
+    xattr::{Carrier, Xattr},
+};
+
+/// The directories of a snapshot that nobody writes to any more: what may turn out to be no change.
+#[derive(Debug)]
+pub struct Unsettled<'a> {
+    upper: &'a Path,
+    /// Children before their parents, so that a chain of empty directories goes as a whole.
+    directories: Vec<DirEntry>,
+}
+
+impl<'a> Unsettled<'a> {
+    /// Lists the directories of `upper`, overlay's upper directory.
+    pub fn list(upper: &'a Path) -> Result<Self, Error> {
+        let mut directories = Vec::new();
+        for entry in WalkDir::new(upper).min_depth(1).contents_first(true) {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(upper).to_owned();
+                let source = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
+                Error::Io { action: "list", path, source }
+            })?;
+            if entry.file_type().is_dir() {
+                directories.push(entry);
+            }
+        }
+        Ok(Self { upper, directories })
+    }
+
+    /// Whether there is nothing to settle.
+    pub fn is_empty(&self) -> bool {
+        self.directories.is_empty()
+    }
+
+    /// Removes what changes nothing on top of `below`: unchanged directories with nothing in them, and marks that hide
+    /// nothing.
+    ///
+    /// # Errors
+    /// The operating system's; what was removed by then was nothing that counts.
+    pub fn settle(&self, below: &RootDir, flavour: Flavour) -> Result<(), Error> {
+        for directory in &self.directories {
+            settle_directory(self.upper, flavour, below, directory)?;
+        }
+        Ok(())
+    }
+}
+
+fn settle_directory(
+    upper: &Path,
+    flavour: Flavour,
+    below: &RootDir,
+    directory: &DirEntry,
+) -> Result<(), Error> {
+    let path = directory.path();
+    let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
+    let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
+    let covered = covered.filter(|stat| is_directory(stat));
+    let opaque = lgetxattr(path, flavour.opaque(), &mut [0; 8]).is_ok();
+    match covered {
+        None if opaque => {
+            lremovexattr(path, flavour.opaque()).map_err(Error::io("clear a mark of", path))
+        }
+        Some(covered) if !opaque && is_unchanged(path, relative, below, &covered)? => {
+            remove_if_empty(path)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
+}
+
+fn is_unchanged(path: &Path, relative: &Path, below: &RootDir, covered: &Stat) -> Result<bool, Error> {
+    let stat = lstat(path).map_err(Error::io("look at", path))?;
+    let facts = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid, s.st_mtime, s.st_mtime_nsec);
+    Ok(facts(&stat) == facts(covered)
+        && attributes(RootDir::from_fd(open(path)?))? == attributes(below.open_root(relative)?)?)
+}
+
+fn open(path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
+    use rustix::fs::{Mode, OFlags, openat};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(Error::io("open", path))
+}
+
+fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
+    use rustix::fs::{Mode, OFlags};
+    use std::os::fd::AsFd;
+    // The descriptor of a tree may be one that cannot be read; the directory itself can.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let readable = directory.open_at(Path::new("."), flags, Mode::empty()).map_err(Error::io("open", "."))?;
+    Carrier::Open(readable.as_fd()).all_travelling().map_err(Error::io("read the attributes of", "."))
+}
+
+fn remove_if_empty(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed.map_err(Error::io("remove", path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use rustix::fs::{XattrFlags, lsetxattr};
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("kiln-settle-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("upper")).unwrap();
+            fs::create_dir_all(path.join("below")).unwrap();
+            Self(path)
+        }
+
+        fn upper(&self) -> PathBuf {
+            self.0.join("upper")
+        }
+
+        /// Makes a directory on both sides, with the same time.
+        fn copied_up(&self, name: &str) {
+            for side in ["below", "upper"] {
+                fs::create_dir_all(self.0.join(side).join(name)).unwrap();
+            }
+            self.same_time(name);
+        }
+
+        fn same_time(&self, name: &str) {
+            let time = fs::metadata(self.0.join("below").join(name)).unwrap().modified().unwrap();
+            fs::File::open(self.upper().join(name)).unwrap().set_modified(time).unwrap();
+        }
+
+        fn settle(&self) {
+            let below = RootDir::open(&self.0.join("below")).unwrap();
+            Unsettled::list(&self.upper()).unwrap().settle(&below, Flavour::User).unwrap();
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn an_unchanged_chain_of_directories_goes_and_a_changed_one_stays() {
+        let scratch = Scratch::new("chain");
+        scratch.copied_up("etc/a");
+        scratch.copied_up("var");
+        scratch.same_time("etc");
+        fs::write(scratch.upper().join("var/file"), "").unwrap();
+        scratch.same_time("var");
+        fs::create_dir(scratch.upper().join("new")).unwrap();
+        scratch.settle();
+        assert!(!scratch.upper().join("etc").exists());
+        assert!(scratch.upper().join("var/file").exists());
+        assert!(scratch.upper().join("new").exists());
+    }
+
+    #[test]
+    fn another_mode_is_a_change() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::new("mode");
+        scratch.copied_up("d");
+        fs::set_permissions(scratch.upper().join("d"), fs::Permissions::from_mode(0o700)).unwrap();
+        scratch.settle();
+        assert!(scratch.upper().join("d").exists());
+    }
+
+    #[test]
+    fn a_mark_stays_only_where_it_hides_something() {
+        let scratch = Scratch::new("mark");
+        scratch.copied_up("old");
+        fs::create_dir(scratch.upper().join("new")).unwrap();
+        let mark = Flavour::User.opaque();
+        for name in ["old", "new"] {
+            let set = lsetxattr(scratch.upper().join(name), mark, b"y", XattrFlags::empty());
+            if set == Err(rustix::io::Errno::NOTSUP) {
+                eprintln!("skipped: no user attributes on this file system");
+                return;
+            }
+            set.unwrap();
+        }
+        scratch.settle();
+        let marked = |name| lgetxattr(scratch.upper().join(name), mark, &mut [0; 8]).is_ok();
+        assert!(marked("old"));
+        assert!(!marked("new"));
+    }
+}
