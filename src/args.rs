@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Load(Load),
     /// Make an image from a tar of a root file system
     Import(Import),
+    /// Wait until the store is on the disk
+    Sync,
 }
 
 #[derive(Debug, Group)]

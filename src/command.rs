@@ -11,6 +11,7 @@ mod pull;
 mod rmi;
 mod run;
 mod save;
+mod sync;
 mod tag;
 
 use engine::{Cancel, Engine};
@@ -26,6 +27,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     let rung = sandbox::enter()?;
     let engine = Engine::new(Store::open(&args.store_root(rung)?)?, rung);
     let exit = dispatch(&engine, args.command);
+    sync::in_background(&engine);
     output::warnings(&engine);
     exit
 }
@@ -41,6 +43,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Tag(tag) => tag::run(engine, &tag),
         Command::Rmi(rmi) => rmi::run(engine, &rmi),
         Command::Save(save) => save::run(engine, &save),
+        Command::Sync => sync::run(engine),
         Command::Load(load) => load::run(engine, &load),
         Command::Import(import) => import::run(engine, &import),
     }

@@ -84,6 +84,10 @@ pub fn extract_archive(
     let mut reader = Reader::new(decompress(BufReader::new(file))?);
     while let Some(entry) = reader.next()? {
         let path = meter.count(&entry)?;
+        // The destination is there and stays as it is, whatever stands for it in the archive.
+        if path.is_root() {
+            continue;
+        }
         put_entry(&mut tree, &mut reader, &entry, &path, owner)?;
     }
     tree.finish_dirs()?;

@@ -121,6 +121,15 @@ pub fn own_resolv_conf() -> Vec<u8> {
     reachable(&texts).into_bytes()
 }
 
+/// What makes `pasta` forward queries, if a `resolv.conf` asks for it. Not otherwise: answers of the host's resolver
+/// would come from the forwarding address then, also those to queries that were sent to the resolver itself.
+fn forwarding(resolv_conf: &[u8]) -> &'static [&'static str] {
+    let asked = String::from_utf8_lossy(resolv_conf).lines().any(|line| {
+        line.split_whitespace().eq(["nameserver", RESOLVER])
+    });
+    if asked { &["--dns-forward", RESOLVER] } else { &[] }
+}
+
 /// The first text that has reachable resolvers, without the others.
 fn reachable(texts: &[String]) -> String {
     let is_loopback = |address: &str| {
@@ -162,7 +171,7 @@ pub(crate) fn keep(
     let duplicate = log.try_clone().map_err(Error::setup("duplicate a descriptor"))?;
     let mut process = Command::new(pasta)
         .args(ARGUMENTS)
-        .args(["--dns-forward", RESOLVER])
+        .args(forwarding(&own_resolv_conf()))
         // It refuses to stay root otherwise, and nobody else may join the namespace. It gives up
         // all capabilities and most system calls once it is connected.
         .args(["--runas", "0"])
@@ -298,6 +307,12 @@ mod tests {
             &["nameserver 127.0.0.53\noptions edns0\n", "nameserver 192.0.2.1\n"],
             "nameserver 192.0.2.1\n",
         );
+    }
+
+    #[test]
+    fn queries_are_forwarded_only_to_who_is_asked() {
+        assert!(forwarding(b"nameserver 10.0.0.1\n").is_empty());
+        assert_eq!(forwarding(b"options edns0\nnameserver 169.254.1.1\n").len(), 2);
     }
 
     #[test]

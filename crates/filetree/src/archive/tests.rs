@@ -141,6 +141,18 @@ fn a_destination_that_is_a_file_is_refused() {
 }
 
 #[test]
+fn an_entry_without_a_name_is_left_out() {
+    if !is_root("an_entry_without_a_name_is_left_out") {
+        return;
+    }
+    let dest = TempDir::new();
+    let archive = layer().file("", "nowhere").file("f", "x").end();
+    extract_archive(Cursor::new(archive), &dest.root(), "/", None).unwrap();
+    assert_eq!(std::fs::read(dest.path().join("f")).unwrap(), b"x");
+    assert_eq!(std::fs::read_dir(dest.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn names_of_whiteouts_are_ordinary() {
     let dir = TempDir::new();
     dir.write("d/.wh.x", "1").write("d/.wh..wh..opq", "2");

@@ -42,7 +42,7 @@ impl EntryPath {
     }
 
     /// Returns whether this is the root itself.
-    pub(super) fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         self.path.is_empty()
     }
 
