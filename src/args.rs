@@ -150,11 +150,9 @@ pub(crate) struct Run {
     /// What the command reaches
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: Network,
-    /// The image
-    pub(crate) image: String,
-    /// Command and arguments, instead of the image's CMD
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
+    /// The image, and a command with its arguments instead of the image's CMD; options stand before the image
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "IMAGE [COMMAND]")]
+    pub(crate) image_and_command: Vec<String>,
 }
 
 #[derive(Debug, Group)]

@@ -3,11 +3,16 @@
 use std::io;
 
 use engine::{
-    Cancel, Engine,
-    container::{self, Output, RunRequest},
+    Engine,
+    container::{self, Output, RunRequest, Signals},
+    pull,
 };
+use oci::{Platform, Reference};
+use registry::Client;
+use store::Image;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::{cancel_on_signal, runtime};
+use super::runtime;
 use crate::{
     args::{self, Run},
     report::{Exit, Failure},
@@ -20,9 +25,14 @@ const NOT_EXECUTABLE: u8 = 126;
 
 /// Runs a command to its end and exits as it does.
 pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
+    let mut words = run.image_and_command.into_iter();
+    let image = words.next().unwrap_or_default();
+    if image.starts_with('-') {
+        return Err(Failure::usage(format!("unknown option `{image}`; `kiln run --help` lists them")));
+    }
     let request = RunRequest {
-        image: engine.store().find(&run.image)?,
-        command: run.command,
+        image: find(engine, &image)?,
+        command: words.collect(),
         entrypoint: run.entrypoint,
         env: run.env.iter().filter_map(|variable| args::name_value(variable)).collect(),
         workdir: run.workdir,
@@ -31,12 +41,12 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
         network: run.network.into(),
         interactive: run.interactive,
         terminal: run.tty,
-        cancel: Cancel::default(),
+        signals: Signals::default(),
     };
     let output = Output { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
-    let cancel = request.cancel.clone();
+    let signals = request.signals.clone();
     let result = runtime()?.block_on(async {
-        tokio::spawn(cancel_on_signal(cancel));
+        tokio::spawn(pass_signals_on(signals));
         // The command has a process of its own; this thread only passes its output on.
         tokio::task::block_in_place(|| container::run(engine, request, output))
     });
@@ -52,10 +62,46 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
     }
 }
 
+/// Returns the image, from its registry if the store does not have it.
+fn find(engine: &Engine, name: &str) -> Result<Image, Failure> {
+    match (engine.store().find(name), Reference::parse(name)) {
+        (Err(store::Error::NoSuchImage { .. }), Ok(reference)) => {
+            let client = Client::new(args::registry_options()?)?;
+            let platform = Platform::host();
+            let pulled = pull::pull(engine, &client, &reference, &platform);
+            let pulled = runtime()?.block_on(pulled).map_err(|source| {
+                engine::Error::NotPulled { name: name.to_owned(), source: Box::new(source) }
+            });
+            Ok(pulled?.image)
+        }
+        (found, _) => Ok(found?),
+    }
+}
+
 fn not_started(error: &engine::Error) -> Option<u8> {
     let engine::Error::Sandbox(sandbox::Error::Exec { source, .. }) = error else { return None };
     match source.kind() {
         io::ErrorKind::NotFound => Some(NOT_FOUND),
         _ => Some(NOT_EXECUTABLE),
+    }
+}
+
+/// The command gets the signals that are sent to this process; one who interrupts twice wants an end.
+async fn pass_signals_on(signals: Signals) {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+    let interrupt = SignalKind::interrupt();
+    for kind in kinds {
+        let Ok(mut incoming) = signal(kind) else { continue };
+        let signals = signals.clone();
+        tokio::spawn(async move {
+            let mut received = 0;
+            while incoming.recv().await.is_some() {
+                received += 1;
+                match kind == interrupt && received > 1 {
+                    true => signals.kill(),
+                    false => signals.send(kind.as_raw_value()),
+                }
+            }
+        });
     }
 }

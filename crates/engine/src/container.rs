@@ -7,16 +7,17 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
 use filetree::RootDir;
 use oci::{Config, config::DEFAULT_PATH};
-use sandbox::{Child, Exit, RawMode, Spec, Stdin, Terminal};
+use sandbox::{Child, Exit, Killer, RawMode, Spec, Stdin, Terminal};
 use store::Image;
 
 use crate::{
-    Cancel, Engine, Error,
+    Engine, Error,
     op::run::{Network, network_files, own_network},
     rootfs,
 };
@@ -44,8 +45,32 @@ pub struct RunRequest {
     pub interactive: bool,
     /// Whether it has a terminal.
     pub terminal: bool,
-    /// How it is ended from outside.
-    pub cancel: Cancel,
+    /// How signals reach it.
+    pub signals: Signals,
+}
+
+/// Passes signals on to a running command. Clones lead to the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Signals(Arc<Mutex<Option<Killer>>>);
+
+impl Signals {
+    /// Sends a signal to the command, if it runs already.
+    pub fn send(&self, signal: i32) {
+        if let Some(killer) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            killer.signal(signal);
+        }
+    }
+
+    /// Ends the command, whatever it does about signals.
+    pub fn kill(&self) {
+        if let Some(killer) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            killer.kill();
+        }
+    }
+
+    fn lead_to(&self, killer: Killer) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(killer);
+    }
 }
 
 /// Where the output of a command goes.
@@ -76,13 +101,12 @@ pub fn run(engine: &Engine, request: RunRequest, output: Output) -> Result<i32, 
     let spec = spec(&request, mounted.root(), mounted.mount()?, &network)?;
 
     let mut child = sandbox::spawn(spec)?;
-    let _watch = request.cancel.watch(child.killer());
+    request.signals.lead_to(child.killer());
     let exit = if request.terminal {
         with_terminal(&mut child, output)?
     } else {
         with_pipes(&mut child, output)?
     };
-    request.cancel.check()?;
     match exit {
         Exit::Code(code) => Ok(code),
         Exit::Signal(signal) => Ok(128 + signal),

@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use rustix::net::AddressFamily;
+use rustix::net::SendFlags;
 use rustix::net::Shutdown;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
@@ -139,6 +140,13 @@ impl Child {
 }
 
 impl Killer {
+    /// Sends a signal to the first process of the sandbox, which gets it if it asked for it: the kernel spares the first
+    /// process of a namespace what it has no handler for.
+    pub fn signal(&self, signal: i32) {
+        // It fails when the supervisor is gone already: then there is nobody to tell.
+        let _ = rustix::net::send(&*self.socket, &signal.to_ne_bytes(), SendFlags::empty());
+    }
+
     /// Kills every process of the sandbox at once. Returns before they are dead, which
     /// [`Child::wait`] tells; does nothing when they are already.
     pub fn kill(&self) {

@@ -15,6 +15,7 @@ use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::net::AddressFamily;
 use rustix::net::SocketType;
+use rustix::net::RecvFlags;
 use rustix::process::Pid;
 use rustix::process::PidfdFlags;
 use rustix::process::Signal;
@@ -171,9 +172,10 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
             break;
         }
         if caller_ready {
+            let signal = caller.and_then(signal_for_the_first);
             // It fails only when the process has ended, which the next turn sees.
-            let _ = rustix::process::kill_process(first, Signal::KILL);
-            caller = None;
+            let _ = rustix::process::kill_process(first, signal.unwrap_or(Signal::KILL));
+            caller = caller.filter(|_| signal.is_some());
         }
         if words_ready && let Some(pipe) = &mut words {
             let mut some = [0; 4096];
@@ -188,6 +190,16 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
         pipe.read_to_end(&mut said).map_err(Error::setup(failed))?;
     }
     Ok(said)
+}
+
+/// The signal that the caller wants the first process to get; none if it wants no more of it, or is dead.
+fn signal_for_the_first(caller: BorrowedFd<'_>) -> Option<Signal> {
+    let mut message = [0; 4];
+    let received = rustix::net::recv(caller, message.as_mut_slice(), RecvFlags::DONTWAIT);
+    match received {
+        Ok((4, _)) => Signal::from_named_raw(i32::from_ne_bytes(message)),
+        _ => None,
+    }
 }
 
 /// Whether the other end of a pipe that is never written to is gone.

@@ -1,3 +1,5 @@
+//! COPY onto real directories: what lands where, with which mode, owner and time.
+
 mod replay;
 
 use std::os::unix::fs::MetadataExt;

@@ -1,3 +1,5 @@
+//! Which differences a content digest sees, and which it must not.
+
 use std::path::Path;
 
 use super::*;

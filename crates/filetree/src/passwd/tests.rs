@@ -1,3 +1,5 @@
+//! Users and owners by name and number, and files that were made to be a trap.
+
 use super::*;
 use crate::test_data::TempDir;
 

@@ -1,3 +1,5 @@
+//! Paths that try to leave their root.
+
 use std::{path::Path, time::UNIX_EPOCH};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which files a COPY names, with wildcards, ignore files and exclusions.
+
 use super::*;
 use crate::{RootDir, test_data::TempDir, tree::Owners};
 

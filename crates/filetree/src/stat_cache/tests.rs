@@ -1,3 +1,5 @@
+//! What is remembered of unchanged files, and when it is not trusted.
+
 use super::*;
 use crate::test_data::TempDir;
 
