@@ -1,7 +1,9 @@
 //! The command line as values; the only place that reads the environment.
 
 use std::{
+    collections::BTreeMap,
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -48,6 +50,8 @@ pub(crate) struct NoHome;
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     Build(Box<Build>),
+    /// Say what could be better about a Dockerfile
+    Check(Box<Check>),
     /// Run a command in a container made from an image
     Run(Run),
     /// Get an image from a registry
@@ -83,7 +87,7 @@ pub(crate) struct Build {
     /// Value of an ARG; without `=VALUE` that of the environment variable
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub(crate) build_args: Vec<String>,
-    /// Further build context: a directory, docker-image://REFERENCE or oci-layout://PATH[:TAG|@DIGEST]
+    /// Further build context: a directory, a git or http address, docker-image://REFERENCE or oci-layout://PATH[:TAG|@DIGEST]
     #[arg(long = "build-context", value_name = "NAME=VALUE")]
     pub(crate) build_contexts: Vec<String>,
     /// Stage to build [default: the last one]
@@ -98,6 +102,9 @@ pub(crate) struct Build {
     /// Value for RUN --mount=type=secret: id=NAME[,src=FILE|env=VARIABLE]
     #[arg(long = "secret", value_name = "id=NAME,…")]
     pub(crate) secrets: Vec<String>,
+    /// Agent for RUN --mount=type=ssh; without `=SOCKET` that of $SSH_AUTH_SOCK
+    #[arg(long = "ssh", value_name = "default|ID[=SOCKET]")]
+    pub(crate) ssh: Vec<String>,
     /// What RUN reaches unless it says otherwise
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: Network,
@@ -113,12 +120,31 @@ pub(crate) struct Build {
     /// Show no progress, print only the image's id
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Check the Dockerfile instead of building it
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Answer a question about the Dockerfile instead of building it: check, outline or targets, with `,format=json` for programs
+    #[arg(long, value_name = "METHOD[,format=…]")]
+    pub(crate) call: Option<String>,
     /// Write the image's id to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
-    /// Directory of the build context; `-` reads a Dockerfile or a tar of a context from standard input
-    #[arg(value_name = "PATH")]
+    /// Build context: a directory, or the address of a git repository, a tar or a Dockerfile; `-` reads a Dockerfile or a tar of a context from standard input
+    #[arg(value_name = "PATH|URL|-")]
     pub(crate) context: PathBuf,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Check {
+    /// How findings are told
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Say too what other builders would make of the Dockerfile
+    #[arg(long)]
+    pub(crate) portability: bool,
+    /// What is asked of a build: all of it is accepted, so that `build` and `check` can take each other's place.
+    #[command(flatten)]
+    pub(crate) build: Build,
 }
 
 #[derive(Debug, Group)]
@@ -151,7 +177,12 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: Network,
     /// The image, and a command with its arguments instead of the image's CMD; options stand before the image
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "IMAGE [COMMAND]")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "IMAGE [COMMAND]"
+    )]
     pub(crate) image_and_command: Vec<String>,
 }
 
@@ -272,6 +303,16 @@ impl From<Network> for plan::Network {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// As `docker build --call=check,format=json`
+    Json,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
     /// A live view on a terminal, else plain
     Auto,
@@ -296,6 +337,28 @@ pub(crate) fn name_value(given: &str) -> Option<(String, String)> {
 pub(crate) fn variable(name: &str) -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;
     env::var_os(name).map(OsStringExt::into_vec)
+}
+
+/// Returns the variables that git gets: where programs are, how the network is reached, who vouches for hosts.
+pub(crate) fn git_env() -> BTreeMap<String, OsString> {
+    const NAMES: [&str; 14] = [
+        "PATH",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "GIT_SSL_CAINFO",
+        "CURL_CA_BUNDLE",
+        "SSH_AUTH_SOCK",
+    ];
+    let variable = |name: &str| Some((name.to_owned(), env::var_os(name)?));
+    NAMES.into_iter().filter_map(variable).collect()
 }
 
 /// Returns what the environment says about registries: who one is there, and which proxies lead to them.
@@ -334,6 +397,11 @@ pub(crate) fn wants_colour() -> bool {
 /// Returns the platform that was asked for, or this machine's.
 pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {
     given.map_or_else(|| Ok(Platform::host()), Platform::parse)
+}
+
+/// Returns where files go that nobody needs for long.
+pub(crate) fn temporary_directory() -> PathBuf {
+    env::temp_dir()
 }
 
 /// Whether a path stands for standard input or output.

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod build;
+mod check;
 mod history;
 mod images;
 mod import;
@@ -24,6 +25,10 @@ use crate::{
 
 /// Does what the command line asks for.
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    if matches!(args.command, Command::Check(_)) {
+        let (engine, _temporary) = check::engine(&args)?;
+        return dispatch(&engine, args.command);
+    }
     let rung = sandbox::enter()?;
     let engine = Engine::new(Store::open(&args.store_root(rung)?)?, rung);
     let exit = dispatch(&engine, args.command);
@@ -35,6 +40,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
 fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Build(build) => build::run(engine, *build),
+        Command::Check(check) => check::run(engine, *check),
         Command::Run(run) => run::run(engine, run),
         Command::Pull(pull) => pull::run(engine, &pull),
         Command::Images(images) => images::run(engine, &images),

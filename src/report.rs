@@ -116,6 +116,10 @@ fn render(failure: &Failure) -> String {
             text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
             with_hint(text, mistake.diagnostic.hint.clone())
         }
+        Failure::Engine(engine::Error::Checks(mistake)) => {
+            let text = format!("error: {failure}\n");
+            text + &excerpt_of(&mistake.source, &mistake.diagnostic)
+        }
         Failure::Engine(engine::Error::Base { mistake, source }) => {
             let mut text = format!("error: {source}\n{}", causes(source.source()));
             text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
@@ -172,6 +176,9 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             "`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned(),
         ),
         engine::Error::NoSecret { id } => Some(format!("give it by `--secret id={id},src=FILE`")),
+        engine::Error::NoAgent { id } => {
+            Some(format!("give it by `--ssh {id}` or `--ssh {id}=SOCKET`"))
+        }
         engine::Error::Files(error) => files_hint(error),
         _ => None,
     }

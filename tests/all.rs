@@ -22,8 +22,12 @@ mod support {
     pub(crate) mod process;
     /// A registry on loopback.
     pub(crate) mod registry;
+    /// git repositories, and a server of them.
+    pub(crate) mod repository;
     /// What a test asks of the machine, and what happens where it lacks it.
     pub(crate) mod requires;
+    /// A web server on loopback.
+    pub(crate) mod web;
 }
 
 /// `kiln build`, one theme a file.
@@ -42,26 +46,36 @@ mod build {
     mod copy;
     /// What the author of a wrong Dockerfile reads.
     mod errors;
+    /// ADD and contexts from git repositories.
+    mod git;
     /// Heredocs of RUN and COPY.
     mod heredoc;
     /// `.dockerignore`.
     mod ignore;
+    /// RUN --mount.
+    mod mounts;
     /// Named stages, targets, pruning, other images as sources.
     mod multistage;
     /// `--output`, `--iidfile` and what goes to which stream.
     mod output;
+    /// ADD and contexts from the web.
+    mod remote;
     /// As an ordinary user with subordinate ids.
     mod rootless;
     /// What a RUN process sees and may do.
     mod run_isolation;
     /// SIGINT and SIGTERM.
     mod signals;
+    /// RUN --mount=type=ssh.
+    mod ssh;
     /// Dockerfiles and contexts that arrive on stdin.
     mod stdin;
 }
 
 /// The other commands.
 mod commands {
+    /// `kiln check`, and checks in a build.
+    mod check;
     /// `kiln images`.
     mod images;
     /// `kiln import`.

@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{self, IsTerminal, Read},
+    os::unix::{ffi::OsStringExt, fs::FileTypeExt},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +17,7 @@ use export::Output;
 use oci::Reference;
 use registry::Client;
 
-use super::{cancel_on_signal, output, runtime};
+use super::{cancel_on_signal, check, output, runtime};
 use crate::{
     args::{self, Build},
     progress::Display,
@@ -27,6 +29,9 @@ const MAX_SECRET: usize = 500 * 1024;
 
 /// Builds the image, writes it to where it was asked for, and prints its id if nothing else is to be seen.
 pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
+    if let Some(question) = check::question(&build)? {
+        return check::answer(engine, build, question);
+    }
     let outputs = outputs(&build.outputs)?;
     // The id of an earlier build would be taken for this one's.
     if let Some(path) = &build.iidfile {
@@ -77,13 +82,14 @@ fn execute(
     })
 }
 
-fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
+/// Reads what the command line asks of a build.
+pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
     let (context, dockerfile) = sources(build.file, build.context)?;
     Ok(BuildRequest {
         dockerfile,
         context,
         named_contexts: named_contexts(&build.build_contexts)?,
-        build_args: build.build_args.iter().filter_map(|arg| args::name_value(arg)).collect(),
+        build_args: build_args(&build.build_args),
         target: build.target,
         no_cache: build.no_cache,
         platform: args::platform(build.platform.as_deref())?,
@@ -94,6 +100,8 @@ fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
             .iter()
             .map(|secret| read_secret(secret))
             .collect::<Result<_, _>>()?,
+        git_env: args::git_env(),
+        ssh: build.ssh.iter().map(|agent| ssh_agent(agent)).collect::<Result<_, _>>()?,
         tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
         cancel,
     })
@@ -105,6 +113,14 @@ fn sources(
     context: PathBuf,
 ) -> Result<(ContextSource, DockerfileSource), Failure> {
     let file_is_stream = file.as_deref().is_some_and(args::is_stream);
+    if let Some(remote) = remote(&context)? {
+        let dockerfile = match file {
+            Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
+            Some(path) => DockerfileSource::Named(path.display().to_string()),
+            None => DockerfileSource::InContext,
+        };
+        return Ok((remote, dockerfile));
+    }
     if !args::is_stream(&context) {
         let dockerfile = match file {
             Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
@@ -131,6 +147,14 @@ fn sources(
     Ok((ContextSource::Archive(bytes), dockerfile))
 }
 
+/// A directory is a context whatever its name looks like.
+fn remote(context: &Path) -> Result<Option<ContextSource>, Failure> {
+    match context.to_str() {
+        Some(text) if !context.is_dir() => Ok(ContextSource::remote(text)?),
+        _ => Ok(None),
+    }
+}
+
 fn read_stdin() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let mut stdin = io::stdin().lock();
@@ -154,6 +178,13 @@ fn named_contexts(given: &[String]) -> Result<BTreeMap<String, NamedContext>, Fa
         contexts.insert(name.to_owned(), NamedContext::parse(value)?);
     }
     Ok(contexts)
+}
+
+/// `--build-arg`, and the epoch of the environment, which reproducible builds set for all their tools.
+fn build_args(given: &[String]) -> BTreeMap<String, String> {
+    const EPOCH: &str = "SOURCE_DATE_EPOCH";
+    let epoch = args::name_value(EPOCH);
+    epoch.into_iter().chain(given.iter().filter_map(|arg| args::name_value(arg))).collect()
 }
 
 fn labels(given: &[String]) -> BTreeMap<String, String> {
@@ -192,6 +223,28 @@ fn read_secret(given: &str) -> Result<(String, Secret), Failure> {
         return Err(Failure::usage(format!("secret `{id}` is larger than {MAX_SECRET} bytes")));
     }
     Ok((id, Secret(value)))
+}
+
+/// Reads `ID[=SOCKET]`.
+fn ssh_agent(given: &str) -> Result<(String, PathBuf), Failure> {
+    let (id, socket) = match given.split_once('=') {
+        Some((id, socket)) => (id, PathBuf::from(socket)),
+        None => match args::variable("SSH_AUTH_SOCK") {
+            Some(socket) => (given, PathBuf::from(OsString::from_vec(socket))),
+            None => {
+                return Err(Failure::usage(format!("--ssh `{given}`: SSH_AUTH_SOCK is not set")));
+            }
+        },
+    };
+    let metadata =
+        fs::metadata(&socket).map_err(Failure::io("find the agent", socket.display()))?;
+    if !metadata.file_type().is_socket() {
+        let socket = socket.display();
+        return Err(Failure::usage(format!(
+            "--ssh `{given}`: `{socket}` is not an agent's socket; load keys by `ssh-add`, and give `--ssh {id}`"
+        )));
+    }
+    Ok((id.to_owned(), socket))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

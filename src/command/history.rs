@@ -22,7 +22,8 @@ pub(super) fn run(engine: &Engine, history: &History) -> Result<Exit, Failure> {
     let mut layers = image.snapshots.iter();
     let mut rows = Vec::new();
     for entry in &image.config.history {
-        let size = match layers.next().filter(|_| !entry.empty_layer) {
+        let snapshot = if entry.empty_layer { None } else { layers.next() };
+        let size = match snapshot {
             Some(snapshot) => engine.store().layer(snapshot)?.map_or(0, |layer| layer.size),
             None => 0,
         };

@@ -28,7 +28,9 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
     let mut words = run.image_and_command.into_iter();
     let image = words.next().unwrap_or_default();
     if image.starts_with('-') {
-        return Err(Failure::usage(format!("unknown option `{image}`; `kiln run --help` lists them")));
+        return Err(Failure::usage(format!(
+            "unknown option `{image}`; `kiln run --help` lists them"
+        )));
     }
     let request = RunRequest {
         image: find(engine, &image)?,
@@ -69,8 +71,9 @@ fn find(engine: &Engine, name: &str) -> Result<Image, Failure> {
             let client = Client::new(args::registry_options()?)?;
             let platform = Platform::host();
             let pulled = pull::pull(engine, &client, &reference, &platform);
-            let pulled = runtime()?.block_on(pulled).map_err(|source| {
-                engine::Error::NotPulled { name: name.to_owned(), source: Box::new(source) }
+            let pulled = runtime()?.block_on(pulled).map_err(|source| engine::Error::NotPulled {
+                name: name.to_owned(),
+                source: Box::new(source),
             });
             Ok(pulled?.image)
         }
@@ -88,7 +91,12 @@ fn not_started(error: &engine::Error) -> Option<u8> {
 
 /// The command gets the signals that are sent to this process; one who interrupts twice wants an end.
 async fn pass_signals_on(signals: Signals) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ];
     let interrupt = SignalKind::interrupt();
     for kind in kinds {
         let Ok(mut incoming) = signal(kind) else { continue };

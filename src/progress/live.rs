@@ -93,14 +93,14 @@ impl Model {
     /// Takes in one event; returns the line that it leaves for good.
     fn learn(&mut self, event: Event) -> Option<String> {
         match event {
-            Event::Note(text) => Some(text),
+            Event::Note(text) | Event::Warning(text) => Some(text),
             Event::Started { step, heading } => {
                 let heading = heading.to_string().replace('\n', " ");
                 let (began, tail, partial) = (Instant::now(), VecDeque::new(), Vec::new());
                 self.running.insert(step, Running { heading, began, tail, partial });
                 None
             }
-            Event::Output { step, bytes } => {
+            Event::Output { step, bytes, .. } => {
                 if let Some(running) = self.running.get_mut(&step) {
                     running.output(&bytes);
                 }
@@ -175,7 +175,7 @@ fn cut(line: &str, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::Heading;
+    use engine::{Heading, Stream};
 
     use super::*;
 
@@ -185,7 +185,11 @@ mod tests {
             let heading = Heading { stage: None, position: None, title: format!("RUN {step}") };
             model.learn(Event::Started { step, heading });
             for line in 0..lines {
-                model.learn(Event::Output { step, bytes: format!("line {line}\n").into() });
+                model.learn(Event::Output {
+                    step,
+                    stream: Stream::Stdout,
+                    bytes: format!("line {line}\n").into(),
+                });
             }
         }
         model

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use engine::{Event, StepNumber};
+use engine::{Event, StepNumber, Stream};
 
 /// Shows events until the build ends.
 pub(super) fn show(events: Receiver<Event>) {
@@ -29,20 +29,26 @@ struct Step {
     heading: String,
     began: Instant,
     /// Output without its line end, which may still come.
-    partial: Vec<u8>,
+    partial: BTreeMap<Stream, Vec<u8>>,
 }
 
 impl<W: Write> Plain<W> {
     fn show(&mut self, event: Event) -> io::Result<()> {
         match event {
-            Event::Note(text) => writeln!(self.out, "{text}"),
+            Event::Note(text) => match self.last {
+                Some(step) => writeln!(self.out, "#{step} {text}"),
+                None => writeln!(self.out, "{text}"),
+            },
+            Event::Warning(text) => writeln!(self.out, "{text}"),
             Event::Started { step, heading } => {
                 let heading = heading.to_string();
-                self.steps
-                    .insert(step, Step { heading, began: Instant::now(), partial: Vec::new() });
+                self.steps.insert(
+                    step,
+                    Step { heading, began: Instant::now(), partial: BTreeMap::new() },
+                );
                 self.turn_to(step)
             }
-            Event::Output { step, bytes } => self.output(step, &bytes),
+            Event::Output { step, stream, bytes } => self.output(step, stream, &bytes),
             Event::Cached { step } => self.line(step, "CACHED"),
             Event::Done { step, elapsed } => {
                 self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()))
@@ -69,19 +75,22 @@ impl<W: Write> Plain<W> {
     fn line(&mut self, step: StepNumber, text: &str) -> io::Result<()> {
         self.turn_to(step)?;
         let partial = self.steps.get_mut(&step).map(|step| std::mem::take(&mut step.partial));
-        if let Some(partial) = partial.filter(|partial| !partial.is_empty()) {
-            self.output_line(step, &partial)?;
+        for line in
+            partial.into_iter().flatten().map(|(_, line)| line).filter(|line| !line.is_empty())
+        {
+            self.output_line(step, &line)?;
         }
         writeln!(self.out, "#{step} {text}")
     }
 
-    fn output(&mut self, number: StepNumber, bytes: &[u8]) -> io::Result<()> {
+    fn output(&mut self, number: StepNumber, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         self.turn_to(number)?;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(step) = self.steps.get_mut(&number) else { return Ok(()) };
-            step.partial.extend_from_slice(piece);
+            let partial = step.partial.entry(stream).or_default();
+            partial.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
-                let line = std::mem::take(&mut step.partial);
+                let line = std::mem::take(partial);
                 self.output_line(number, &line)?;
             }
         }
@@ -117,14 +126,15 @@ mod tests {
             started(1, "FROM busybox"),
             Event::Done { step: 1, elapsed: Duration::ZERO },
             started(2, "RUN a\nb"),
-            Event::Output { step: 2, bytes: b"one\ntw".to_vec() },
-            Event::Output { step: 2, bytes: b"o\r\nend".to_vec() },
+            Event::Output { step: 2, stream: Stream::Stdout, bytes: b"one\ntw".to_vec() },
+            Event::Output { step: 2, stream: Stream::Stderr, bytes: b"aside\n".to_vec() },
+            Event::Output { step: 2, stream: Stream::Stdout, bytes: b"o\r\nend".to_vec() },
             Event::Done { step: 2, elapsed: Duration::from_millis(1500) },
         ] {
             plain.show(event).unwrap();
         }
         let text = String::from_utf8(plain.out).unwrap();
-        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 0.000 one\n#2 0.000 two\n#2 0.000 end\n#2 DONE 1.5s\n";
+        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 0.000 one\n#2 0.000 aside\n#2 0.000 two\n#2 0.000 end\n#2 DONE 1.5s\n";
         assert_eq!(text, expected);
     }
 }

@@ -114,8 +114,9 @@ fn a_terminal_when_asked_for() {
 #[test]
 fn what_stands_behind_the_image_is_the_commands() {
     let env = TestEnv::new();
-    assert_eq!(env.ok(&["run", "--rm", "busybox", "echo", "-e", "--rm", "x"]).text(), "-e --rm x");
-    let context = env.context("FROM busybox\nENTRYPOINT [\"echo\"]\n");
+    let args = ["run", "--rm", "busybox", "printf", "%s ", "-e", "--rm", "x"];
+    assert_eq!(env.ok(&args).text(), "-e --rm x");
+    let context = env.context("FROM busybox\nENTRYPOINT [\"printf\", \"%s \"]\n");
     env.build(&context, &[]);
     assert_eq!(env.ok(&["run", "--rm", IMAGE, "-e", "A=b"]).text(), "-e A=b");
     env.kiln(["run", "--rmm", "busybox", "true"]).run().fails(2).says(&["--rmm"]);

@@ -68,6 +68,12 @@ fn first(text: &str, comment: &str, key: &str) -> Option<String> {
         .map(|directive| directive.value.to_owned())
 }
 
+/// The first word of the value of `key` in a comment whose `#` was cut off: `check=skip=all` above an instruction.
+pub(crate) fn value_in_comment<'a>(comment: &'a str, key: &str) -> Option<&'a str> {
+    let (_, (found, value)) = directive("", comment).ok()?;
+    found.eq_ignore_ascii_case(key).then(|| first_word(value))
+}
+
 fn without_shebang(text: &str) -> &str {
     if !text.starts_with("#!") {
         return text;

@@ -10,6 +10,7 @@
 //! 6. `parse`: all of this in order, and the tree that comes out (`ast`).
 //! 7. [`word`]: the only place that expands variables; `scope`: which are visible.
 //! 8. `lower`: stages and steps, or what has to be known before there can be any.
+//! 9. [`lint`](mod@lint): what is legal and better written otherwise; [`outline`]: what a build can be given.
 //!
 //! Invariants: every word carries its place up to the plan; an instruction's `parse` sees its own text only; the errors
 //! of both halves are [`Diagnostic`]s, worded as BuildKit does.
@@ -22,10 +23,12 @@ mod fragment;
 mod heredoc;
 pub mod instruction;
 mod line;
+pub mod lint;
 pub mod lower;
 mod mention;
 mod nearest;
 mod operand;
+pub mod outline;
 mod parse;
 mod parts;
 mod quoted;
@@ -39,8 +42,9 @@ pub use self::ast::{Directives, Dockerfile, Stage, Statement};
 pub use self::diagnostic::{Diagnostic, Failed};
 pub use self::heredoc::Heredoc;
 pub use self::instruction::Instruction;
+pub use self::lint::{Finding, Linted, lint};
 pub use self::lower::{BaseImage, BaseRef, ContextKind, Lowered, Request, lower};
 pub use self::mention::at_mention;
-pub use self::parse::{parse, parse_trigger};
+pub use self::parse::{parse, parse_as_far_as_possible, parse_trigger};
 pub use self::scope::source_date_epoch;
 pub use self::source::{Position, Source, Span, Spanned, Word};

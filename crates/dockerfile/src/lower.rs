@@ -5,7 +5,7 @@
 //! asked for, but every stage is read: mistakes in names show up wherever they are.
 //!
 //! Reading order: `graph` (stages, their bases and their links), `stage` (the state of a stage while its instructions
-//! are lowered), then one room for each instruction, all with an implementation of `stage::Lower`.
+//! are lowered), `watch` (who looks on while they are), then one room for each instruction, all with an implementation of `stage::Lower`.
 
 mod add;
 mod arg;
@@ -31,6 +31,7 @@ mod stopsignal;
 mod tests;
 mod user;
 mod volume;
+mod watch;
 mod workdir;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use oci::{ImageConfig, ImageId, Platform, Reference};
 use plan::{Network, Plan};
 
 use self::graph::Graph;
+pub(crate) use self::watch::{Seen, SeenStage, Stages, Watch, lower_watched};
 use crate::ast::Dockerfile;
 use crate::diagnostic::Diagnostic;
 use crate::scope::Globals;
@@ -151,5 +153,5 @@ pub fn lower(
             break reachable;
         }
     };
-    stage::lower_all(&graph, &globals, &reachable, target, known).map(Lowered::Ready)
+    stage::lower_all(&graph, &globals, &reachable, target, known, None).map(Lowered::Ready)
 }

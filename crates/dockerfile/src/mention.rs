@@ -58,7 +58,9 @@ mod tests {
     use super::*;
     use crate::parse;
 
-    fn mention(text: &str, image: &str) -> Option<(Option<(usize, usize)>, Option<String>)> {
+    type Told = (Option<(usize, usize)>, Option<String>);
+
+    fn mention(text: &str, image: &str) -> Option<Told> {
         let file = parse("Dockerfile", text.as_bytes()).unwrap();
         let image = Reference::parse(image).unwrap();
         let found = at_mention(&file, &image, &["assets"], "not found")?;

@@ -18,7 +18,7 @@ pub(crate) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) 
 
 /// The Damerau-Levenshtein distance (optimal string alignment): how many insertions, deletions, replacements and swaps
 /// of neighbours lead from `left` to `right`.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let left: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
     // Names are short, so a word that is much longer is far away; this also bounds the work for hostile input.

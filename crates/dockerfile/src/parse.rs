@@ -2,7 +2,7 @@
 //!
 //! The first mistake ends it, so nothing of a file with a mistake is ever built.
 
-use crate::ast::{Dockerfile, Stage, Statement};
+use crate::ast::{Directives, Dockerfile, Stage, Statement};
 use crate::diagnostic::{Diagnostic, Failed};
 use crate::directive;
 use crate::heredoc::{self, Heredoc};
@@ -15,43 +15,60 @@ use crate::source::{Source, Span};
 ///
 /// Fails with the first mistake, and with the text to show it in.
 pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Failed> {
-    let source = Source::new(name, text);
-    parse_source(&source).map_err(|diagnostic| Failed { source, diagnostic })
+    match parse_as_far_as_possible(name, text) {
+        (file, None) => Ok(file),
+        (file, Some(diagnostic)) => Err(Failed { source: file.source, diagnostic }),
+    }
 }
 
-fn parse_source(source: &Source) -> Result<Dockerfile, Diagnostic> {
+/// Parses up to the first mistake, and returns what is above it with the mistake: for the checks, which have something to
+/// say of half a file.
+///
+/// A file with a mistake may have no stages.
+pub fn parse_as_far_as_possible(name: &str, text: &[u8]) -> (Dockerfile, Option<Diagnostic>) {
+    let mut file = Dockerfile {
+        source: Source::new(name, text),
+        directives: Directives { escape: '\\', syntax: None, check: None },
+        global_args: Vec::new(),
+        stages: Vec::new(),
+        empty_continuations: Vec::new(),
+    };
+    let mistake = parse_into(&mut file).err();
+    (file, mistake)
+}
+
+fn parse_into(file: &mut Dockerfile) -> Result<(), Diagnostic> {
+    let source = file.source.clone();
     if source.text().is_empty() {
         return Err(Diagnostic::new("the Dockerfile cannot be empty"));
     }
-    let directives = directive::parse(source.text())?;
+    file.directives = directive::parse(source.text())?;
+    let escape = file.directives.escape;
     let mut reader = Reader::new(source.text(), None);
-    let mut global_args = Vec::new();
-    let mut stages: Vec<Stage> = Vec::new();
-    let mut empty_continuations = Vec::new();
 
-    while let Some(line) = reader.next_line(directives.escape)? {
+    while let Some(line) = reader.next_line(escape)? {
         if line.empty_continuation {
-            empty_continuations.push(line.lines);
+            file.empty_continuations.push(line.lines);
         }
-        let (place, instruction) = parse_statement(&mut reader, line, directives.escape)?;
-        match (instruction, stages.last_mut()) {
+        let (place, instruction) = parse_statement(&mut reader, line, escape)?;
+        match (instruction, file.stages.last_mut()) {
             (Instruction::From(from), _) => {
-                stages.push(Stage { from: place.with(from), steps: Vec::new() });
+                file.stages.push(Stage { from: place.with(from), steps: Vec::new() });
             }
             (instruction, Some(stage)) => stage.steps.push(place.with(instruction)),
-            (Instruction::Arg(arg), None) => global_args.push(place.with(arg)),
+            (Instruction::Arg(arg), None) => file.global_args.push(place.with(arg)),
             (_, None) => return Err(no_stage(&place)),
         }
     }
 
-    if stages.is_empty() {
-        let message = match global_args.is_empty() {
+    if file.stages.is_empty() {
+        let message = match file.global_args.is_empty() {
             true => "file with no instructions",
             false => "dockerfile contains no stages to build",
         };
         return Err(Diagnostic::new(message).hint("a Dockerfile needs a FROM instruction"));
     }
-    Ok(Dockerfile { source: source.clone(), directives, global_args, stages, empty_continuations })
+    Ok(())
 }
 
 /// Parses the text of an `ONBUILD` trigger, as an image config stores it: one instruction, maybe with heredocs.

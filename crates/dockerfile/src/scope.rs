@@ -16,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::lower::Request;
 use crate::quoted::quoted;
 use crate::source::Word;
-use crate::word;
+use crate::word::{self, Expansion, WordError};
 
 /// The argument that fixes all times of a build.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -70,6 +70,16 @@ impl Globals {
     pub(crate) fn expand(&self, word: &Word, escape: char) -> Result<String, Diagnostic> {
         word::expand(&word.text, escape, &|name| self.values.get(name).cloned())
             .map_err(|error| Diagnostic::new(error.to_string()).at(word.span))
+    }
+
+    /// Expands a word of a `FROM` line, and says which arguments it used.
+    pub(crate) fn expand_fully(&self, word: &Word, escape: char) -> Result<Expansion, WordError> {
+        word::expand_fully(&word.text, escape, &|name| self.values.get(name).cloned())
+    }
+
+    /// The value of a visible argument.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
     }
 
     /// The names of all arguments that are visible, for hints.
@@ -224,6 +234,11 @@ impl Scope {
             Some((_, old)) => *old = value,
             None => self.arguments.push((name.to_owned(), value)),
         }
+    }
+
+    /// The names of the arguments that were declared, with a value or without.
+    pub(crate) fn argument_names(&self) -> impl Iterator<Item = &str> {
+        self.arguments.iter().map(|(name, _)| name.as_str())
     }
 
     /// What the history of a `RUN` says of the arguments: `|2 a=1 b=2`, each with the value in effect.

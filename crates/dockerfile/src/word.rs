@@ -133,8 +133,16 @@ pub fn expand_heredoc(
     body: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, WordError> {
+    expand_heredoc_fully(body, env).map(|expansion| expansion.text)
+}
+
+/// Expands the body of a heredoc, and says which variables it used.
+pub(crate) fn expand_heredoc_fully(
+    body: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expansion, WordError> {
     let syntax = Syntax { escape: '\\', quotes: syntax::Quotes::Plain };
-    run(body, syntax, Unset::Empty, env).map(|expansion| expansion.text)
+    run(body, syntax, Unset::Empty, env)
 }
 
 /// Expands the variables that have a value and leaves the others, and all quotes, as they are: for showing a command

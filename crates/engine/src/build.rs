@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use dockerfile::{Diagnostic, Dockerfile, Failed};
 use oci::ImageId;
+use plan::Plan;
 use store::Image;
 
 use crate::{
-    BuildRequest, Engine, Error, Events, commit,
+    BuildRequest, Engine, Error, Events, Mistake, check, commit,
     context::Contexts,
     resolve,
     schedule::{self, Build},
@@ -26,10 +28,46 @@ pub struct Built {
 /// Steps that were done stay in the cache, whatever happens later; the image and its tags appear together at the end, or
 /// not at all.
 pub async fn build(engine: &Engine, request: BuildRequest, events: Events) -> Result<Built, Error> {
-    let contexts = Contexts::open(engine, &request)?;
-    let file = dockerfile::parse(contexts.dockerfile_name(), contexts.dockerfile_text())?;
-    let plan = resolve::plan(engine, &file, &request, &contexts, &events).await?;
+    let contexts = Contexts::open(engine, &request, &events)?;
+    let file = read(&contexts, &request, &events)?;
+    let plan = resolve::plan(engine, &file, &request, &contexts, &events).await;
+    let linted = check::of_build(engine, &file, &request, &contexts)?;
 
+    let mistake = |diagnostic: &Diagnostic| {
+        Box::new(Mistake { source: file.source.clone(), diagnostic: diagnostic.clone() })
+    };
+    let built = match (plan, &linted.mistake, &linted.violation) {
+        (Err(error), _, _) => Err(error),
+        // With a plan, only the options of the checks are left to be wrong.
+        (Ok(_), Some(diagnostic), _) => Err(Error::Dockerfile(mistake(diagnostic))),
+        (Ok(_), None, Some(violation)) => Err(Error::Checks(mistake(violation))),
+        (Ok(plan), None, None) => {
+            execute(engine, &file, plan, contexts, request, events.clone()).await
+        }
+    };
+    // At the end, where it is not scrolled away by what the steps say.
+    check::tell(&linted, &events);
+    built
+}
+
+/// Parses the Dockerfile. Of one with a mistake the findings above it are told.
+fn read(contexts: &Contexts, request: &BuildRequest, events: &Events) -> Result<Dockerfile, Error> {
+    let (name, text) = (contexts.dockerfile_name(), contexts.dockerfile_text());
+    let (file, mistake) = dockerfile::parse_as_far_as_possible(name, text);
+    let Some(diagnostic) = mistake else { return Ok(file) };
+    let request = resolve::lower_request(request);
+    check::tell(&dockerfile::lint::lint_above(&file, diagnostic.clone(), &request), events);
+    Err(Failed { source: file.source, diagnostic }.into())
+}
+
+async fn execute(
+    engine: &Engine,
+    file: &Dockerfile,
+    plan: Plan,
+    contexts: Contexts,
+    request: BuildRequest,
+    events: Events,
+) -> Result<Built, Error> {
     let build = Arc::new(Build::new(engine, file.source.clone(), plan, contexts, request, events)?);
     let target = schedule::run(&build).await?;
 

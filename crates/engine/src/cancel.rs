@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sandbox::Killer;
@@ -17,7 +18,7 @@ pub struct Cancel(Arc<Mutex<State>>);
 struct State {
     cancelled: bool,
     next: u64,
-    running: BTreeMap<u64, Killer>,
+    running: BTreeMap<u64, Box<dyn Fn() + Send>>,
 }
 
 impl std::fmt::Debug for State {
@@ -27,12 +28,12 @@ impl std::fmt::Debug for State {
 }
 
 impl Cancel {
-    /// Ends the build: kills every running sandbox at once and lets nothing new begin.
+    /// Ends the build: kills every running process at once and lets nothing new begin.
     pub fn cancel(&self) {
         let mut state = self.state();
         state.cancelled = true;
         for killer in state.running.values() {
-            killer.kill();
+            killer();
         }
     }
 
@@ -41,15 +42,29 @@ impl Cancel {
         if self.state().cancelled { Err(Error::Cancelled) } else { Ok(()) }
     }
 
+    /// Ends when the end is asked for.
+    pub(crate) async fn cancelled(&self) {
+        // Short enough for people; a channel would have to be told by every thread that cancels.
+        const PAUSE: Duration = Duration::from_millis(50);
+        while self.check().is_ok() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Kills the sandbox when the end is asked for, as long as the guard lives.
     pub(crate) fn watch(&self, killer: Killer) -> Watch {
+        self.watch_with(move || killer.kill())
+    }
+
+    /// Calls `kill` when the end is asked for, as long as the guard lives.
+    pub(crate) fn watch_with(&self, kill: impl Fn() + Send + 'static) -> Watch {
         let mut state = self.state();
         if state.cancelled {
-            killer.kill();
+            kill();
         }
         let id = state.next;
         state.next += 1;
-        state.running.insert(id, killer);
+        state.running.insert(id, Box::new(kill));
         Watch { cancel: self.clone(), id }
     }
 
@@ -58,7 +73,7 @@ impl Cancel {
     }
 }
 
-/// A running sandbox that ends with the build.
+/// A running process that ends with the build.
 #[derive(Debug)]
 pub(crate) struct Watch {
     cancel: Cancel,

@@ -120,22 +120,38 @@ pub(crate) async fn image(build: &Build, target: &Tip) -> Result<Image, Error> {
     let mut config = build.plan.stage(build.plan.target).config.clone();
     config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
     config.history = target.history.clone();
-    date(&mut config, target.inherited, target.base_created.clone());
+    date(&mut config, target);
+    if let Some(epoch) = build.plan.epoch {
+        clamp(&mut config, target.inherited, epoch)?;
+    }
     let id = build.engine.store().put_image(&json::to_bytes(&config), &target.snapshots, None)?;
     build.engine.image(&id)
 }
 
 /// Gives a time to what has none: an entry without a layer has that of the layer before it, or of the first new layer; the
 /// image has that of its last entry. So an image whose steps were all cached is the same image again.
-fn date(config: &mut ImageConfig, inherited: usize, base_created: Option<String>) {
-    let new = config.history.iter_mut().skip(inherited);
+fn date(config: &mut ImageConfig, target: &Tip) {
+    let new = config.history.iter_mut().skip(target.inherited);
     let first = new.into_iter().find_map(|entry| entry.created.clone());
-    let mut last = first.or(base_created);
-    for entry in config.history.iter_mut().skip(inherited) {
+    let mut last = first.or_else(|| target.base_created.clone());
+    for entry in config.history.iter_mut().skip(target.inherited) {
         match &entry.created {
             Some(created) => last = Some(created.clone()),
             None => entry.created.clone_from(&last),
         }
     }
     config.created = last;
+}
+
+/// Sets times that are later than the epoch, or unknown, to it; what the base says of itself stays.
+fn clamp(config: &mut ImageConfig, inherited: usize, epoch: i64) -> Result<(), Error> {
+    let limit = Timestamp::from_second(epoch).map_err(|_| Error::Epoch { seconds: epoch })?;
+    let entries = config.history.iter_mut().skip(inherited).map(|entry| &mut entry.created);
+    for created in entries.chain([&mut config.created]) {
+        let time = created.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        if time.is_none_or(|time| time > limit) {
+            *created = Some(limit.to_string());
+        }
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use filetree::{Selection, Tree, Wanted};
 use oci::ContentDigest;
 use plan::{Copy, CopySource, Mount, MountKind, Op, Origin};
 
-use crate::{Error, schedule::Build};
+use crate::{Error, remote, schedule::Build};
 
 /// The contents of an operation: their digests, and what was selected if it was looked at already.
 #[derive(Debug)]
@@ -38,14 +38,25 @@ impl Contents {
     }
 
     fn of_copy(build: &Arc<Build>, copy: &Copy) -> Result<Self, Error> {
-        refuse_remote(copy)?;
-        let paths = paths(copy);
-        if paths.is_empty() {
-            return Ok(Self { digests: Vec::new(), selected: None });
+        let mut contents = Self { digests: Vec::new(), selected: None };
+        let paths = paths(&copy.sources);
+        if !paths.is_empty() {
+            let (digest, selected) = digest(build, &copy.origin, &wanted(copy, &paths))?;
+            contents.digests.push(digest);
+            contents.selected = selected;
         }
-        let wanted = wanted(copy, &paths);
-        let (digest, selected) = digest(build, &copy.origin, &wanted)?;
-        Ok(Self { digests: vec![digest], selected })
+        for source in &copy.sources {
+            match source {
+                CopySource::Path(_) | CopySource::Heredoc(_) => {}
+                CopySource::Url(url) => {
+                    contents.digests.push(remote::web::digest(build.asker(), copy, url)?);
+                }
+                CopySource::Git(address) => {
+                    contents.digests.push(remote::git::digest(build.asker(), copy, address)?);
+                }
+            }
+        }
+        Ok(contents)
     }
 
     /// The digests, in the order in which a key wants them.
@@ -53,26 +64,57 @@ impl Contents {
         &self.digests
     }
 
-    /// Returns the files that a COPY takes, if it takes any.
+    /// Returns the files that a COPY takes, in the order of its sources; heredocs apart.
+    ///
+    /// Paths that stand side by side are one selection.
     pub(crate) fn into_selected(
-        self,
+        mut self,
         build: &Arc<Build>,
         copy: &Copy,
-    ) -> Result<Option<Selected>, Error> {
-        let paths = paths(copy);
-        if paths.is_empty() || self.selected.is_some() {
-            return Ok(self.selected);
+    ) -> Result<Vec<Selected>, Error> {
+        let all = paths(&copy.sources);
+        let mut selected = Vec::new();
+        for sources in copy.sources.chunk_by(|a, b| is_path(a) == is_path(b)) {
+            let paths = paths(sources);
+            if paths.is_empty() {
+                for source in sources {
+                    selected.extend(select_remote(build, copy, source)?);
+                }
+                continue;
+            }
+            let known = if paths == all { self.selected.take() } else { None };
+            selected.push(match known {
+                Some(known) => known,
+                None => select(build, &copy.origin, &wanted(copy, &paths))?,
+            });
         }
-        select(build, &copy.origin, &wanted(copy, &paths)).map(Some)
+        Ok(selected)
     }
 }
 
-fn paths(copy: &Copy) -> Vec<String> {
+fn is_path(source: &CopySource) -> bool {
+    matches!(source, CopySource::Path(_))
+}
+
+fn paths(sources: &[CopySource]) -> Vec<String> {
     let path = |source: &CopySource| match source {
         CopySource::Path(path) => Some(path.clone()),
         CopySource::Heredoc(_) | CopySource::Url(_) | CopySource::Git(_) => None,
     };
-    copy.sources.iter().filter_map(path).collect()
+    sources.iter().filter_map(path).collect()
+}
+
+fn select_remote(
+    build: &Arc<Build>,
+    copy: &Copy,
+    source: &CopySource,
+) -> Result<Option<Selected>, Error> {
+    let taken = match source {
+        CopySource::Path(_) | CopySource::Heredoc(_) => return Ok(None),
+        CopySource::Url(url) => remote::web::select(build.asker(), copy, url)?,
+        CopySource::Git(address) => remote::git::select(build.asker(), copy, address)?,
+    };
+    Ok(Some(Selected { tree: Arc::new(taken.tree), selection: taken.selection }))
 }
 
 fn wanted<'a>(copy: &'a Copy, paths: &'a [String]) -> Wanted<'a> {
@@ -81,19 +123,6 @@ fn wanted<'a>(copy: &'a Copy, paths: &'a [String]) -> Wanted<'a> {
         exclude: &copy.exclude,
         parents: copy.parents,
         archives: copy.add && copy.unpack != Some(false),
-    }
-}
-
-fn refuse_remote(copy: &Copy) -> Result<(), Error> {
-    let remote = copy.sources.iter().find_map(|source| match source {
-        CopySource::Url(address) | CopySource::Git(address) => Some(address),
-        CopySource::Path(_) | CopySource::Heredoc(_) => None,
-    });
-    match remote {
-        Some(address) => {
-            Err(Error::Unsupported { feature: format!("ADD of a remote source (`{address}`)") })
-        }
-        None => Ok(()),
     }
 }
 

@@ -16,19 +16,22 @@ use store::{Image, Open, Snapshot};
 
 use crate::{
     BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext, load,
+    remote::{self, Asker, Fetched, Remotes},
     resolve,
     rootfs::{self, Rootfs},
     schedule::Build,
 };
 
 /// An ignore file or a Dockerfile in an archive larger than this is refused.
-const MAX_TEXT: u64 = 64 << 20;
+pub(crate) const MAX_TEXT: u64 = 64 << 20;
 
 /// Everything that a build may read files from, besides its stages.
 #[derive(Debug)]
 pub(crate) struct Contexts {
     dockerfile: Text,
     main: Option<Main>,
+    /// What the build has fetched, for its contexts and its steps.
+    remotes: Remotes,
     named: BTreeMap<String, NamedContext>,
     /// Trees that are open, by what they show.
     trees: Mutex<BTreeMap<String, Arc<Tree>>>,
@@ -54,24 +57,51 @@ enum Main {
     Directory(PathBuf),
     /// An unpacked archive.
     Unpacked(Snapshot<Open>),
+    /// From elsewhere.
+    Fetched(Fetched),
 }
 
 impl Contexts {
-    /// Reads the Dockerfile, and unpacks the context if it is an archive.
-    pub(crate) fn open(engine: &Engine, request: &BuildRequest) -> Result<Self, Error> {
+    /// Reads the Dockerfile, unpacks the context if it is an archive, and fetches it if it is elsewhere.
+    pub(crate) fn open(
+        engine: &Engine,
+        request: &BuildRequest,
+        events: &Events,
+    ) -> Result<Self, Error> {
+        let remotes = Remotes::default();
+        let asker = Asker { engine, request, events, remotes: &remotes };
+        let mut dockerfile = None;
         let main = match &request.context {
             ContextSource::Nothing => None,
             ContextSource::Directory(path) => Some(Main::Directory(directory(path)?)),
             ContextSource::Archive(bytes) => Some(Main::Unpacked(unpacked(engine, bytes)?)),
+            ContextSource::Git(source) => {
+                Some(Main::Fetched(waiting(|| remote::git::context(asker, source))?))
+            }
+            ContextSource::Web(address) => {
+                let context = waiting(|| remote::web::main_context(asker, address))?;
+                dockerfile = context.dockerfile;
+                Some(Main::Fetched(context.files))
+            }
+        };
+        let dockerfile = match dockerfile {
+            Some((name, bytes)) => Text { name, bytes, path: None },
+            None => read_dockerfile(engine, &request.dockerfile, main.as_ref())?,
         };
         Ok(Self {
-            dockerfile: read_dockerfile(&request.dockerfile, main.as_ref())?,
+            dockerfile,
             main,
+            remotes,
             named: request.named_contexts.clone(),
             trees: Mutex::default(),
             rootfs: Mutex::default(),
             stat_caches: Mutex::default(),
         })
+    }
+
+    /// What the build has fetched.
+    pub(crate) fn remotes(&self) -> &Remotes {
+        &self.remotes
     }
 
     /// What messages call the Dockerfile.
@@ -91,7 +121,10 @@ impl Contexts {
         origin: &Origin,
     ) -> Result<Option<Vec<u8>>, Error> {
         match origin {
-            Origin::Context => Ok(None),
+            Origin::Context => Ok(match &self.main {
+                Some(Main::Fetched(fetched)) => Some(fetched.identity.clone()),
+                Some(Main::Directory(_) | Main::Unpacked(_)) | None => None,
+            }),
             Origin::Scratch => Ok(Some(Vec::new())),
             Origin::Stage(id) => {
                 let tip = build.result(*id)?;
@@ -103,6 +136,9 @@ impl Contexts {
                 Ok(Some(image.id.to_string().into_bytes()))
             }
             Origin::Named(name) => {
+                if let Some(fetched) = self.named_fetched(build, name)? {
+                    return Ok(Some(fetched.identity));
+                }
                 let image =
                     self.named_image(&build.engine, name, &build.request.platform, &build.events)?;
                 Ok(image.map(|image| image.id.to_string().into_bytes()))
@@ -133,7 +169,18 @@ impl Contexts {
             NamedContext::Layout { path, name } => {
                 load::layout_image(engine, path, name.as_deref(), platform).map(Some)
             }
-            NamedContext::Directory(_) => Ok(None),
+            NamedContext::Directory(_) | NamedContext::Git(_) | NamedContext::Web(_) => Ok(None),
+        }
+    }
+
+    /// Returns what a named context is that is elsewhere. Each is fetched once.
+    fn named_fetched(&self, build: &Build, name: &str) -> Result<Option<Fetched>, Error> {
+        match self.named_context(name)? {
+            NamedContext::Git(source) => remote::git::context(build.asker(), source).map(Some),
+            NamedContext::Web(address) => remote::web::context(build.asker(), address).map(Some),
+            NamedContext::Image(_) | NamedContext::Layout { .. } | NamedContext::Directory(_) => {
+                Ok(None)
+            }
         }
     }
 
@@ -166,7 +213,7 @@ impl Contexts {
     fn open_main(&self, engine: &Engine) -> Result<Arc<Tree>, Error> {
         match &self.main {
             Some(Main::Directory(path)) => {
-                let ignore = self.main_ignore_file(path)?;
+                let ignore = self.main_ignore_file()?.map(|(_, patterns)| patterns);
                 self.open_directory(engine, path, ignore)
             }
             // The ignore file in an archive is for whoever packed it.
@@ -176,6 +223,7 @@ impl Contexts {
                 owners: Owners::Root,
                 stat_cache: None,
             })),
+            Some(Main::Fetched(fetched)) => Ok(Arc::new(fetched.tree(engine)?)),
             None => Err(Error::Context {
                 value: "-".to_owned(),
                 reason: "a Dockerfile from standard input has no context to copy from; give a directory, and the Dockerfile by `-f -`",
@@ -188,6 +236,9 @@ impl Contexts {
             self.named_image(&build.engine, name, &build.request.platform, &build.events)?
         {
             return self.open_rootfs(rootfs::merged(&build.engine, &image)?);
+        }
+        if let Some(fetched) = self.named_fetched(build, name)? {
+            return Ok(Arc::new(fetched.tree(&build.engine)?));
         }
         let NamedContext::Directory(path) = self.named_context(name)? else {
             return Err(Error::Lost { what: "a named context" });
@@ -221,16 +272,27 @@ impl Contexts {
         Ok(Arc::new(Tree { root, ignore: None, owners: Owners::Keep, stat_cache: None }))
     }
 
-    /// The ignore file beside the Dockerfile is used alone; without one, that of the context.
-    fn main_ignore_file(&self, context: &Path) -> Result<Option<Patterns>, Error> {
+    /// The directory that the main context is, if it is one of the host.
+    pub(crate) fn main_directory(&self) -> Option<&Path> {
+        match &self.main {
+            Some(Main::Directory(path)) => Some(path),
+            Some(Main::Unpacked(_) | Main::Fetched(_)) | None => None,
+        }
+    }
+
+    /// The ignore file of a context of the host: the one beside the Dockerfile alone; without one, that of the context.
+    pub(crate) fn main_ignore_file(&self) -> Result<Option<(PathBuf, Patterns)>, Error> {
+        let Some(context) = self.main_directory() else { return Ok(None) };
         if let Some(path) = &self.dockerfile.path {
             let mut beside = path.clone().into_os_string();
             beside.push(".dockerignore");
-            if let Some(patterns) = ignore_file(Path::new(&beside))? {
-                return Ok(Some(patterns));
+            let beside = PathBuf::from(beside);
+            if let Some(patterns) = ignore_file(&beside)? {
+                return Ok(Some((beside, patterns)));
             }
         }
-        ignore_file(&context.join(".dockerignore"))
+        let path = context.join(".dockerignore");
+        Ok(ignore_file(&path)?.map(|patterns| (path, patterns)))
     }
 
     /// Remembers what was learnt about the contexts' files. A cache that cannot be written costs the next build time,
@@ -261,7 +323,16 @@ fn unpacked(engine: &Engine, bytes: &[u8]) -> Result<Snapshot<Open>, Error> {
     Ok(snapshot)
 }
 
-fn read_dockerfile(source: &DockerfileSource, main: Option<&Main>) -> Result<Text, Error> {
+/// Waits for the network, on a thread of the runtime whose other tasks go elsewhere meanwhile.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
+
+fn read_dockerfile(
+    engine: &Engine,
+    source: &DockerfileSource,
+    main: Option<&Main>,
+) -> Result<Text, Error> {
     let text = |name: &str, bytes, path| Text { name: name.to_owned(), bytes, path };
     match (source, main) {
         (DockerfileSource::Text(bytes), _) => Ok(text("Dockerfile", bytes.clone(), None)),
@@ -273,10 +344,16 @@ fn read_dockerfile(source: &DockerfileSource, main: Option<&Main>) -> Result<Tex
             Ok(text("Dockerfile", read(&path)?, Some(path)))
         }
         (DockerfileSource::InContext, Some(Main::Unpacked(snapshot))) => {
-            from_archive(snapshot, "Dockerfile")
+            from_tree(&RootDir::open(snapshot.fs())?, "Dockerfile")
         }
         (DockerfileSource::Named(name), Some(Main::Unpacked(snapshot))) => {
-            from_archive(snapshot, name)
+            from_tree(&RootDir::open(snapshot.fs())?, name)
+        }
+        (DockerfileSource::InContext, Some(Main::Fetched(fetched))) => {
+            from_tree(&fetched.tree(engine)?.root, "Dockerfile")
+        }
+        (DockerfileSource::Named(name), Some(Main::Fetched(fetched))) => {
+            from_tree(&fetched.tree(engine)?.root, name)
         }
         (DockerfileSource::InContext | DockerfileSource::Named(_), _) => Err(Error::Context {
             value: "-".to_owned(),
@@ -295,9 +372,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::ReadDockerfile { path: path.to_owned(), source })
 }
 
-fn from_archive(snapshot: &Snapshot<Open>, name: &str) -> Result<Text, Error> {
-    let root = RootDir::open(snapshot.fs())?;
-    let bytes = root.read_file(name, MAX_TEXT)?.ok_or_else(|| Error::ReadDockerfile {
+fn from_tree(root: &RootDir, name: &str) -> Result<Text, Error> {
+    let mut bytes = root.read_file(name, MAX_TEXT)?;
+    if bytes.is_none() && name == "Dockerfile" {
+        bytes = root.read_file("dockerfile", MAX_TEXT)?;
+    }
+    let bytes = bytes.ok_or_else(|| Error::ReadDockerfile {
         path: name.into(),
         source: std::io::ErrorKind::NotFound.into(),
     })?;

@@ -3,6 +3,8 @@
 use std::{io, path::PathBuf};
 
 use dockerfile::{Diagnostic, Failed, Source};
+use oci::Digest;
+use plan::GitMistake;
 use thiserror::Error;
 
 /// An error of the engine. After any of them the store is as if the failed step had never begun; earlier steps stay cached.
@@ -81,6 +83,9 @@ pub enum Error {
         /// Why not, and what to give instead.
         reason: &'static str,
     },
+    /// The Dockerfile asks for findings of the checks to be errors, and there are some.
+    #[error("{}", .0.diagnostic)]
+    Checks(Box<Mistake>),
     /// The Dockerfile cannot be read.
     #[error("cannot read the Dockerfile `{}`", path.display())]
     ReadDockerfile {
@@ -115,6 +120,73 @@ pub enum Error {
         /// What.
         feature: String,
     },
+    /// The address of a repository is wrong.
+    #[error("cannot use the git repository `{address}`: {reason}")]
+    GitAddress {
+        /// The address, its password masked.
+        address: String,
+        /// What is wrong with it.
+        reason: GitMistake,
+    },
+    /// There is no program `git`, or it does not start.
+    #[error("cannot run `git`, which fetches `{address}`: is it installed?")]
+    NoGit {
+        /// The repository, its password masked.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// git refused, or the repository cannot be reached.
+    #[error("cannot {action} `{address}`: {said}")]
+    Git {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// The repository, its password masked.
+        address: String,
+        /// What git says about it.
+        said: String,
+    },
+    /// The repository is there, but not what is wanted of it.
+    #[error("repository `{address}` does not contain {wanted}")]
+    NotInRepository {
+        /// The repository, its password masked.
+        address: String,
+        /// What was looked for: `ref x`, `the directory x`.
+        wanted: String,
+    },
+    /// A commit is not the one that was asked for.
+    #[error("cannot use `{address}`: expected checksum to match {expected}, got {actual}")]
+    Commit {
+        /// The repository, its password masked.
+        address: String,
+        /// What its id should begin with.
+        expected: String,
+        /// Its id.
+        actual: String,
+    },
+    /// A file of the web is not the one that was asked for.
+    #[error("cannot use `{address}`: its checksum is wrong: digest mismatch {actual}: {expected}")]
+    Checksum {
+        /// Its address, without user and password.
+        address: String,
+        /// The digest asked for.
+        expected: Box<Digest>,
+        /// Its digest.
+        actual: Box<Digest>,
+    },
+    /// Two places ask for different things.
+    #[error("cannot use `{address}`: inconsistent {what} configuration: {first} and {second}")]
+    Inconsistent {
+        /// What is asked for, its password masked.
+        address: String,
+        /// The flag, which is also a key of the address.
+        what: &'static str,
+        /// The flag's value.
+        first: String,
+        /// The address's value.
+        second: String,
+    },
     /// A secret that a step requires was not given.
     #[error("secret {id} not found")]
     NoSecret {
@@ -124,6 +196,18 @@ pub enum Error {
     /// An image without CMD and ENTRYPOINT is run without a command.
     #[error("no command specified: the image has neither CMD nor ENTRYPOINT")]
     NoCommand,
+    /// An ssh agent that a step requires was not given.
+    #[error("ssh agent {id} not found")]
+    NoAgent {
+        /// Its id.
+        id: String,
+    },
+    /// `SOURCE_DATE_EPOCH` is no time that an image config can hold.
+    #[error("invalid SOURCE_DATE_EPOCH: {seconds} is no time in the years -9999 to 9999")]
+    Epoch {
+        /// Its value.
+        seconds: i64,
+    },
     /// The end was asked for from outside.
     #[error("cancelled")]
     Cancelled,

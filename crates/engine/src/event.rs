@@ -24,6 +24,8 @@ pub enum Event {
     Output {
         /// Which.
         step: StepNumber,
+        /// To where.
+        stream: Stream,
         /// The bytes as written, cut anywhere.
         bytes: Vec<u8>,
     },
@@ -43,6 +45,17 @@ pub enum Event {
     },
     /// Something about the build as a whole that its owner should know.
     Note(String),
+    /// Something about the Dockerfile that its author should know; sent when all steps have ended.
+    Warning(String),
+}
+
+/// Where a command writes to. A line on one may come in pieces, with pieces of the other between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// What people call a step: `[build 2/4] RUN make`.

@@ -2,9 +2,10 @@
 //!
 //! The rooms, in reading order:
 //!
-//! - `build`: the whole story of one build, on one screen.
+//! - `build`: the whole story of one build, on one screen. `check`: what can be said of a Dockerfile without it.
 //! - [`request`]: what a build is asked for. [`event`]: what it tells while it runs. [`cancel`]: how it is ended.
-//! - `context`: the build context and the named ones, as trees to copy from.
+//! - `context`: the build context and the named ones, as trees to copy from. `remote`: files of the web and of git
+//!   repositories.
 //! - `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
 //! - `schedule`: stages side by side.
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
@@ -23,11 +24,13 @@ pub mod pull;
 pub mod request;
 
 mod build;
+mod check;
 mod commit;
 mod contents;
 mod context;
 mod error;
 mod op;
+mod remote;
 mod resolve;
 mod rootfs;
 mod schedule;
@@ -35,8 +38,9 @@ mod step;
 
 pub use build::{Built, build};
 pub use cancel::Cancel;
+pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
-pub use event::{Event, Events, Heading, StepNumber};
+pub use event::{Event, Events, Heading, StepNumber, Stream};
 pub use request::{BuildRequest, ContextSource, DockerfileSource, NamedContext, Secret};
 pub use rootfs::{Rootfs, merged};
 

@@ -273,11 +273,11 @@ fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Imag
             None => {
                 let LayerFile { path, descriptor } = &found.layers[index];
                 let missing = || archive.refused(format!("`{path}` is missing"));
-                let (input, _) = archive.open_file(path)?.ok_or_else(missing)?;
+                let opened = archive.open_file(path)?.ok_or_else(missing)?;
                 let descriptor = descriptor.as_ref();
                 let diff_id = &diff_ids[index];
                 let source = layer::Source { name: path, descriptor, diff_id, chain };
-                layer::store(engine, source, input, &snapshots)?
+                layer::store(engine, source, opened.reader, &snapshots)?
             }
         };
         lease.hold(&snapshot)?;

@@ -1,5 +1,6 @@
 //! The operations that touch a root file system, one file each, and what RUN needs around its command.
 
+mod agent;
 pub(crate) mod copy;
 pub(crate) mod mount;
 pub(crate) mod output;

@@ -1,9 +1,9 @@
 //! What a build is asked for: the command line as values.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use oci::{Platform, Reference};
-use plan::Network;
+use plan::{GitSource, Network};
 
 use crate::Cancel;
 
@@ -30,6 +30,11 @@ pub struct BuildRequest {
     pub network: Network,
     /// `--secret`: values for `RUN --mount=type=secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// The variables that `git` is started with, if it is needed: where programs are, which proxies and certificates
+    /// there are, and the agent of ssh.
+    pub git_env: BTreeMap<String, OsString>,
+    /// `--ssh`: sockets of agents for `RUN --mount=type=ssh`, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
     /// `--tag`: the names of the image.
     pub tags: Vec<Reference>,
     /// How the build is ended from outside.
@@ -43,7 +48,7 @@ pub enum DockerfileSource {
     InContext,
     /// A file of the host.
     File(PathBuf),
-    /// A file at this path inside a context that came as an archive.
+    /// A file at this path inside a context that is no directory of the host.
     Named(String),
     /// Text that was read already, from standard input.
     Text(Vec<u8>),
@@ -56,6 +61,10 @@ pub enum ContextSource {
     Directory(PathBuf),
     /// A tar archive that was read already, compressed or not.
     Archive(Vec<u8>),
+    /// A repository, or a directory of one.
+    Git(GitSource),
+    /// An http or https address: of an archive, or of a Dockerfile.
+    Web(String),
     /// There is none.
     Nothing,
 }
@@ -74,6 +83,28 @@ pub enum NamedContext {
         /// Which image in it: a tag, or a digest with its algorithm.
         name: Option<String>,
     },
+    /// A repository, or a directory of one.
+    Git(GitSource),
+    /// An http or https address; the context has one file, `context`.
+    Web(String),
+}
+
+impl ContextSource {
+    /// Reads the address of a context that is not on this machine; `None` if it is a path.
+    pub fn remote(value: &str) -> Result<Option<Self>, crate::Error> {
+        match GitSource::parse(value) {
+            Ok(Some(source)) => Ok(Some(Self::Git(source))),
+            Ok(None) if is_web(value) => Ok(Some(Self::Web(value.to_owned()))),
+            Ok(None) => Ok(None),
+            Err(reason) => {
+                Err(crate::Error::GitAddress { address: plan::git::masked(value), reason })
+            }
+        }
+    }
+}
+
+fn is_web(value: &str) -> bool {
+    value.starts_with("http://") || value.starts_with("https://")
 }
 
 impl NamedContext {
@@ -90,11 +121,16 @@ impl NamedContext {
             };
             return Ok(Self::Layout { path: path.into(), name: name.map(str::to_owned) });
         }
-        if value.contains("://") || value.starts_with("git@") {
-            let reason = "remote contexts are not supported yet; give a directory, `docker-image://…` or `oci-layout://…`";
-            return Err(crate::Error::Context { value: value.to_owned(), reason });
+        match ContextSource::remote(value)? {
+            // Without a scheme it is a directory.
+            Some(ContextSource::Git(source)) if !source.is_like_path() => Ok(Self::Git(source)),
+            Some(ContextSource::Web(address)) => Ok(Self::Web(address)),
+            _ if value.contains("://") => {
+                let reason = "there are directories, git repositories, `https://…`, `docker-image://…` and `oci-layout://…`";
+                Err(crate::Error::Context { value: value.to_owned(), reason })
+            }
+            _ => Ok(Self::Directory(value.into())),
         }
-        Ok(Self::Directory(value.into()))
     }
 }
 

@@ -64,7 +64,10 @@ async fn base_image(
         BaseRef::Image { reference, platform } => image(engine, reference, platform, events).await,
         BaseRef::Context { name } => match contexts.named_context(name)? {
             NamedContext::Image(reference) => image(engine, reference, platform, events).await,
-            NamedContext::Layout { .. } | NamedContext::Directory(_) => contexts
+            NamedContext::Layout { .. }
+            | NamedContext::Directory(_)
+            | NamedContext::Git(_)
+            | NamedContext::Web(_) => contexts
                 .named_image(engine, name, platform, events)?
                 .ok_or(Error::Lost { what: "a directory that should be an image" }),
         },
@@ -101,9 +104,12 @@ pub(crate) fn image_blocking(
     tokio::runtime::Handle::current().block_on(image(engine, reference, platform, events))
 }
 
-fn lower_request(request: &BuildRequest) -> Request {
+/// Returns what a request says to the Dockerfile.
+pub(crate) fn lower_request(request: &BuildRequest) -> Request {
     let kind = |context: &NamedContext| match context {
-        NamedContext::Directory(_) => ContextKind::Directory,
+        NamedContext::Directory(_) | NamedContext::Git(_) | NamedContext::Web(_) => {
+            ContextKind::Directory
+        }
         NamedContext::Image(_) | NamedContext::Layout { .. } => ContextKind::Image,
     };
     Request {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use filetree::RootDir;
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, StatxFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
 use sandbox::Overlay;
 use store::{Image, Open, Snapshot, SnapshotId};
 

@@ -20,6 +20,7 @@ use crate::{
     BuildRequest, Engine, Error, Event, Events, Heading, Place, StepNumber,
     commit::{self, Packing},
     context::Contexts,
+    remote::Asker,
     step,
 };
 
@@ -106,9 +107,25 @@ impl Build {
         })
     }
 
+    /// The time of directories that a step makes by the way, if not the present.
+    pub(crate) fn epoch(&self) -> Option<filetree::Timestamp> {
+        let seconds = self.plan.epoch?;
+        Some(filetree::Timestamp { seconds, nanoseconds: 0 })
+    }
+
     /// Whether the layers of a stage are layers of the image, and so have to be packed.
     pub(crate) fn is_in_image(&self, stage: StageId) -> bool {
         self.image_stages.contains(&stage)
+    }
+
+    /// Who asks for files that are not on this machine.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker {
+            engine: &self.engine,
+            request: &self.request,
+            events: &self.events,
+            remotes: self.contexts.remotes(),
+        }
     }
 
     /// The cache mounts that this build has started anew.

@@ -118,6 +118,25 @@ impl Patterns {
         Some(Exclusion { pattern: pattern.full_text(), line: pattern.line })
     }
 
+    /// Says whether a line makes an exception.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.exception)
+    }
+
+    /// Returns the pattern that hides `path` with everything below it, so that nothing of it can be copied. `.` is the
+    /// root, which only a pattern for everything hides.
+    pub fn hides_all(&self, path: &str) -> Option<Exclusion> {
+        let pattern = if path == "." {
+            let is_everything = |it: &&Pattern| matches!(it.text.as_str(), "*" | "**" | "**/*");
+            let everything =
+                self.patterns.iter().rev().find(|it| !it.exception && is_everything(it));
+            everything.filter(|_| !self.has_exceptions())?
+        } else {
+            self.decide(path).filter(|_| !self.can_except_below(path.as_bytes()))?
+        };
+        Some(Exclusion { pattern: pattern.full_text(), line: pattern.line })
+    }
+
     fn decide(&self, path: &str) -> Option<&Pattern> {
         let mut excluded: Option<&Pattern> = None;
         for pattern in &self.patterns {

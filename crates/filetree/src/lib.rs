@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`root`] | an untrusted tree behind one descriptor |
 //! | [`ignore`], [`glob`] | which paths of a context count, which a wildcard names |
+//! | [`gitignore`] | what of a context a repository does not keep |
 //! | [`tree`], [`select`](mod@select) | what a COPY reads from, and the files it names |
 //! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
@@ -23,13 +24,14 @@ pub mod copy;
 pub mod copy_out;
 pub mod digest;
 pub mod error;
+pub mod gitignore;
 pub mod glob;
 pub mod ignore;
 pub mod pack;
 pub mod passwd;
 pub mod root;
-pub mod settle;
 pub mod select;
+pub mod settle;
 pub mod stat_cache;
 pub mod tree;
 pub mod unpack;
@@ -48,12 +50,13 @@ pub use compress::{Compression, GzipWriter, decompress, gzip_writer};
 pub use copy::{Placement, copy, write_file};
 pub use copy_out::copy_out;
 pub use error::{Error, Exclusion, Fault, Limit};
+pub use gitignore::git_ignored;
 pub use ignore::Patterns;
 pub use pack::{PackOptions, pack, pack_tree};
 pub use passwd::{User, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
-pub use settle::Unsettled;
 pub use select::{Selection, Wanted, select};
+pub use settle::Unsettled;
 pub use stat_cache::StatCache;
 pub use tree::{Owners, Tree};
 pub use unpack::{Budget, Unpacked, unpack_layer};

@@ -66,7 +66,7 @@ fn settle_directory(
     let path = directory.path();
     let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
     let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    let covered = covered.filter(|stat| is_directory(stat));
+    let covered = covered.filter(is_directory);
     let opaque = lgetxattr(path, flavour.opaque(), &mut [0; 8]).is_ok();
     match covered {
         None if opaque => {
@@ -83,7 +83,12 @@ fn is_directory(stat: &Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
 }
 
-fn is_unchanged(path: &Path, relative: &Path, below: &RootDir, covered: &Stat) -> Result<bool, Error> {
+fn is_unchanged(
+    path: &Path,
+    relative: &Path,
+    below: &RootDir,
+    covered: &Stat,
+) -> Result<bool, Error> {
     let stat = lstat(path).map_err(Error::io("look at", path))?;
     let facts = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid, s.st_mtime, s.st_mtime_nsec);
     Ok(facts(&stat) == facts(covered)
@@ -101,8 +106,11 @@ fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
     use std::os::fd::AsFd;
     // The descriptor of a tree may be one that cannot be read; the directory itself can.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let readable = directory.open_at(Path::new("."), flags, Mode::empty()).map_err(Error::io("open", "."))?;
-    Carrier::Open(readable.as_fd()).all_travelling().map_err(Error::io("read the attributes of", "."))
+    let readable =
+        directory.open_at(Path::new("."), flags, Mode::empty()).map_err(Error::io("open", "."))?;
+    Carrier::Open(readable.as_fd())
+        .all_travelling()
+        .map_err(Error::io("read the attributes of", "."))
 }
 
 fn remove_if_empty(path: &Path) -> Result<(), Error> {
@@ -124,7 +132,8 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("kiln-settle-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("kiln-settle-{name}-{}", std::process::id()));
             fs::create_dir_all(path.join("upper")).unwrap();
             fs::create_dir_all(path.join("below")).unwrap();
             Self(path)

@@ -14,6 +14,9 @@ impl Display for Plan {
         for stage in &self.stages {
             write_stage(f, stage)?;
         }
+        if let Some(epoch) = self.epoch {
+            writeln!(f, "epoch {epoch}")?;
+        }
         writeln!(f, "target {}", self.target.0)
     }
 }

@@ -16,7 +16,8 @@
 //! | `RUN`: cache mounts | target, path, read-only, sharing, mode, uid, gid; **not** the id, never what is in the cache |
 //! | `RUN`: tmpfs mounts | target, size |
 //! | `RUN`: secrets and ssh | target, id, variable, required, mode, uid, gid; **never** the secret |
-//! | `COPY`, `ADD`: flags | destination, `--chown`, `--chmod`, `--link` in effect, `--parents`, `--exclude`, `--unpack`, `--checksum`, `--keep-git-dir` |
+//! | `COPY`, `ADD`: flags | destination, `--chown`, `--chmod`, `--link` in effect, `--parents`, `--exclude`, `--unpack`, `--keep-git-dir` |
+//! | `ADD`: `--checksum` | **no**: it is checked before the key is asked for, and the content says the rest |
 //! | `COPY`, `ADD`: paths | the last component (all of the path with `--parents`), and the **content** selected; not where it comes from |
 //! | `COPY`, `ADD`: heredocs | name and text |
 //! | `ADD`: addresses | the file name for http, nothing for git; the content |
@@ -42,7 +43,7 @@ use crate::dump;
 use crate::{Copy, CopySource, Mount, MountKind, Network, Op, Run, Security, Sharing, Workdir};
 
 /// Version of the format. Keys of different versions never meet.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// What stands in front of the fields: what the key is of.
 mod tag {
@@ -201,7 +202,7 @@ fn derive_copy(parent: &StepKey, copy: &Copy, contents: &[ContentDigest]) -> Der
         parents,
         exclude,
         unpack,
-        checksum,
+        checksum: _,
         keep_git_dir,
     } = copy;
     // Names of owners are looked up below, so such a copy is not independent of it.
@@ -215,7 +216,6 @@ fn derive_copy(parent: &StepKey, copy: &Copy, contents: &[ContentDigest]) -> Der
     recipe.choice("--parents", u8::from(*parents), if *parents { "true" } else { "false" });
     recipe.list("--exclude", exclude);
     recipe.optional("--unpack", unpack.map(|on| if on { "true" } else { "false" }));
-    recipe.optional("--checksum", checksum.as_deref());
     recipe.optional("--keep-git-dir", keep_git_dir.map(|on| if on { "true" } else { "false" }));
     recipe.writer.number(sources.len());
     for source in sources {

@@ -13,6 +13,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// The stage whose result is the image.
     pub target: StageId,
+    /// `SOURCE_DATE_EPOCH`: no time that the build writes is later, in seconds since 1970.
+    pub epoch: Option<i64>,
 }
 
 impl Plan {

@@ -133,6 +133,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// What is not the address of a file of the web, or cannot be asked for: correct it.
+    #[error("cannot use the address `{address}`: {reason}")]
+    Address {
+        /// The address, without user, password and query.
+        address: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The download ended because the program is ending.
     #[error("the download was abandoned")]
     Abandoned,

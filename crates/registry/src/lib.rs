@@ -2,10 +2,10 @@
 //!
 //! A [`Client`] resolves a reference to one platform's manifest and config ([`Client::resolve`]) and downloads blobs
 //! ([`Client::blob`]), as chunks or, for synchronous code, as a [`BlobReader`]. Files and environment variables enter
-//! as values: [`Options`], [`Places`].
+//! as values: [`Options`], [`Places`]. It also downloads files of the web ([`Client::file`]).
 //!
-//! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers), then
-//! downwards: `send` (retries, redirects), `auth` with `challenge` and `credentials`, `exchange` (one request,
+//! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers),
+//! `download` (files of the web), then downwards: `send` (retries, redirects), `auth` with `challenge` and `credentials`, `exchange` (one request,
 //! one answer), `connect` with `proxy` and `tls`.
 //!
 //! Invariants:
@@ -23,6 +23,7 @@ mod challenge;
 mod client;
 mod connect;
 mod credentials;
+mod download;
 mod error;
 mod exchange;
 mod fetch;
@@ -36,6 +37,7 @@ mod url;
 pub use blob::Blob;
 pub use client::{Client, Options};
 pub use credentials::{Credentials, Places};
+pub use download::{Download, FileRequest};
 pub use error::{CredentialsError, Denial, DocumentError, Error, Fault};
 pub use fetch::{Resolved, ResolvedIndex};
 pub use limits::Limits;

@@ -168,7 +168,7 @@ fn in_network(host: IpAddr, network: IpAddr, bits: u8) -> bool {
     }
 }
 
-fn decode_percent(text: &str) -> Vec<u8> {
+pub(crate) fn decode_percent(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

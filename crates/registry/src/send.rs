@@ -49,14 +49,11 @@ impl Ask<'_> {
     pub(crate) fn denied(&self, reason: Denial) -> Error {
         Error::Denied { wanted: self.wanted.clone(), reason }
     }
+}
 
-    fn reach(&self, url: &Url) -> Reach {
-        if self.registry.is_loopback() || url.origin.host == self.registry.host {
-            Reach::Named
-        } else {
-            Reach::Foreign
-        }
-    }
+/// How far a host that `home` has sent to may be.
+fn reach(home: &Origin, url: &Url) -> Reach {
+    if home.is_loopback() || url.origin.host == home.host { Reach::Named } else { Reach::Foreign }
 }
 
 /// Sends requests to registries.
@@ -116,9 +113,19 @@ impl Sender {
 
     /// Sends a request as it is, again if what goes wrong may pass, and returns an answer of any status.
     pub(crate) async fn fetch(&self, ask: &Ask<'_>, message: &Message) -> Result<Answer, Error> {
+        self.fetch_from(&ask.url, &ask.registry, message).await
+    }
+
+    /// The same for any resource; `home` is the host that the user has named.
+    pub(crate) async fn fetch_from(
+        &self,
+        url: &Url,
+        home: &Origin,
+        message: &Message,
+    ) -> Result<Answer, Error> {
         let mut tries = Tries::new(self.limits());
         loop {
-            match self.follow(ask, message).await {
+            match self.follow(url, home, message).await {
                 Ok(answer) if is_passing(answer.status) => {
                     if !tries.again(retry_after(&answer)).await {
                         return Ok(answer);
@@ -132,13 +139,13 @@ impl Sender {
     }
 
     /// Sends a request, and sends it on to where it is redirected; who is asking stays behind at the first host.
-    async fn follow(&self, ask: &Ask<'_>, message: &Message) -> Result<Answer, Error> {
-        let mut url = ask.url.clone();
+    async fn follow(&self, url: &Url, home: &Origin, message: &Message) -> Result<Answer, Error> {
+        let mut url = url.clone();
         let mut message = message.clone();
         for _ in 0..=MOST_REDIRECTS {
             let answer = self
                 .exchanges
-                .exchange(&url, ask.reach(&url), &message)
+                .exchange(&url, reach(home, &url), &message)
                 .await
                 .map_err(|source| Error::Unreachable { url: url.to_string(), source })?;
             if !is_redirect(answer.status) {

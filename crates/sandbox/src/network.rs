@@ -5,8 +5,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::fs::OpenOptions;
 use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::io::Seek;
 use std::net::IpAddr;
@@ -124,9 +124,9 @@ pub fn own_resolv_conf() -> Vec<u8> {
 /// What makes `pasta` forward queries, if a `resolv.conf` asks for it. Not otherwise: answers of the host's resolver
 /// would come from the forwarding address then, also those to queries that were sent to the resolver itself.
 fn forwarding(resolv_conf: &[u8]) -> &'static [&'static str] {
-    let asked = String::from_utf8_lossy(resolv_conf).lines().any(|line| {
-        line.split_whitespace().eq(["nameserver", RESOLVER])
-    });
+    let asked = String::from_utf8_lossy(resolv_conf)
+        .lines()
+        .any(|line| line.split_whitespace().eq(["nameserver", RESOLVER]));
     if asked { &["--dns-forward", RESOLVER] } else { &[] }
 }
 

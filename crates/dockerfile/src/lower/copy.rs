@@ -87,7 +87,10 @@ impl Operands<'_> {
             sources.push(match source {
                 CopySource::Path(word) => {
                     let source = stage.expand(word)?;
-                    match Kind::of(&source) {
+                    let wrong = |mistake: plan::GitMistake| {
+                        Diagnostic::new(mistake.to_string()).at(word.span)
+                    };
+                    match Kind::of(&source).map_err(wrong)? {
                         Kind::Path => plan::CopySource::Path(source),
                         Kind::Url => plan::CopySource::Url(source),
                         Kind::Git => plan::CopySource::Git(source),
@@ -140,15 +143,22 @@ pub(super) fn push(
     }
     for source in &copy.sources {
         let (mark, text) = match source {
-            plan::CopySource::Path(text)
-            | plan::CopySource::Url(text)
-            | plan::CopySource::Git(text) => ("", text),
-            plan::CopySource::Heredoc(script) => ("<<", &script.name),
+            plan::CopySource::Path(text) => ("", text.clone()),
+            plan::CopySource::Url(text) | plan::CopySource::Git(text) => {
+                ("", plan::git::masked(text))
+            }
+            plan::CopySource::Heredoc(script) => ("<<", script.name.clone()),
         };
         created_by.push_str(&format!(" {mark}{text}"));
     }
     let destination = stage.expand(destination)?;
     created_by.push_str(&format!(" {destination} # buildkit"));
-    let title = stage.title(command, &BTreeSet::new());
+    let mut title = stage.title(command, &BTreeSet::new());
+    for source in &copy.sources {
+        if let plan::CopySource::Url(text) | plan::CopySource::Git(text) = source {
+            // Neither logs nor histories are places for passwords.
+            title = title.replace(text.as_str(), &plan::git::masked(text));
+        }
+    }
     stage.push(command, Op::Copy(copy), title, Some(created_by))
 }

@@ -60,6 +60,8 @@ pub(super) struct Command<'a> {
     pub(super) place: Place,
     /// What is shown while it runs, not expanded yet.
     pub(super) text: Cow<'a, str>,
+    /// The comments above, or above the `FROM` of a trigger.
+    pub(super) comments: &'a [String],
     /// Of a `COPY` what `--from` names; of a `RUN` what each mount takes files from.
     pub(super) links: Vec<Option<Link>>,
 }
@@ -118,6 +120,7 @@ impl<'a> Graph<'a> {
                     instruction: Cow::Borrowed(&statement.instruction),
                     place,
                     text: Cow::Borrowed(&statement.text),
+                    comments: &statement.comments,
                     links,
                 });
             }

@@ -1,5 +1,7 @@
 //! Which sources are addresses, and of what: only `ADD` takes them.
 
+use plan::{GitMistake, GitSource};
+
 /// What a source is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
@@ -12,31 +14,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// An http address whose path ends in `.git` is a repository, and so is everything of the schemes `git` and `ssh`,
-    /// and `user@host:path`. `github.com/…` without a scheme cannot be told from a path, and is one.
-    pub(super) fn of(source: &str) -> Self {
-        let path = source.split(['?', '#']).next().unwrap_or(source);
-        if source.starts_with("git://") || source.starts_with("ssh://") || is_scp_like(path) {
-            return Self::Git;
-        }
+    /// `github.com/…` without a scheme cannot be told from a path, and is one.
+    pub(super) fn of(source: &str) -> Result<Self, GitMistake> {
         let web = source.starts_with("http://") || source.starts_with("https://");
-        match web {
-            true if path.ends_with(".git") => Self::Git,
-            true => Self::Url,
-            false => Self::Path,
-        }
+        Ok(match GitSource::parse(source)? {
+            Some(git) if !git.is_like_path() => Self::Git,
+            None if web => Self::Url,
+            Some(_) | None => Self::Path,
+        })
     }
-}
-
-/// `user@host:path`, as for scp.
-fn is_scp_like(source: &str) -> bool {
-    let Some((user, rest)) = source.split_once('@') else { return false };
-    let Some((host, _)) = rest.split_once(':') else { return false };
-    let word = |text: &str| {
-        let inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(inside)
-    };
-    word(user) && word(host)
 }
 
 #[cfg(test)]
@@ -55,12 +41,13 @@ mod tests {
             ("https://h/x.git.txt?y=z.git", Kind::Url),
             ("https://h/x.git/", Kind::Url),
             ("https://h/x.git", Kind::Git),
-            ("https://h/x.git?ref=v1#main", Kind::Git),
+            ("https://h/x.git?ref=v1#:d", Kind::Git),
             ("git@h:o/r", Kind::Git),
             ("ssh://git@h/o/r", Kind::Git),
             ("git://h/r", Kind::Git),
         ] {
-            assert_eq!(Kind::of(source), expected, "{source}");
+            assert_eq!(Kind::of(source), Ok(expected), "{source}");
         }
+        assert!(Kind::of("https://h/x.git?unknown=1").is_err());
     }
 }

@@ -1,19 +1,20 @@
 //! The state of a stage while its instructions are lowered one after the other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{ImageConfig, config::DEFAULT_PATH};
 use plan::{Base, Op, Origin, Plan, Stage, StageId, Step};
 
 use super::graph::{Command, Graph, Link, NodeBase};
+use super::watch::{Expansions, Seen, SeenStage, Watch};
 use super::{BaseImage, BaseRef, Request, path};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::Instruction;
 use crate::quoted::quoted;
 use crate::scope::{Globals, Scope};
 use crate::source::{Span, Word};
-use crate::word::{self, WordError};
+use crate::word::{self, Expansion, WordError};
 
 /// How much text all words and histories of a build may expand to. A Dockerfile of a few kilobytes can double a value
 /// in every line; this is far above any real one, and far below the memory of a machine.
@@ -38,6 +39,8 @@ pub(super) struct StageState<'a> {
     pub(super) own_cmd: bool,
     pub(super) platform: oci::Platform,
     steps: Vec<Step>,
+    /// How many of the steps have been shown.
+    shown: usize,
     /// Where each variable is in the config.
     env_places: BTreeMap<String, usize>,
     escape: char,
@@ -45,6 +48,8 @@ pub(super) struct StageState<'a> {
     ids: &'a BTreeMap<usize, StageId>,
     graph: &'a Graph<'a>,
     spent: &'a Cell<usize>,
+    /// What the words of the current instruction expanded to, if anybody wants to know.
+    expansions: Option<RefCell<Expansions>>,
 }
 
 /// Lowers the reachable stages in their order.
@@ -54,6 +59,7 @@ pub(super) fn lower_all(
     reachable: &BTreeSet<usize>,
     target: usize,
     known: &BTreeMap<BaseRef, BaseImage>,
+    mut watch: Option<&mut dyn Watch>,
 ) -> Result<Plan, Diagnostic> {
     let spent = Cell::new(0);
     let mut ids = BTreeMap::new();
@@ -84,15 +90,25 @@ pub(super) fn lower_all(
             own_cmd: false,
             platform,
             steps: Vec::new(),
+            shown: 0,
             env_places: BTreeMap::new(),
             escape: graph.file.directives.escape,
             ids: &ids,
             graph,
             spent: &spent,
+            expansions: watch.is_some().then(RefCell::default),
         };
         state.inherit();
+        if let Some(watch) = watch.as_deref_mut() {
+            watch.stage(&SeenStage::of(graph, index, known));
+        }
         for command in &node.commands {
-            lower_instruction(&mut state, command).map_err(|error| command.place.locate(error))?;
+            let above = state.scope.variables().len();
+            let lowered = lower_instruction(&mut state, command);
+            if let Some(watch) = watch.as_deref_mut() {
+                state.show(index, command, above, watch);
+            }
+            lowered.map_err(|error| command.place.locate(error))?;
         }
         let StageState { config, scope, platform, steps, .. } = state;
         let name = node.name().map(str::to_owned);
@@ -103,7 +119,7 @@ pub(super) fn lower_all(
     let target = ids.get(&target).copied().unwrap_or(StageId(0));
     let labels = &mut stages[target.0].config.config.labels;
     labels.extend(graph.request.labels.clone());
-    Ok(Plan { stages, target })
+    Ok(Plan { stages, target, epoch: globals.epoch() })
 }
 
 /// The base, platform and config of a stage that does not start from another one.
@@ -160,6 +176,32 @@ fn lower_instruction(stage: &mut StageState<'_>, command: &Command<'_>) -> Resul
 }
 
 impl StageState<'_> {
+    /// Shows an instruction and what it led to.
+    fn show(
+        &mut self,
+        stage: usize,
+        command: &Command<'_>,
+        variables_above: usize,
+        watch: &mut dyn Watch,
+    ) {
+        let expansions = self.expansions.as_ref().map(RefCell::take).unwrap_or_default();
+        let step = self.steps.get(self.shown..).and_then(<[Step]>::first);
+        watch.instruction(&Seen {
+            stage,
+            instruction: &command.instruction,
+            text: &command.text,
+            comments: command.comments,
+            lines: command.place.lines,
+            is_trigger: command.place.trigger,
+            expansions: &expansions,
+            has_shell: !self.config.config.shell.is_empty(),
+            op: step.map(|step| &step.op),
+            scope: &self.scope,
+            variables_above,
+        });
+        self.shown = self.steps.len();
+    }
+
     /// Takes over what the base says of itself. Its triggers have become commands.
     fn inherit(&mut self) {
         let config = &mut self.config.config;
@@ -232,21 +274,20 @@ impl StageState<'_> {
 
     /// Expands a word.
     pub(super) fn expand(&self, word: &Word) -> Result<String, Diagnostic> {
-        let expanded = word::expand(&word.text, self.escape, &|name| self.lookup(name));
-        self.accept(expanded, word.span)
+        let expanded = word::expand_fully(&word.text, self.escape, &|name| self.lookup(name));
+        self.accept(&word.text, expanded, word.span).map(|expansion| expansion.text)
     }
 
     /// Expands a word, and splits the result.
     pub(super) fn expand_to_words(&self, word: &Word) -> Result<Vec<String>, Diagnostic> {
-        let expanded = word::expand_to_words(&word.text, self.escape, &|name| self.lookup(name));
-        let words = expanded.map_err(|error| Diagnostic::new(error.to_string()).at(word.span))?;
-        self.spend(words.iter().map(String::len).sum())?;
-        Ok(words)
+        let expanded = word::expand_fully(&word.text, self.escape, &|name| self.lookup(name));
+        self.accept(&word.text, expanded, word.span).map(|expansion| expansion.words)
     }
 
     /// Expands the body of a heredoc.
     pub(super) fn expand_heredoc(&self, body: &str, span: Span) -> Result<String, Diagnostic> {
-        self.accept(word::expand_heredoc(body, &|name| self.lookup(name)), span)
+        let expanded = word::expand_heredoc_fully(body, &|name| self.lookup(name));
+        self.accept(body, expanded, span).map(|expansion| expansion.text)
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
@@ -255,12 +296,16 @@ impl StageState<'_> {
 
     fn accept(
         &self,
-        expanded: Result<String, WordError>,
+        written: &str,
+        expanded: Result<Expansion, WordError>,
         span: Span,
-    ) -> Result<String, Diagnostic> {
-        let text = expanded.map_err(|error| Diagnostic::new(error.to_string()).at(span))?;
-        self.spend(text.len())?;
-        Ok(text)
+    ) -> Result<Expansion, Diagnostic> {
+        let expansion = expanded.map_err(|error| Diagnostic::new(error.to_string()).at(span))?;
+        self.spend(expansion.text.len())?;
+        if let Some(expansions) = &self.expansions {
+            expansions.borrow_mut().add(written, &expansion);
+        }
+        Ok(expansion)
     }
 
     /// Takes from the text that a build may expand to.

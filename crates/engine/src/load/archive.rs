@@ -121,8 +121,8 @@ impl Archive {
         Error::Archive { name: self.name.clone(), reason }
     }
 
-    /// Opens a file of the archive, and tells its size.
-    pub(super) fn open_file(&self, path: &str) -> Result<Option<(Box<dyn Read + '_>, u64)>, Error> {
+    /// Opens a file of the archive.
+    pub(super) fn open_file(&self, path: &str) -> Result<Option<Opened<'_>>, Error> {
         match &self.files {
             Files::Directory(root) => {
                 let opened =
@@ -136,15 +136,15 @@ impl Archive {
                 if !metadata.is_file() {
                     return Err(self.refused(format!("`{path}` is not a regular file")));
                 }
-                Ok(Some((Box::new(file), metadata.len())))
+                Ok(Some(Opened { size: metadata.len(), reader: Box::new(file) }))
             }
             Files::Tar { file, entries, .. } => {
                 let mut path = normal(path);
                 for _ in 0..MAX_LINKS {
                     match entries.get(&path) {
                         Some(Entry::Bytes { offset, size }) => {
-                            let reader = At { file, offset: *offset, left: *size };
-                            return Ok(Some((Box::new(reader), *size)));
+                            let reader = Box::new(At { file, offset: *offset, left: *size });
+                            return Ok(Some(Opened { reader, size: *size }));
                         }
                         Some(Entry::Link(target)) => path.clone_from(target),
                         None => return Ok(None),
@@ -157,12 +157,12 @@ impl Archive {
 
     /// Reads a small file of the archive.
     pub(super) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let Some((mut reader, size)) = self.open_file(path)? else { return Ok(None) };
-        if size > limit {
+        let Some(mut opened) = self.open_file(path)? else { return Ok(None) };
+        if opened.size > limit {
             return Err(self.refused(format!("`{path}` is larger than {limit} bytes")));
         }
         let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        opened.reader.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
         Ok(Some(bytes))
     }
 
@@ -180,6 +180,13 @@ impl Archive {
         }
         Ok(bytes)
     }
+}
+
+/// A file of an archive.
+pub(super) struct Opened<'a> {
+    pub(super) reader: Box<dyn Read + 'a>,
+    /// In bytes.
+    pub(super) size: u64,
 }
 
 /// Reads a part of a file that others may be reading too.

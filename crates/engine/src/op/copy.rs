@@ -30,10 +30,10 @@ pub(crate) fn run(
         dest: copy.dest.clone(),
         owner: owner(build, copy, root, below)?,
         mode: copy.chmod.as_deref().map(Chmod::parse).transpose()?,
-        created: None,
+        created: build.epoch(),
     };
 
-    if let Some(selected) = contents.into_selected(build, copy)? {
+    for selected in contents.into_selected(build, copy)? {
         filetree::copy(&selected.tree, &selected.selection, root, &placement)?;
     }
     for source in &copy.sources {

@@ -8,7 +8,7 @@ use rustix::fs::{Gid, Mode, Uid};
 use sandbox::MountSource;
 use store::{CacheMount, Open, Snapshot};
 
-use crate::{Error, contents, rootfs, schedule::Build};
+use crate::{Error, contents, op::agent::Agent, rootfs, schedule::Build};
 
 /// Where a secret appears if the mount names no target.
 const SECRETS: &str = "/run/secrets";
@@ -28,6 +28,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Held {
     copies: Vec<Snapshot<Open>>,
     caches: Vec<CacheMount>,
+    agents: Vec<Agent>,
 }
 
 /// Prepares every `--mount` of a RUN.
@@ -45,8 +46,20 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run) -> Result<Prepared, Error> 
             }),
             MountKind::Secret { .. } => prepared.secret(build, mount)?,
             MountKind::Cache { .. } => prepared.cache(build, mount)?,
-            MountKind::Ssh { .. } => {
-                return Err(Error::Unsupported { feature: "`RUN --mount=type=ssh`".to_owned() });
+            MountKind::Ssh { id, required, mode, uid, gid } => {
+                let Some(upstream) = build.request.ssh.get(id) else {
+                    if *required {
+                        return Err(Error::NoAgent { id: id.clone() });
+                    }
+                    continue;
+                };
+                let agent = Agent::start(build.engine.store(), upstream, *mode, (*uid, *gid))?;
+                prepared.mounts.push(sandbox::Mount {
+                    target: mount.target.clone(),
+                    source: MountSource::Bind(agent.path().to_owned()),
+                    read_only: false,
+                });
+                prepared.held.agents.push(agent);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a command writes: passed on as it comes, and the last lines kept for an error message.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -10,26 +10,31 @@ use rustix::{
     io::{Errno, read},
 };
 
+use crate::Stream;
+
 /// How many lines an error message repeats.
 const TAIL_LINES: usize = 12;
 /// A line longer than this is cut in an error message; without a limit, output without line ends would fill the memory.
 const LINE_LIMIT: usize = 4096;
 
 /// Passes on what comes out of `pipes` until all are closed, and returns the last lines of it.
-pub(crate) fn forward(mut pipes: Vec<OwnedFd>, mut sink: impl FnMut(&[u8])) -> Vec<String> {
+pub(crate) fn forward(
+    mut pipes: Vec<(Stream, OwnedFd)>,
+    mut sink: impl FnMut(Stream, &[u8]),
+) -> Vec<String> {
     let mut tail = Tail::default();
     let mut buffer = vec![0; 64 * 1024];
     while !pipes.is_empty() {
         for index in ready(&pipes) {
-            match read(&pipes[index], buffer.as_mut_slice()) {
-                Ok(0) => drop(pipes.remove(index)),
-                Ok(count) => {
-                    tail.take(&buffer[..count]);
-                    sink(&buffer[..count]);
+            let (stream, pipe) = &pipes[index];
+            match read(pipe, buffer.as_mut_slice()) {
+                Ok(count @ 1..) => {
+                    tail.take(*stream, &buffer[..count]);
+                    sink(*stream, &buffer[..count]);
                 }
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                // A pipe that cannot be read has nothing more to say.
-                Err(_) => drop(pipes.remove(index)),
+                // The end; and a pipe that cannot be read has nothing more to say.
+                Ok(0) | Err(_) => drop(pipes.remove(index)),
             }
         }
     }
@@ -37,9 +42,10 @@ pub(crate) fn forward(mut pipes: Vec<OwnedFd>, mut sink: impl FnMut(&[u8])) -> V
 }
 
 /// The pipes that can be read, the last one first, so that removing one moves no other.
-fn ready(pipes: &[OwnedFd]) -> Vec<usize> {
-    let mut polled: Vec<PollFd<'_>> =
-        pipes.iter().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)).collect();
+fn ready(pipes: &[(Stream, OwnedFd)]) -> Vec<usize> {
+    let polled =
+        pipes.iter().map(|(_, pipe)| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+    let mut polled: Vec<PollFd<'_>> = polled.collect();
     // An interrupted call reports nothing; the caller asks again.
     if poll(&mut polled, None).is_err() {
         return Vec::new();
@@ -51,32 +57,34 @@ fn ready(pipes: &[OwnedFd]) -> Vec<usize> {
 #[derive(Debug, Default)]
 struct Tail {
     lines: VecDeque<String>,
-    partial: Vec<u8>,
+    /// What has no line end yet.
+    partial: BTreeMap<Stream, Vec<u8>>,
 }
 
 impl Tail {
-    fn take(&mut self, bytes: &[u8]) {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = LINE_LIMIT.saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
+            let partial = self.partial.entry(stream).or_default();
+            let room = LINE_LIMIT.saturating_sub(partial.len());
+            partial.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
-                self.end_line();
+                let line = std::mem::take(partial);
+                self.end_line(&line);
             }
         }
     }
 
-    fn end_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
-        self.partial.clear();
+    fn end_line(&mut self, line: &[u8]) {
         if self.lines.len() == TAIL_LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(line);
+        self.lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
     }
 
     fn into_lines(mut self) -> Vec<String> {
-        if !self.partial.is_empty() {
-            self.end_line();
+        for line in std::mem::take(&mut self.partial).into_values().filter(|line| !line.is_empty())
+        {
+            self.end_line(&line);
         }
         self.lines.into()
     }
@@ -93,7 +101,8 @@ mod tests {
         let text = text.to_owned();
         let thread = std::thread::spawn(move || writer.write_all(&text));
         let mut all = Vec::new();
-        let tail = forward(vec![reader.into()], |bytes| all.extend_from_slice(bytes));
+        let pipes = vec![(Stream::Stdout, reader.into())];
+        let tail = forward(pipes, |_, bytes| all.extend_from_slice(bytes));
         thread.join().unwrap().unwrap();
         (all, tail)
     }
@@ -105,6 +114,15 @@ mod tests {
         assert_eq!(all, text.as_bytes());
         assert_eq!(tail.len(), TAIL_LINES);
         assert_eq!(tail.last().map(String::as_str), Some("line 99"));
+    }
+
+    #[test]
+    fn a_line_in_pieces_is_one_line() {
+        let mut tail = Tail::default();
+        tail.take(Stream::Stdout, b"on");
+        tail.take(Stream::Stderr, b"two\n");
+        tail.take(Stream::Stdout, b"e\nend");
+        assert_eq!(tail.into_lines(), ["two", "one", "end"]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    os::fd::OwnedFd,
     sync::{Arc, PoisonError},
 };
 
@@ -11,7 +10,7 @@ use sandbox::{BuildNetwork, Exit, MountSource, Spec, Stdin, Terminal};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
-    Error, Event, StepNumber,
+    Error, Event, StepNumber, Stream,
     op::{mount, output},
     rootfs,
     schedule::Build,
@@ -73,10 +72,10 @@ pub(crate) fn run(
 fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(), Error> {
     let mut child = sandbox::spawn(spec)?;
     let _watch = build.request.cancel.watch(child.killer());
-    let pipes: Vec<OwnedFd> =
-        [child.take_stdout(), child.take_stderr()].into_iter().flatten().collect();
-    let tail = output::forward(pipes, |bytes| {
-        build.events.send(Event::Output { step: number, bytes: bytes.to_vec() });
+    let pipes = [(Stream::Stdout, child.take_stdout()), (Stream::Stderr, child.take_stderr())];
+    let pipes = pipes.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe?))).collect();
+    let tail = output::forward(pipes, |stream, bytes| {
+        build.events.send(Event::Output { step: number, stream, bytes: bytes.to_vec() });
     });
     let exit = child.wait()?;
     build.request.cancel.check()?;

@@ -16,7 +16,7 @@ pub(crate) fn run(
     let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
     let root = mounted.root();
     let (uid, gid) = owner(root, &workdir.user)?;
-    root.create_dir_all(&workdir.path, 0o755, uid, gid, None)?;
+    root.create_dir_all(&workdir.path, 0o755, uid, gid, build.epoch())?;
     Ok(snapshot)
 }
 

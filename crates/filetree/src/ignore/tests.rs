@@ -166,3 +166,23 @@ fn replays_the_ignore_files() {
         assert_eq!(lines, expected, "{content:?}");
     }
 }
+
+#[test]
+fn what_nothing_can_be_copied_of() {
+    for (file, path, line) in [
+        ("a\n*.log\n", "a", Some(1)),
+        ("a\n*.log\n", "a/b", Some(1)),
+        ("a\n*.log\n", "x.log", Some(2)),
+        ("a\n", ".", None),
+        ("a\n*\n", ".", Some(2)),
+        ("**\n!keep\n", ".", None),
+        ("a\n!a/b\n", "a", None),
+        ("a\n!a/b\n", "a/c", Some(1)),
+        ("a\n!c\n", "a", Some(1)),
+    ] {
+        let patterns = Patterns::parse(file.as_bytes()).unwrap();
+        let found = patterns.hides_all(path).map(|exclusion| exclusion.line);
+        assert_eq!(found, line, "{file:?} {path}");
+        assert_eq!(patterns.has_exceptions(), file.contains('!'));
+    }
+}

@@ -77,7 +77,9 @@ impl<'a> Graph<'a> {
             let place = Place { span: from.span, lines: from.lines, trigger: true };
             let mut commands = Vec::new();
             for trigger in self.triggers(index, known) {
-                let command = self.trigger(&trigger, place).map_err(|error| place.locate(error))?;
+                let command = self
+                    .trigger(&trigger, place, &from.comments)
+                    .map_err(|error| place.locate(error))?;
                 linked |= command.links.iter().any(Option::is_some);
                 commands.push(command);
             }
@@ -100,10 +102,21 @@ impl<'a> Graph<'a> {
         base.map(|base| base.config.config.on_build.clone()).unwrap_or_default()
     }
 
-    fn trigger(&self, trigger: &str, place: Place) -> Result<Command<'a>, Diagnostic> {
+    fn trigger(
+        &self,
+        trigger: &str,
+        place: Place,
+        comments: &'a [String],
+    ) -> Result<Command<'a>, Diagnostic> {
         let instruction = crate::parse_trigger(trigger, place.span)?;
         let links = self.links(&instruction)?;
         let text = trigger.lines().next().unwrap_or_default().to_owned();
-        Ok(Command { instruction: Cow::Owned(instruction), place, text: text.into(), links })
+        Ok(Command {
+            instruction: Cow::Owned(instruction),
+            place,
+            text: text.into(),
+            comments,
+            links,
+        })
     }
 }

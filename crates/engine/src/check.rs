@@ -1,0 +1,156 @@
+//! A Dockerfile looked at without being built: the checks before a build, and those that are all that is wanted.
+
+use std::{collections::BTreeMap, path::Path};
+
+use dockerfile::{
+    BaseImage, BaseRef, Dockerfile, Linted, Request,
+    lint::{ContextFacts, Examination, GitIgnored, IgnoreFile, lint_above},
+};
+use filetree::{Patterns, gitignore::Depth};
+use store::Image;
+
+use crate::{BuildRequest, Engine, Error, Event, Events, NamedContext, context::Contexts, resolve};
+
+/// What is known of a Dockerfile that was not built.
+#[derive(Debug)]
+pub struct Checked {
+    /// The file, as far as it could be read.
+    pub file: Dockerfile,
+    /// What was asked for.
+    pub request: Request,
+    /// The base images that are in the store.
+    pub known: BTreeMap<BaseRef, BaseImage>,
+    /// What the checks say. Stages that the target does not need are examined too if no target was asked for.
+    pub linted: Linted,
+}
+
+/// Checks the Dockerfile of a build. Base images are taken from the store; none is pulled for that.
+pub fn check(engine: &Engine, request: &BuildRequest, events: &Events) -> Result<Checked, Error> {
+    let contexts = Contexts::open(engine, request, events)?;
+    let (name, text) = (contexts.dockerfile_name(), contexts.dockerfile_text());
+    let (file, mistake) = dockerfile::parse_as_far_as_possible(name, text);
+    let lower_request = resolve::lower_request(request);
+    let (known, linted) = match mistake {
+        Some(mistake) => (BTreeMap::new(), lint_above(&file, mistake, &lower_request)),
+        None => {
+            let facts = Facts::of(&contexts, Depth::All)?;
+            let check = Check { engine, request, facts, all_stages: true };
+            check.lint(&file, &lower_request)?
+        }
+    };
+    Ok(Checked { file, request: lower_request, known, linted })
+}
+
+/// The checks of a build, which looks at the target only.
+pub(crate) fn of_build(
+    engine: &Engine,
+    file: &Dockerfile,
+    request: &BuildRequest,
+    contexts: &Contexts,
+) -> Result<Linted, Error> {
+    // A context that cannot be looked at is no reason to fail: the step that copies from it will say so, if there is one.
+    let facts = Facts::of(contexts, Depth::Top).unwrap_or_default();
+    let check = Check { engine, request, facts, all_stages: false };
+    Ok(check.lint(file, &resolve::lower_request(request))?.1)
+}
+
+/// Tells what the checks found, each in one line.
+pub(crate) fn tell(linted: &Linted, events: &Events) {
+    for finding in &linted.findings {
+        let mut text = format!(
+            "warning: {}: {} (line {})",
+            finding.rule.name, finding.message, finding.lines.0
+        );
+        if let Some(detail) = &finding.detail {
+            text.push_str(&format!("; {detail}"));
+        }
+        events.send(Event::Warning(text));
+    }
+}
+
+/// What the rules are told of a context that is a directory of the host.
+#[derive(Debug, Default)]
+struct Facts {
+    /// The ignore file's name, as messages call it, and what it says.
+    ignore: Option<(String, Patterns)>,
+    git_ignored: Vec<GitIgnored>,
+}
+
+impl Facts {
+    fn of(contexts: &Contexts, depth: Depth) -> Result<Self, Error> {
+        let Some(context) = contexts.main_directory() else { return Ok(Self::default()) };
+        let ignore = contexts.main_ignore_file()?;
+        let patterns = ignore.as_ref().map(|(_, patterns)| patterns);
+        let git_ignored = filetree::git_ignored(context, patterns, depth)?
+            .into_iter()
+            .map(|found| GitIgnored { path: found.path, pattern: found.pattern })
+            .collect();
+        let ignore = ignore.map(|(path, patterns)| (name_of(&path), patterns));
+        Ok(Self { ignore, git_ignored })
+    }
+}
+
+struct Check<'a> {
+    engine: &'a Engine,
+    request: &'a BuildRequest,
+    facts: Facts,
+    all_stages: bool,
+}
+
+impl Check<'_> {
+    /// Asks the rules, and again with the base images that they would like to know, until none of them is in the store.
+    fn lint(
+        &self,
+        file: &Dockerfile,
+        request: &Request,
+    ) -> Result<(BTreeMap<BaseRef, BaseImage>, Linted), Error> {
+        let ignore = self.facts.ignore.as_ref();
+        let hides = |path: &str| {
+            let exclusion = ignore?.1.hides_all(path)?;
+            Some((exclusion.line, exclusion.pattern))
+        };
+        let ignore_file = ignore.map(|(name, patterns)| IgnoreFile {
+            name,
+            has_exceptions: patterns.has_exceptions(),
+            hides: &hides,
+        });
+        let mut known = BTreeMap::new();
+        loop {
+            let linted = dockerfile::lint(
+                file,
+                &Examination {
+                    request,
+                    known: &known,
+                    all_stages: self.all_stages,
+                    context: ContextFacts { ignore_file, git_ignored: &self.facts.git_ignored },
+                },
+            );
+            let before = known.len();
+            for base in &linted.unknown {
+                if let Some(image) = self.base(base)? {
+                    known.insert(base.clone(), BaseImage { id: image.id, config: image.config });
+                }
+            }
+            if known.len() == before {
+                return Ok((known, linted));
+            }
+        }
+    }
+
+    /// A base image that is in the store.
+    fn base(&self, base: &BaseRef) -> Result<Option<Image>, Error> {
+        let reference = match base {
+            BaseRef::Image { reference, .. } => reference,
+            BaseRef::Context { name } => match self.request.named_contexts.get(name) {
+                Some(NamedContext::Image(reference)) => reference,
+                _ => return Ok(None),
+            },
+        };
+        Ok(self.engine.store().find_reference(&reference.tagged())?)
+    }
+}
+
+/// An ignore file as messages call it: there are not two of one name.
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

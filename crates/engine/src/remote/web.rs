@@ -1,0 +1,408 @@
+//! A file of the web: asked for with what is known of it, downloaded where it has changed.
+//!
+//! A record keeps, under the address, what the server said (`etag`, `since`) and the digest of the body; the snapshot has
+//! the one file. How requests are made is in the crate `registry`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use filetree::{Owners, RootDir, Wanted};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use oci::{ContentDigest, Digest, Hasher};
+use plan::Copy;
+use registry::{Download, FileRequest};
+use store::SnapshotId;
+
+use crate::{
+    Error, Event,
+    context::MAX_TEXT,
+    remote::{Asker, Fetched, Taken, key},
+};
+
+/// More than any file that belongs into an image; a server that never ends is stopped here.
+const MOST_BYTES: u64 = 64 << 30;
+
+/// What a file without a name in its address is called.
+const UNNAMED: &str = "__unnamed__";
+
+/// What the file of a context is called.
+const CONTEXT: &str = "context";
+
+/// Nobody but the owner: what a server sends may be a secret.
+const MODE: u32 = 0o600;
+
+/// An address, the name of the file, and the digest that it shall have.
+pub(crate) type Wish = (String, String, Option<Digest>);
+
+/// A file that was downloaded, alone in its snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    snapshot: SnapshotId,
+    name: String,
+    /// SHA-256 of the body.
+    body: Digest,
+}
+
+/// What an ADD depends on: the body and the name. If the body's digest is said by `--checksum`, nobody has to be asked.
+pub(crate) fn digest(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<ContentDigest, Error> {
+    let name = file_name(address);
+    let body = match checksum(copy)? {
+        Some(said @ Digest::Sha256(_)) => said,
+        Some(Digest::Sha512(_)) | None => file(asker, copy, address)?.body,
+    };
+    let body = body.to_string();
+    Ok(ContentDigest::new(key(&[b"kiln web content 1", body.as_bytes(), name.as_bytes()])))
+}
+
+/// Returns what an ADD takes.
+pub(crate) fn select(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Taken, Error> {
+    let file = file(asker, copy, address)?;
+    let tree = file.fetched().tree(asker.engine)?;
+    let sources = [literal(&file.name)];
+    let wanted = Wanted {
+        sources: &sources,
+        exclude: &[],
+        parents: false,
+        archives: copy.unpack == Some(true),
+    };
+    let selection = filetree::select(&tree, &wanted)?;
+    Ok(Taken { tree, selection })
+}
+
+/// Returns a named context: the file as it is, called `context`.
+pub(crate) fn context(asker: Asker<'_>, address: &str) -> Result<Fetched, Error> {
+    Ok(fetched(asker, address, CONTEXT, None)?.fetched())
+}
+
+/// A main context.
+#[derive(Debug)]
+pub(crate) struct MainContext {
+    pub(crate) files: Fetched,
+    /// Name and text of the Dockerfile, where the address is that of one.
+    pub(crate) dockerfile: Option<(String, Vec<u8>)>,
+}
+
+/// Returns a main context: an archive, unpacked, or else a Dockerfile, which is then the only file of it.
+pub(crate) fn main_context(asker: Asker<'_>, address: &str) -> Result<MainContext, Error> {
+    announce(asker, address);
+    let file = fetched(asker, address, CONTEXT, None)?;
+    let path = file.path(asker);
+    let mut opened = fs::File::open(&path).map_err(Error::io("open", &path))?;
+    if filetree::is_archive(&mut opened).map_err(Error::io("read", &path))? {
+        return Ok(MainContext { files: unpacked(asker, &file, opened)?, dockerfile: None });
+    }
+    let root = RootDir::open(&asker.engine.store().snapshot_dir(&file.snapshot))?;
+    let text = root.read_file(&file.name, MAX_TEXT)?.unwrap_or_default();
+    let name = file_name(address);
+    Ok(MainContext { files: file.fetched(), dockerfile: Some((name, text)) })
+}
+
+/// Returns the files of an archive, unpacked by this build or an earlier one.
+fn unpacked(asker: Asker<'_>, file: &File, archive: fs::File) -> Result<Fetched, Error> {
+    let identity = format!("unpacked {}", file.body).into_bytes();
+    let key = key(&[b"kiln unpacked context 1", &identity]);
+    let snapshot = match asker.known(&key)? {
+        Some(record) => record.snapshot,
+        None => {
+            let snapshot = asker.engine.store().create_snapshot()?;
+            filetree::extract_archive(archive, &RootDir::open(snapshot.fs())?, "/", None)?;
+            let snapshot = snapshot.seal()?;
+            let description = format!("context {}", file.body);
+            asker.remember(&key, snapshot, description, Vec::new())?;
+            snapshot
+        }
+    };
+    // As BuildKit does: such a context is like a stage into which the archive was extracted.
+    Ok(Fetched { snapshot, directory: String::new(), identity, owners: Owners::Keep })
+}
+
+fn file(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<File, Error> {
+    let checksum = checksum(copy)?;
+    let file = fetched(asker, address, &file_name(address), checksum.as_ref())?;
+    if let Some(expected) = checksum {
+        verify(asker, &file, address, expected)?;
+    }
+    Ok(file)
+}
+
+fn checksum(copy: &Copy) -> Result<Option<Digest>, Error> {
+    Ok(copy.checksum.as_deref().map(Digest::parse).transpose()?)
+}
+
+fn fetched(
+    asker: Asker<'_>,
+    address: &str,
+    name: &str,
+    checksum: Option<&Digest>,
+) -> Result<File, Error> {
+    let wish = (address.to_owned(), name.to_owned(), checksum.copied());
+    asker.remotes.files.get(wish, || fetch(asker, address, name, checksum))
+}
+
+fn fetch(
+    asker: Asker<'_>,
+    address: &str,
+    name: &str,
+    checksum: Option<&Digest>,
+) -> Result<File, Error> {
+    let key = key(&[b"kiln web file 1", address.as_bytes(), name.as_bytes()]);
+    let known = Known::find(asker, &key, name)?;
+    if let Some(known) = known.as_ref().filter(|known| checksum == Some(&known.file.body)) {
+        return Ok(known.file.clone());
+    }
+    let authorization = authorization(asker, address);
+    let request = FileRequest {
+        address,
+        authorization: authorization.as_deref(),
+        etag: known.as_ref().and_then(|known| known.etag.as_deref()),
+        last_modified: known.as_ref().and_then(|known| known.since.as_deref()),
+        limit: MOST_BYTES,
+    };
+    match download(asker, &request, name)? {
+        Some(new) => {
+            let description = format!("GET {}", shown(address));
+            asker.remember(&key, new.file.snapshot, description, new.ingredients())?;
+            Ok(new.file)
+        }
+        None => known.map(|known| known.file).ok_or(Error::Lost { what: "a download" }),
+    }
+}
+
+/// What is remembered of a file.
+#[derive(Debug)]
+struct Known {
+    file: File,
+    etag: Option<String>,
+    /// `Last-Modified`, if it tells versions apart.
+    since: Option<String>,
+}
+
+impl Known {
+    fn find(asker: Asker<'_>, key: &[u8; 32], name: &str) -> Result<Option<Self>, Error> {
+        let Some(record) = asker.known(key)? else { return Ok(None) };
+        let value = |wanted: &str| {
+            let found = record.ingredients.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone())
+        };
+        let Some(body) = value("body").and_then(|body| Digest::parse(&body).ok()) else {
+            return Ok(None);
+        };
+        let file = File { snapshot: record.snapshot, name: name.to_owned(), body };
+        Ok(Some(Self { file, etag: value("etag"), since: value("since") }))
+    }
+
+    fn ingredients(&self) -> Vec<(String, String)> {
+        let pair = |name: &str, value: &Option<String>| {
+            value.clone().map(|value| (name.to_owned(), value))
+        };
+        let body = Some(("body".to_owned(), self.file.body.to_string()));
+        [body, pair("etag", &self.etag), pair("since", &self.since)].into_iter().flatten().collect()
+    }
+}
+
+/// Downloads a file into a snapshot of its own; `None` if it is what is known. A failure leaves nothing.
+fn download(
+    asker: Asker<'_>,
+    request: &FileRequest<'_>,
+    name: &str,
+) -> Result<Option<Known>, Error> {
+    let Some(client) = &asker.engine.registries else {
+        return Err(Error::Unsupported { feature: "a download without a client".to_owned() });
+    };
+    let work = async {
+        let Some(mut download) = client.file(request).await? else { return Ok(None) };
+        let snapshot = asker.engine.store().create_snapshot()?;
+        let body = write(&mut download, &snapshot.fs().join(name)).await?;
+        let etag = download.etag().map(str::to_owned);
+        let since = download.last_modified().filter(|_| etag.is_none() && is_telling(&download));
+        let since = since.map(str::to_owned);
+        let file = File { snapshot: snapshot.seal()?, name: name.to_owned(), body };
+        Ok(Some(Known { file, etag, since }))
+    };
+    let cancel = &asker.request.cancel;
+    tokio::runtime::Handle::current().block_on(async {
+        tokio::select! {
+            result = work => result,
+            () = cancel.cancelled() => Err(Error::Cancelled),
+        }
+    })
+}
+
+async fn write(download: &mut Download, path: &Path) -> Result<Digest, Error> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path);
+    let mut file = file.map_err(Error::io("create", path))?;
+    let mut hasher = Hasher::sha256();
+    while let Some(bytes) = download.chunk().await? {
+        hasher.update(&bytes);
+        file.write_all(&bytes).map_err(Error::io("write", path))?;
+    }
+    // Without a time of its own it is as old as can be, the same on every machine.
+    let modified = download.last_modified().and_then(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    file.set_modified(SystemTime::from(modified)).map_err(Error::io("set the times of", path))?;
+    // Whatever the umask.
+    let mode = fs::Permissions::from_mode(MODE);
+    file.set_permissions(mode).map_err(Error::io("change the mode of", path))?;
+    Ok(hasher.finish())
+}
+
+/// Whether the time of modification tells this version from all others: only if it was long over when the server answered
+/// (RFC 9110, section 8.8.2.2).
+fn is_telling(download: &Download) -> bool {
+    const LONG: Duration = Duration::from_secs(60);
+    let time = |text: Option<&str>| text.and_then(time).map(SystemTime::from);
+    match (time(download.last_modified()), time(download.date())) {
+        (Some(modified), Some(date)) => date.duration_since(modified).is_ok_and(|age| age >= LONG),
+        _ => false,
+    }
+}
+
+/// Reads a time as HTTP writes it.
+fn time(text: &str) -> Option<Timestamp> {
+    const PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
+    PARSER.parse_timestamp(text).ok()
+}
+
+/// The secret for a host, as BuildKit names them; that for the host with its port goes before that for the host.
+fn authorization(asker: Asker<'_>, address: &str) -> Option<String> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let secret = |id: String| {
+        let secret = asker.request.secrets.get(&id)?;
+        Some(String::from_utf8_lossy(&secret.0).trim().to_owned())
+    };
+    [authority, host].into_iter().find_map(|host| {
+        let header = secret(format!("HTTP_AUTH_HEADER_{host}"));
+        let token = || secret(format!("HTTP_AUTH_TOKEN_{host}"));
+        header.or_else(|| token().map(|token| format!("Bearer {token}")))
+    })
+}
+
+fn verify(asker: Asker<'_>, file: &File, address: &str, expected: Digest) -> Result<(), Error> {
+    let actual = match expected {
+        Digest::Sha256(_) => file.body,
+        Digest::Sha512(_) => digest_of(&file.path(asker), expected.hasher())?,
+    };
+    if actual == expected {
+        return Ok(());
+    }
+    let (expected, actual) = (Box::new(expected), Box::new(actual));
+    Err(Error::Checksum { address: shown(address), expected, actual })
+}
+
+fn digest_of(path: &Path, mut hasher: Hasher) -> Result<Digest, Error> {
+    let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        if count == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+impl File {
+    fn fetched(&self) -> Fetched {
+        Fetched {
+            snapshot: self.snapshot,
+            directory: String::new(),
+            identity: format!("web {} {}", self.body, self.name).into_bytes(),
+            owners: Owners::Root,
+        }
+    }
+
+    fn path(&self, asker: Asker<'_>) -> PathBuf {
+        asker.engine.store().snapshot_dir(&self.snapshot).join(&self.name)
+    }
+}
+
+/// The last component of the address's path.
+fn file_name(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let path = rest.split_once('/').map_or("", |(_, path)| path);
+    let path = String::from_utf8(plan::git::percent_decoded(path)).unwrap_or(path.to_owned());
+    match path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
+        "" | "." | ".." => UNNAMED.to_owned(),
+        name if name.contains('\0') => UNNAMED.to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// A name as a source that matches nothing else. What holds no wildcard is taken as it is, backslashes too.
+fn literal(name: &str) -> String {
+    if !name.contains(['*', '?', '[']) {
+        return name.to_owned();
+    }
+    let mut literal = String::with_capacity(name.len() + 8);
+    for char in name.chars() {
+        match char {
+            '*' | '?' | '[' => literal.push_str(&format!("[{char}]")),
+            '\\' => literal.push_str("\\\\"),
+            char => literal.push(char),
+        }
+    }
+    literal
+}
+
+/// An address as people may see it: without a user and a query, either of which may be a key.
+fn shown(address: &str) -> String {
+    plan::git::masked(address.split(['?', '#']).next().unwrap_or_default())
+}
+
+/// Tells of a download that nobody sees as a step.
+fn announce(asker: Asker<'_>, address: &str) {
+    asker.events.send(Event::Note(format!("fetching {}", shown(address))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_address() {
+        for (address, name) in [
+            ("http://h/a/f.txt", "f.txt"),
+            ("http://h/a/f.txt?x=/y#/z", "f.txt"),
+            ("http://h/dir/", "dir"),
+            ("http://h/a%20b%2Fc", "c"),
+            ("http://h/%C3%BC", "ü"),
+            ("http://h/%FF", "%FF"),
+            ("http://h", UNNAMED),
+            ("http://h/", UNNAMED),
+            ("http://h?x", UNNAMED),
+            ("http://h/%2e%2e%2f", UNNAMED),
+            ("http://h/x/..", UNNAMED),
+            ("http://h/a%00b", UNNAMED),
+        ] {
+            assert_eq!(file_name(address), name, "{address}");
+        }
+    }
+
+    #[test]
+    fn names_match_only_themselves() {
+        assert_eq!(literal("a[b]*?\\ü"), "a[[]b][*][?]\\\\ü");
+        assert_eq!(literal("a\\b"), "a\\b");
+    }
+
+    #[test]
+    fn times_are_read() {
+        let seconds = |text| time(text).map(Timestamp::as_second);
+        assert_eq!(seconds("Mon, 02 Jan 2006 15:04:05 GMT"), Some(1_136_214_245));
+        // A wrong day of the week says nothing about the rest.
+        assert_eq!(seconds("Tue, 02 Jan 2006 15:04:05 GMT"), Some(1_136_214_245));
+        assert_eq!(seconds("yesterday"), None);
+    }
+
+    #[test]
+    fn addresses_are_shown_without_keys() {
+        assert_eq!(shown("https://u:p@h/x?signature=s"), "https://***@h/x");
+    }
+}

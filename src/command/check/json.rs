@@ -1,0 +1,102 @@
+//! Findings for programs, in the form of `docker build --call=check,format=json`. What that does not have is in fields of its
+//! own: `hint` of a warning, and `portability`.
+
+use dockerfile::{Source, lint::portability::Effect};
+use serde_json::{Value, json};
+
+use super::Report;
+
+/// Returns the document.
+pub(super) fn findings(report: &Report<'_>) -> String {
+    let warnings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            let mut warning = json!({
+                "ruleName": finding.rule.name,
+                "description": finding.rule.description,
+            });
+            if let Some(url) = finding.rule.url() {
+                warning["url"] = url.into();
+            }
+            warning["detail"] = finding.message.as_str().into();
+            if let Some(detail) = &finding.detail {
+                warning["hint"] = detail.as_str().into();
+            }
+            warning["location"] = location(finding.lines);
+            warning
+        })
+        .collect();
+    let mut document = json!({
+        "warnings": warnings,
+        "sources": [source(&report.checked.file.source, report.path)],
+    });
+    if let Some(mistake) = &report.checked.linted.mistake {
+        let mut error = json!({ "message": mistake.message });
+        if let Some(lines) = mistake.lines {
+            error["location"] = location(lines);
+        }
+        document["buildError"] = error;
+    }
+    if let Some(notes) = &report.notes {
+        let notes = notes.iter().map(|note| {
+            json!({
+                "builder": note.builder.to_string(),
+                "builds": note.effect == Effect::Differs,
+                "message": format!("{} {}", note.builder, note.message),
+                "location": location(note.lines),
+            })
+        });
+        document["portability"] = notes.collect();
+    }
+    pretty(&document)
+}
+
+/// The lines of an instruction.
+pub(super) fn location((first, last): (usize, usize)) -> Value {
+    json!({ "ranges": [{ "start": { "line": first }, "end": { "line": last } }] })
+}
+
+fn source(source: &Source, path: &str) -> Value {
+    json!({ "filename": path, "language": "Dockerfile", "data": base64(source.text().as_bytes()) })
+}
+
+/// A document with a line end.
+pub(super) fn pretty(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// Bytes as text (RFC 4648, section 4): what Go makes of them in JSON.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0, |group, byte| group << 8 | u32::from(*byte));
+        let group = group << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let index = (group >> (18 - 6 * place)) & 63;
+            let is_padding = place > chunk.len();
+            text.push(if is_padding { '=' } else { char::from(ALPHABET[index as usize]) });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_of_the_specification() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+}

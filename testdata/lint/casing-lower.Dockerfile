@@ -1,0 +1,3 @@
+from alpine AS base
+run true
+RUN false

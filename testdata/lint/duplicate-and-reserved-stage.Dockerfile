@@ -1,0 +1,3 @@
+FROM scratch AS a
+FROM scratch AS A
+FROM scratch AS Context

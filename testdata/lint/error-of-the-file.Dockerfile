@@ -1,0 +1,5 @@
+# check=skip=StageNameCasing;error=true
+FROM alpine AS One
+MAINTAINER one
+MAINTAINER two
+CMD x

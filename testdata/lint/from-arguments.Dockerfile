@@ -1,0 +1,5 @@
+ARG IMAGE
+ARG TAG=3.20
+FROM alpine:$TGA AS one
+FROM $IMAGE AS two
+FROM --platform=$BUILDPLATFROM alpine

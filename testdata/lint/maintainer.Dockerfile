@@ -1,0 +1,4 @@
+FROM scratch
+MAINTAINER somebody
+# check=skip=MaintainerDeprecated
+MAINTAINER somebody else

@@ -1,0 +1,4 @@
+FROM alpine AS Upper
+MAINTAINER me
+RUM true
+MAINTAINER never read

@@ -1,0 +1,2 @@
+# check=warn=true
+FROM alpine AS Upper

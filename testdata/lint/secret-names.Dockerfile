@@ -1,0 +1,8 @@
+FROM scratch
+ARG NPM_TOKEN
+ARG TOKENIZER PUBLIC_TOKEN
+ENV Db_Password=x KEYS=y
+ARG NAME=SECRET
+ENV ${NAME}_KEY=z
+# check=skip=SecretsUsedInArgOrEnv
+ENV API_KEY=

@@ -1,0 +1,4 @@
+FROM alpine
+ENV OWN=1
+ENV X=$JAVA_HOME
+ENV Y=$OWM

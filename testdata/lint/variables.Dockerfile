@@ -1,0 +1,15 @@
+FROM alpine AS base
+ARG DECLARED
+ENV HOME_DIR=/home
+FROM base
+COPY $DECLARED ${HOME_DIR} $FROM_BASE $HOMEDIR /x
+ENV A=$B B=$A PATH=$PAHT
+WORKDIR /$UNKNOWN
+LABEL x='$single' y="$DOUBLE"
+RUN echo $NOT_HERE
+CMD echo $NOR_HERE
+# check=skip=UndefinedVar
+USER $NOBODY
+COPY <<E /y
+$IN_A_HEREDOC
+E

@@ -1,0 +1,244 @@
+//! ADD and contexts from the web: what servers say, and what is remembered of it.
+
+use crate::support::archive::{Tarball, Tree, gzip, sha256};
+use crate::support::env::{IMAGE, TestEnv};
+use crate::support::web::{Page, Site};
+
+const MODIFIED: &str = "Mon, 02 Jan 2006 15:04:05 GMT";
+
+fn start() -> (TestEnv, Site) {
+    let site = Site::start();
+    site.page("/f.txt", Page::new("f\n").header("Last-Modified", MODIFIED));
+    site.page("/dir/g", Page::new("g\n"));
+    (TestEnv::empty(), site)
+}
+
+#[test]
+fn names_modes_and_times_of_files() {
+    let (env, site) = start();
+    site.page("/", Page::new("root\n"));
+    let url = &site.url;
+    let context = env.context(&format!(
+        "FROM scratch\nARG U={url}\nADD $U/f.txt /a\nADD $U/f.txt?q=1 /d/\nADD $U/dir/g $U/f.txt /e/\nADD $U /n/\n"
+    ));
+    let tree = env.tree(&context, &[]);
+    for file in ["a", "d/f.txt", "e/g", "e/f.txt", "n/__unnamed__"] {
+        assert_eq!(tree.owner(file), "600 0:0", "{file}");
+    }
+    assert_eq!((tree.entry("a").mtime, tree.entry("e/g").mtime), (1_136_214_245, 0));
+    assert_eq!(tree.entry("n/__unnamed__").content, b"root\n");
+}
+
+#[test]
+fn hostile_names_stay_in_the_destination() {
+    let (env, site) = start();
+    site.page("/%2e%2e%2fx", Page::new("x")).page("/y/%2e%2e", Page::new("y"));
+    site.page("/[a-z]*", Page::new("z")).page("/b%5C[c]", Page::new("b"));
+    let url = &site.url;
+    let context = env.context(&format!(
+        "FROM scratch\nADD {url}/%2e%2e%2fx /d/\nADD {url}/y/%2e%2e /d/\nADD [\"{url}/[a-z]*\", \"{url}/b%5C[c]\", \"/d/\"]\n"
+    ));
+    assert_eq!(env.tree(&context, &[]).names("d"), ["[a-z]*", "__unnamed__", "b\\[c]", "x"]);
+}
+
+#[test]
+fn flags_apply_to_downloads() {
+    let (env, site) = start();
+    let url = &site.url;
+    let context = env.context(&format!(
+        "FROM scratch\nADD --chown=7:8 --chmod=644 {url}/f.txt /a\nADD --chmod=u+x {url}/f.txt /b\nADD --link {url}/f.txt /l/\n"
+    ));
+    let tree = env.tree(&context, &[]);
+    assert_eq!(tree.owner("a"), "644 7:8");
+    assert_eq!(tree.owner("b"), "700 0:0");
+    assert_eq!(tree.owner("l/f.txt"), "600 0:0");
+}
+
+#[test]
+fn sources_are_copied_in_their_order() {
+    let (env, site) = start();
+    let url = &site.url;
+    let context = env.context(&format!(
+        "FROM scratch\nADD {url}/f.txt f.txt /a/\nADD f.txt {url}/f.txt /b/\nADD f.txt {url}/f.txt d/f.txt /c/\n"
+    ));
+    context.write("f.txt", "local\n").write("d/f.txt", "last\n");
+    let tree = env.tree(&context, &[]);
+    assert_eq!(tree.entry("a/f.txt").content, b"local\n");
+    assert_eq!(tree.entry("b/f.txt").content, b"f\n");
+    assert_eq!(tree.entry("c/f.txt").content, b"last\n");
+}
+
+#[test]
+fn a_right_checksum_spares_the_next_request() {
+    let (env, site) = start();
+    let (url, sum) = (&site.url, sha256(b"f\n"));
+    let context = env.context(&format!("FROM scratch\nADD --checksum={sum} {url}/f.txt /a\n"));
+    env.build(&context, &[]);
+    assert_eq!(site.requests().len(), 1);
+    env.build(&context, &[]).has_cached(1);
+    env.build(&context, &["--no-cache"]).has_cached(0);
+    assert!(site.requests().is_empty());
+}
+
+#[test]
+fn a_wrong_checksum_is_told() {
+    let (env, site) = start();
+    let (url, sum) = (&site.url, sha256(b"other"));
+    let context = env.context(&format!("FROM scratch\nADD --checksum={sum} {url}/f.txt /a\n"));
+    for _ in 0..2 {
+        let output = env.build_fails(&context, &[]);
+        output.says(&["checksum", "digest mismatch", &sum, &sha256(b"f\n")]);
+    }
+    let sum = format!("sha512:{}", "0".repeat(128));
+    let context = env.context(&format!("FROM scratch\nADD --checksum={sum} {url}/f.txt /a\n"));
+    env.build_fails(&context, &[]).says(&["digest mismatch", &sum]);
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    let (env, site) = start();
+    let address = format!("{}/nope", site.url);
+    let context = env.context(&format!("FROM scratch\nADD {address}?key=x /a\n"));
+    env.build_fails(&context, &[]).says(&["404", &format!("`{address}`")]);
+    site.page("/cut", Page::new("cut").cut());
+    let context = env.context(&format!("FROM scratch\nADD {}/cut /a\n", site.url));
+    env.build_fails(&context, &[]).says(&["cannot reach", "/cut"]);
+}
+
+#[test]
+fn an_unchanged_etag_is_not_downloaded_again() {
+    let (env, site) = start();
+    let context = env.context(&format!("FROM scratch\nADD {}/e /a\n", site.url));
+    site.page("/e", Page::new("one").header("ETag", "\"1\""));
+    env.build(&context, &[]).has_cached(0);
+    site.requests();
+    env.build(&context, &[]).has_cached(1);
+    let requests = site.requests();
+    assert_eq!((requests.len(), requests[0].path.as_str()), (1, "/e"));
+    assert_eq!(requests[0].headers["if-none-match"], "\"1\"");
+
+    site.page("/e", Page::new("two").header("ETag", "\"2\""));
+    assert_eq!(env.tree(&context, &[]).entry("a").content, b"two");
+    // The old contents under a new tag were seen before.
+    site.page("/e", Page::new("one").header("ETag", "\"3\""));
+    env.build(&context, &[]).has_cached(1);
+}
+
+#[test]
+fn contents_decide_and_not_times() {
+    let (env, site) = start();
+    let context = env.context(&format!("FROM scratch\nADD {}/f.txt /a\nCOPY b /b\n", site.url));
+    context.write("b", "b");
+    env.build(&context, &[]).has_cached(0);
+    let later =
+        |body: &str| Page::new(body).header("Last-Modified", "Tue, 03 Jan 2006 15:04:05 GMT");
+    site.page("/f.txt", later("f\n"));
+    env.build(&context, &[]).has_cached(2);
+    // The same time says nothing if it was not long over when the server answered.
+    site.page("/f.txt", later("new\n"));
+    env.build(&context, &[]).has_cached(0);
+}
+
+#[test]
+fn a_time_long_over_stands_for_the_contents() {
+    let (env, site) = start();
+    let context = env.context(&format!("FROM scratch\nADD {}/t /a\n", site.url));
+    let now = "Mon, 02 Jan 2012 15:04:05 GMT";
+    site.page("/t", Page::new("t").header("Last-Modified", MODIFIED).header("Date", now));
+    env.build(&context, &[]);
+    site.requests();
+    env.build(&context, &[]).has_cached(1);
+    assert_eq!(site.requests()[0].headers["if-modified-since"], MODIFIED);
+}
+
+#[test]
+fn redirects_are_followed_to_an_end() {
+    let (env, site) = start();
+    site.page("/r", Page::redirect("/f.txt")).page("/loop", Page::redirect("/loop"));
+    let url = &site.url;
+    let tree = env.tree(&env.context(&format!("FROM scratch\nADD {url}/r /d/\n")), &[]);
+    assert_eq!(tree.entry("d/r").content, b"f\n");
+    let context = env.context(&format!("FROM scratch\nADD {url}/loop /d/\n"));
+    env.build_fails(&context, &[]).says(&["redirect"]);
+}
+
+#[test]
+fn archives_are_unpacked_only_if_asked_for() {
+    let (env, site) = start();
+    let tar = Tarball::new().dir("d", 0o750).owned_file("d/f", "in", 0o640, 5, 6).finish();
+    let archive = gzip(&tar);
+    site.page("/a.tar.gz", Page::new(&archive));
+    let url = &site.url;
+    let context = env.context(&format!(
+        "FROM scratch\nADD {url}/a.tar.gz /a/\nADD --unpack {url}/a.tar.gz /b/\nADD --unpack --chown=9:9 {url}/a.tar.gz /c\nADD --unpack {url}/f.txt /d/\n"
+    ));
+    let tree = env.tree(&context, &[]);
+    assert_eq!(tree.entry("a/a.tar.gz").content, archive);
+    assert_eq!((tree.owner("b/d/f"), tree.owner("c/d/f")), ("640 5:6".into(), "640 9:9".into()));
+    assert_eq!(tree.entry("d/f.txt").content, b"f\n");
+}
+
+#[test]
+fn secrets_open_their_host_only() {
+    let (env, site) = start();
+    let other = Site::start();
+    site.page("/private", Page::new("p").only_for("Bearer s3cret"));
+    site.page("/away", Page::redirect(&format!("{}/x", other.url)).only_for("Bearer s3cret"));
+    other.page("/x", Page::new("x"));
+    let context = env.context(&format!("FROM scratch\nADD {0}/private {0}/away /d/\n", site.url));
+    env.build_fails(&context, &[]).says(&["401", "/private"]);
+    let secret = format!("--secret=id=HTTP_AUTH_TOKEN_{},env=TOKEN", site.host());
+    let output = env.building(&context, &[&secret]).env("TOKEN", "s3cret").run().ok();
+    output.says_not(&["s3cret"]);
+    assert!(!other.requests()[0].headers.contains_key("authorization"));
+}
+
+#[test]
+fn a_password_in_an_address_is_sent_and_not_shown() {
+    let (env, site) = start();
+    site.page("/user", Page::new("u").only_for("Basic dTpzM2NyZXQ="));
+    let context =
+        env.context(&format!("FROM scratch\nADD http://u:s3cret@{}/user /d\n", site.host()));
+    env.build(&context, &[]).says_not(&["s3cret"]);
+    assert!(!env.ok(&["history", "--no-trunc", IMAGE]).text().contains("s3cret"));
+}
+
+#[test]
+fn a_context_can_be_an_archive() {
+    let (env, site) = start();
+    let archive = Tarball::new()
+        .file("Dockerfile", "FROM scratch\nCOPY . /\n")
+        .file("sub/Other", "FROM scratch\nCOPY data /only\n")
+        .owned_file("data", "data", 0o600, 5, 6)
+        .file(".dockerignore", "data\n");
+    site.page("/c.tar.gz", Page::new(gzip(&archive.finish())));
+    let address = format!("{}/c.tar.gz", site.url);
+    let dest = env.path("out.tar");
+    let output = format!("--output=type=tar,dest={}", dest.display());
+    for (args, path) in [(&[][..], "data"), (&["-f", "sub/Other"][..], "only")] {
+        env.kiln(["build", &output]).args(args).args([&address]).run().ok();
+        let tree = Tree::of_tar(&std::fs::read(&dest).unwrap());
+        assert_eq!(tree.owner(path), "600 5:6");
+    }
+    env.ok(&["build", "--progress=plain", &address]).has_cached(1);
+}
+
+#[test]
+fn a_context_can_be_a_dockerfile() {
+    let (env, site) = start();
+    site.page("/x/Build", Page::new("FROM scratch\nCOPY context /d/\nLABEL a=b\n"));
+    let address = format!("{}/x/Build", site.url);
+    env.ok(&["build", "-t", IMAGE, &address]);
+    assert_eq!(env.config()["Labels"]["a"], "b");
+    site.page("/x/Build", Page::new("FROM scratch\nWRONG\n"));
+    env.kiln(["build", &address]).run().fails(1).says(&["Build:2", "WRONG"]);
+    env.kiln(["build", &format!("{}/nope", site.url)]).run().fails(1).says(&["404"]);
+}
+
+#[test]
+fn a_named_context_can_be_a_file() {
+    let (env, site) = start();
+    let context = env.context("FROM scratch\nCOPY --from=web context /f\n");
+    let tree = env.tree(&context, &[&format!("--build-context=web={}/f.txt", site.url)]);
+    assert_eq!(tree.owner("f"), "600 0:0");
+}
