@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Make an image from a tar of a root file system
     Import(Import),
     /// Wait until the store is on the disk
-    Sync,
+    Sync(Sync),
 }
 
 #[derive(Debug, Group)]
@@ -270,6 +270,13 @@ pub(crate) struct Load {
     /// Print only the names
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Sync {
+    /// Seconds to wait first; what other commands write meanwhile is covered too
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    pub(crate) after: u64,
 }
 
 #[derive(Debug, Group)]

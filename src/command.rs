@@ -30,9 +30,16 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         return dispatch(&engine, args.command);
     }
     let rung = sandbox::enter()?;
-    let engine = Engine::new(Store::open(&args.store_root(rung)?)?, rung);
+    let root = args.store_root(rung)?;
+    if let Command::Sync(sync) = args.command {
+        return sync::run(&root, &sync);
+    }
+    let engine = Engine::new(Store::open(&root)?, rung);
+    let waiting = sync::is_waited_for(&engine);
     let exit = dispatch(&engine, args.command);
-    sync::in_background(&engine);
+    if !waiting {
+        sync::in_background(&engine);
+    }
     output::warnings(&engine);
     exit
 }
@@ -49,7 +56,8 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Tag(tag) => tag::run(engine, &tag),
         Command::Rmi(rmi) => rmi::run(engine, &rmi),
         Command::Save(save) => save::run(engine, &save),
-        Command::Sync => sync::run(engine),
+        // Done before there is an engine.
+        Command::Sync(_) => Ok(Exit::Done),
         Command::Load(load) => load::run(engine, &load),
         Command::Import(import) => import::run(engine, &import),
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::requires;
@@ -18,7 +19,10 @@ impl Account {
         if !requires::users() || !requires::userns() {
             return None;
         }
-        let name = format!("kiln{}", std::process::id());
+        // Tests are threads of one process or processes of their own, depending on the runner.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kiln{}-{number}", std::process::id());
         admin("useradd", &["--no-create-home", "--shell", "/bin/sh", &name]);
         let mut account = Self { name, uid: 0, gid: 0 };
         account.uid = account.number("-u");

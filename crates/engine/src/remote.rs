@@ -7,6 +7,7 @@
 pub(crate) mod git;
 pub(crate) mod web;
 
+mod address;
 mod checkout;
 mod program;
 

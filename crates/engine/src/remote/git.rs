@@ -7,7 +7,6 @@
 use filetree::Owners;
 use oci::ContentDigest;
 use plan::{Copy, GitMistake, GitSource, GitTime, git::is_commit_id};
-use store::SnapshotId;
 
 use crate::{
     Error,

@@ -13,7 +13,7 @@
 use std::{
     io::{self, Read},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
@@ -47,7 +47,8 @@ pub(super) struct Git<'a> {
     /// What git is given: without a password.
     url: String,
     config: Vec<(String, String)>,
-    ssh: String,
+    /// The agent of ssh that was given to the build.
+    agent: Option<&'a Path>,
     named_by: NamedBy,
     /// What must not be shown.
     secrets: Vec<String>,
@@ -61,14 +62,8 @@ impl<'a> Git<'a> {
         if let Some((scope, header)) = authorization(asker, source, user.as_deref(), &mut secrets) {
             config.push((format!("http.{scope}.extraHeader"), header));
         }
-        let ssh = match named_by {
-            NamedBy::User => "ssh -F none -o BatchMode=yes",
-            NamedBy::Dockerfile => {
-                "ssh -F none -o BatchMode=yes -o IdentityAgent=none -o IdentityFile=none"
-            }
-        };
-        let (shown, ssh) = (source.to_string(), ssh.to_owned());
-        Self { asker, shown, url, config, ssh, named_by, secrets }
+        let agent = asker.request.ssh.get("default").map(PathBuf::as_path);
+        Self { asker, shown: source.to_string(), url, config, agent, named_by, secrets }
     }
 
     /// The repository as git knows it.
@@ -102,8 +97,14 @@ impl<'a> Git<'a> {
     fn command(&self, directory: &Path) -> Command {
         let mut command = Command::new("git");
         command.env_clear().envs(&self.asker.request.git_env).current_dir(directory);
-        if self.named_by == NamedBy::Dockerfile {
-            command.env_remove("SSH_AUTH_SOCK");
+        match (self.agent, self.named_by) {
+            (Some(agent), _) => {
+                command.env("SSH_AUTH_SOCK", agent);
+            }
+            (None, NamedBy::User) => {}
+            (None, NamedBy::Dockerfile) => {
+                command.env_remove("SSH_AUTH_SOCK");
+            }
         }
         for (name, value) in [
             ("HOME", "/dev/null"),
@@ -115,7 +116,7 @@ impl<'a> Git<'a> {
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ALLOW_PROTOCOL", "http:https:ssh:git"),
             ("GIT_NO_REPLACE_OBJECTS", "1"),
-            ("GIT_SSH_COMMAND", &self.ssh),
+            ("GIT_SSH_COMMAND", self.ssh()),
             ("LC_ALL", "C"),
         ] {
             command.env(name, value);
@@ -126,6 +127,18 @@ impl<'a> Git<'a> {
             command.env(format!("GIT_CONFIG_VALUE_{index}"), value);
         }
         command
+    }
+
+    /// No configuration of ssh, which can run programs. Keys and agents of the user are not for everybody's Dockerfile; an
+    /// agent that was given to the build is.
+    fn ssh(&self) -> &'static str {
+        match (self.named_by, self.agent) {
+            (NamedBy::User, _) => "ssh -F none -o BatchMode=yes",
+            (NamedBy::Dockerfile, Some(_)) => "ssh -F none -o BatchMode=yes -o IdentityFile=none",
+            (NamedBy::Dockerfile, None) => {
+                "ssh -F none -o BatchMode=yes -o IdentityFile=none -o IdentityAgent=none"
+            }
+        }
     }
 
     /// Runs it to its end, or to that of the build; it and what it starts are a process group of their own.

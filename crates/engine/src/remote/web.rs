@@ -21,14 +21,15 @@ use store::SnapshotId;
 use crate::{
     Error, Event,
     context::MAX_TEXT,
-    remote::{Asker, Fetched, Taken, key},
+    remote::{
+        Asker, Fetched, Taken,
+        address::{authorization, file_name, literal, shown},
+        key,
+    },
 };
 
 /// More than any file that belongs into an image; a server that never ends is stopped here.
 const MOST_BYTES: u64 = 64 << 30;
-
-/// What a file without a name in its address is called.
-const UNNAMED: &str = "__unnamed__";
 
 /// What the file of a context is called.
 const CONTEXT: &str = "context";
@@ -267,23 +268,6 @@ fn time(text: &str) -> Option<Timestamp> {
     PARSER.parse_timestamp(text).ok()
 }
 
-/// The secret for a host, as BuildKit names them; that for the host with its port goes before that for the host.
-fn authorization(asker: Asker<'_>, address: &str) -> Option<String> {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let secret = |id: String| {
-        let secret = asker.request.secrets.get(&id)?;
-        Some(String::from_utf8_lossy(&secret.0).trim().to_owned())
-    };
-    [authority, host].into_iter().find_map(|host| {
-        let header = secret(format!("HTTP_AUTH_HEADER_{host}"));
-        let token = || secret(format!("HTTP_AUTH_TOKEN_{host}"));
-        header.or_else(|| token().map(|token| format!("Bearer {token}")))
-    })
-}
-
 fn verify(asker: Asker<'_>, file: &File, address: &str, expected: Digest) -> Result<(), Error> {
     let actual = match expected {
         Digest::Sha256(_) => file.body,
@@ -323,40 +307,6 @@ impl File {
     }
 }
 
-/// The last component of the address's path.
-fn file_name(address: &str) -> String {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let path = rest.split_once('/').map_or("", |(_, path)| path);
-    let path = String::from_utf8(plan::git::percent_decoded(path)).unwrap_or(path.to_owned());
-    match path.trim_end_matches('/').rsplit('/').next().unwrap_or_default() {
-        "" | "." | ".." => UNNAMED.to_owned(),
-        name if name.contains('\0') => UNNAMED.to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-/// A name as a source that matches nothing else. What holds no wildcard is taken as it is, backslashes too.
-fn literal(name: &str) -> String {
-    if !name.contains(['*', '?', '[']) {
-        return name.to_owned();
-    }
-    let mut literal = String::with_capacity(name.len() + 8);
-    for char in name.chars() {
-        match char {
-            '*' | '?' | '[' => literal.push_str(&format!("[{char}]")),
-            '\\' => literal.push_str("\\\\"),
-            char => literal.push(char),
-        }
-    }
-    literal
-}
-
-/// An address as people may see it: without a user and a query, either of which may be a key.
-fn shown(address: &str) -> String {
-    plan::git::masked(address.split(['?', '#']).next().unwrap_or_default())
-}
-
 /// Tells of a download that nobody sees as a step.
 fn announce(asker: Asker<'_>, address: &str) {
     asker.events.send(Event::Note(format!("fetching {}", shown(address))));
@@ -367,42 +317,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_address() {
-        for (address, name) in [
-            ("http://h/a/f.txt", "f.txt"),
-            ("http://h/a/f.txt?x=/y#/z", "f.txt"),
-            ("http://h/dir/", "dir"),
-            ("http://h/a%20b%2Fc", "c"),
-            ("http://h/%C3%BC", "ü"),
-            ("http://h/%FF", "%FF"),
-            ("http://h", UNNAMED),
-            ("http://h/", UNNAMED),
-            ("http://h?x", UNNAMED),
-            ("http://h/%2e%2e%2f", UNNAMED),
-            ("http://h/x/..", UNNAMED),
-            ("http://h/a%00b", UNNAMED),
-        ] {
-            assert_eq!(file_name(address), name, "{address}");
-        }
-    }
-
-    #[test]
-    fn names_match_only_themselves() {
-        assert_eq!(literal("a[b]*?\\ü"), "a[[]b][*][?]\\\\ü");
-        assert_eq!(literal("a\\b"), "a\\b");
-    }
-
-    #[test]
     fn times_are_read() {
         let seconds = |text| time(text).map(Timestamp::as_second);
         assert_eq!(seconds("Mon, 02 Jan 2006 15:04:05 GMT"), Some(1_136_214_245));
         // A wrong day of the week says nothing about the rest.
         assert_eq!(seconds("Tue, 02 Jan 2006 15:04:05 GMT"), Some(1_136_214_245));
         assert_eq!(seconds("yesterday"), None);
-    }
-
-    #[test]
-    fn addresses_are_shown_without_keys() {
-        assert_eq!(shown("https://u:p@h/x?signature=s"), "https://***@h/x");
     }
 }
