@@ -87,8 +87,14 @@ pub(crate) struct Build {
     /// Value of an ARG; without `=VALUE` that of the environment variable
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub(crate) build_args: Vec<String>,
-    /// Further build context: a directory, a git or http address, docker-image://REFERENCE or oci-layout://PATH[:TAG|@DIGEST]
-    #[arg(long = "build-context", value_name = "NAME=VALUE")]
+    /// File of values of ARGs, NAME=VALUE a line, `#` for comments; --build-arg goes before it
+    #[arg(long = "build-arg-file", value_name = "FILE")]
+    pub(crate) build_arg_files: Vec<PathBuf>,
+    /// Further build context: a directory, a git or http address, an image or an image of a layout
+    #[arg(
+        long = "build-context",
+        value_name = "NAME=DIR|URL|docker-image://REFERENCE|oci-layout://DIR[:TAG]"
+    )]
     pub(crate) build_contexts: Vec<String>,
     /// Stage to build [default: the last one]
     #[arg(long, value_name = "STAGE")]

@@ -162,6 +162,9 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         if let Some(known) = error.downcast_ref::<engine::Error>().and_then(engine_hint) {
             return Some(known);
         }
+        if let Some(known) = error.downcast_ref::<sandbox::Error>().and_then(sandbox_hint) {
+            return Some(known);
+        }
         if let Some(known) = error.downcast_ref::<filetree::Error>().and_then(files_hint) {
             return Some(known);
         }
@@ -180,6 +183,20 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             Some(format!("give it by `--ssh {id}` or `--ssh {id}=SOCKET`"))
         }
         engine::Error::Files(error) => files_hint(error),
+        engine::Error::Sandbox(error) => sandbox_hint(error),
+        _ => None,
+    }
+}
+
+fn sandbox_hint(error: &sandbox::Error) -> Option<String> {
+    /// ENOEXEC: the kernel knows no way to run it.
+    const NO_EXEC_FORMAT: i32 = 8;
+    match error {
+        sandbox::Error::Exec { source, .. } if source.raw_os_error() == Some(NO_EXEC_FORMAT) => Some(
+            "is the program for another kind of processor? Then qemu-user has to be registered with \
+             binfmt_misc (Debian: qemu-user-static); a script needs a first line like `#!/bin/sh`"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

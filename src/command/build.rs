@@ -84,12 +84,13 @@ fn execute(
 
 /// Reads what the command line asks of a build.
 pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
+    let build_args = build_args(&build)?;
     let (context, dockerfile) = sources(build.file, build.context)?;
     Ok(BuildRequest {
         dockerfile,
         context,
         named_contexts: named_contexts(&build.build_contexts)?,
-        build_args: build_args(&build.build_args),
+        build_args,
         target: build.target,
         no_cache: build.no_cache,
         platform: args::platform(build.platform.as_deref())?,
@@ -180,11 +181,19 @@ fn named_contexts(given: &[String]) -> Result<BTreeMap<String, NamedContext>, Fa
     Ok(contexts)
 }
 
-/// `--build-arg`, and the epoch of the environment, which reproducible builds set for all their tools.
-fn build_args(given: &[String]) -> BTreeMap<String, String> {
+/// The epoch of the environment, which reproducible builds set for all their tools, then `--build-arg-file`, then
+/// `--build-arg`: the later goes before the earlier.
+fn build_args(build: &Build) -> Result<BTreeMap<String, String>, Failure> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let epoch = args::name_value(EPOCH);
-    epoch.into_iter().chain(given.iter().filter_map(|arg| args::name_value(arg))).collect()
+    let mut all: BTreeMap<String, String> = args::name_value(EPOCH).into_iter().collect();
+    for path in &build.build_arg_files {
+        let text = fs::read_to_string(path).map_err(Failure::io("read", path.display()))?;
+        let lines = text.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        all.extend(lines.filter_map(args::name_value));
+    }
+    all.extend(build.build_args.iter().filter_map(|arg| args::name_value(arg)));
+    Ok(all)
 }
 
 fn labels(given: &[String]) -> BTreeMap<String, String> {

@@ -148,3 +148,15 @@ fn source_date_epoch_is_the_latest_time() {
     env.build(&context, &["--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--no-cache"]);
     assert_eq!(env.id(IMAGE), id);
 }
+
+#[test]
+fn values_come_from_files_too() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nARG A\nARG B\nRUN echo $A $B > /out\n");
+    context.write("one", "# values\n\nA=one of file\n  B=file  \n").write("two", "A=two\n");
+    let file = |name: &str| format!("--build-arg-file={}/{name}", context.str());
+    env.build(&context, &[&file("one"), &file("two"), "--build-arg", "B=given"]);
+    assert_eq!(env.sh("cat /out"), "two given");
+    let missing = ["build", &file("nope"), context.str()];
+    env.kiln(missing).run().fails(1).says(&["nope"]);
+}

@@ -100,3 +100,14 @@ fn a_lone_exclamation_mark_is_an_error() {
     context.write(".dockerignore", "!\n");
     env.build_fails(&context, &[]).says(&["illegal exclusion pattern"]);
 }
+
+#[test]
+fn an_ignore_file_that_is_a_pipe_is_not_waited_for() {
+    let env = TestEnv::new();
+    let context = env.context("FROM scratch\nCOPY . /\n");
+    let pipe = format!("{}/.dockerignore", context.str());
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(rustix::fs::CWD, pipe.as_str(), rustix::fs::FileType::Fifo, mode, 0)
+        .unwrap();
+    env.kiln(["build", context.str()]).run().fails(1).says(&[".dockerignore"]);
+}

@@ -385,9 +385,18 @@ fn from_tree(root: &RootDir, name: &str) -> Result<Text, Error> {
 }
 
 fn ignore_file(path: &Path) -> Result<Option<Patterns>, Error> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(Patterns::parse(&bytes).map_err(filetree::Error::from)?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read the ignore file", path)(error)),
+    match std::fs::metadata(path) {
+        // A pipe would be waited for, and a device has no end.
+        Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_TEXT => {
+            let value = path.display().to_string();
+            return Err(Error::Context {
+                value,
+                reason: "the ignore file is no regular file of up to 64 MiB",
+            });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        _ => {}
     }
+    let bytes = std::fs::read(path).map_err(Error::io("read the ignore file", path))?;
+    Ok(Some(Patterns::parse(&bytes).map_err(filetree::Error::from)?))
 }

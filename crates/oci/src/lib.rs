@@ -3,7 +3,7 @@
 //! Pure data: digests, references, platforms, descriptors, manifests, image configs. Nothing here
 //! reads a file, the network, the clock or the environment.
 //!
-//! Reading order: [`digest`] (what names bytes), [`reference`] (what names images for people),
+//! Reading order: [`digest`] (what names bytes), [`mod@reference`] (what names images for people),
 //! [`platform`], [`descriptor`] and [`manifest`] (what a registry stores), [`config`] (what an image
 //! is), [`chain`] (what a stack of layers is called), [`json`] (how documents become bytes).
 //!
