@@ -6,7 +6,9 @@
 
 use std::{io, path::Path};
 
-use rustix::fs::{CWD, Stat, lgetxattr, lremovexattr, lstat};
+use rustix::fs::{
+    AtFlags, CWD, Stat, Timespec, Timestamps, lgetxattr, lremovexattr, lstat, utimensat,
+};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
@@ -18,8 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Unsettled<'a> {
     upper: &'a Path,
-    /// Children before their parents, so that a chain of empty directories goes as a whole.
-    directories: Vec<DirEntry>,
+    /// Children before their parents, so that a chain of empty directories goes as a whole; with what each was before
+    /// its children went, which changes its time.
+    directories: Vec<(DirEntry, Stat)>,
 }
 
 impl<'a> Unsettled<'a> {
@@ -33,7 +36,8 @@ impl<'a> Unsettled<'a> {
                 Error::Io { action: "list", path, source }
             })?;
             if entry.file_type().is_dir() {
-                directories.push(entry);
+                let stat = lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
+                directories.push((entry, stat));
             }
         }
         Ok(Self { upper, directories })
@@ -50,8 +54,8 @@ impl<'a> Unsettled<'a> {
     /// # Errors
     /// The operating system's; what was removed by then was nothing that counts.
     pub fn settle(&self, below: &RootDir, flavour: Flavour) -> Result<(), Error> {
-        for directory in &self.directories {
-            settle_directory(self.upper, flavour, below, directory)?;
+        for (directory, stat) in &self.directories {
+            settle_directory(self.upper, flavour, below, directory, stat)?;
         }
         Ok(())
     }
@@ -62,6 +66,7 @@ fn settle_directory(
     flavour: Flavour,
     below: &RootDir,
     directory: &DirEntry,
+    stat: &Stat,
 ) -> Result<(), Error> {
     let path = directory.path();
     let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
@@ -72,7 +77,7 @@ fn settle_directory(
         None if opaque => {
             lremovexattr(path, flavour.opaque()).map_err(Error::io("clear a mark of", path))
         }
-        Some(covered) if !opaque && is_unchanged(path, relative, below, &covered)? => {
+        Some(covered) if !opaque && is_unchanged((path, stat), relative, below, &covered)? => {
             remove_if_empty(path)
         }
         _ => Ok(()),
@@ -84,14 +89,13 @@ fn is_directory(stat: &Stat) -> bool {
 }
 
 fn is_unchanged(
-    path: &Path,
+    (path, stat): (&Path, &Stat),
     relative: &Path,
     below: &RootDir,
     covered: &Stat,
 ) -> Result<bool, Error> {
-    let stat = lstat(path).map_err(Error::io("look at", path))?;
     let facts = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid, s.st_mtime, s.st_mtime_nsec);
-    Ok(facts(&stat) == facts(covered)
+    Ok(facts(stat) == facts(covered)
         && attributes(RootDir::from_fd(open(path)?))? == attributes(below.open_root(relative)?)?)
 }
 
@@ -113,11 +117,20 @@ fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
         .map_err(Error::io("read the attributes of", "."))
 }
 
+/// Removes a directory if it is empty; the one that it is in keeps its times, as if it had never been there.
 fn remove_if_empty(path: &Path) -> Result<(), Error> {
+    let parent = path.parent().unwrap_or(path);
+    let before = lstat(parent).map_err(Error::io("look at", parent))?;
     match std::fs::remove_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        removed => removed.map_err(Error::io("remove", path)),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+        removed => removed.map_err(Error::io("remove", path))?,
     }
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: before.st_atime, tv_nsec: before.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ },
+    };
+    utimensat(CWD, parent, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(Error::io("set the times of", parent))
 }
 
 #[cfg(test)]
@@ -168,11 +181,15 @@ mod tests {
         }
     }
 
+    fn time(path: &Path) -> std::time::SystemTime {
+        fs::metadata(path).unwrap().modified().unwrap()
+    }
+
     #[test]
     fn an_unchanged_chain_of_directories_goes_and_a_changed_one_stays() {
         let scratch = Scratch::new("chain");
         scratch.copied_up("etc/a");
-        scratch.copied_up("var");
+        scratch.copied_up("var/lib");
         scratch.same_time("etc");
         fs::write(scratch.upper().join("var/file"), "").unwrap();
         scratch.same_time("var");
@@ -180,6 +197,8 @@ mod tests {
         scratch.settle();
         assert!(!scratch.upper().join("etc").exists());
         assert!(scratch.upper().join("var/file").exists());
+        assert!(!scratch.upper().join("var/lib").exists());
+        assert_eq!(time(&scratch.upper().join("var")), time(&scratch.0.join("below/var")));
         assert!(scratch.upper().join("new").exists());
     }
 
