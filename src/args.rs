@@ -111,6 +111,9 @@ pub(crate) struct Build {
     /// Agent for RUN --mount=type=ssh; without `=SOCKET` that of $SSH_AUTH_SOCK
     #[arg(long = "ssh", value_name = "default|ID[=SOCKET]")]
     pub(crate) ssh: Vec<String>,
+    /// Let steps do what they ask for: network.host, security.insecure
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
     /// What RUN reaches unless it says otherwise
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: Network,

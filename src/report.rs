@@ -179,6 +179,10 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             "`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned(),
         ),
         engine::Error::NoSecret { id } => Some(format!("give it by `--secret id={id},src=FILE`")),
+        engine::Error::NotAllowed { entitlement } => Some(format!(
+            "it is for who builds to decide, not for the Dockerfile alone: `--allow {}`",
+            entitlement.name()
+        )),
         engine::Error::NoAgent { id } => {
             Some(format!("give it by `--ssh {id}` or `--ssh {id}=SOCKET`"))
         }

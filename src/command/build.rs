@@ -10,8 +10,8 @@ use std::{
 };
 
 use engine::{
-    BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Events, NamedContext,
-    Secret,
+    BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Entitlement, Events,
+    NamedContext, Secret,
 };
 use export::Output;
 use oci::Reference;
@@ -102,6 +102,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
             .map(|secret| read_secret(secret))
             .collect::<Result<_, _>>()?,
         git_env: args::git_env(),
+        allow: build.allow.iter().map(|name| entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| ssh_agent(agent)).collect::<Result<_, _>>()?,
         tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
         cancel,
@@ -232,6 +233,14 @@ fn read_secret(given: &str) -> Result<(String, Secret), Failure> {
         return Err(Failure::usage(format!("secret `{id}` is larger than {MAX_SECRET} bytes")));
     }
     Ok((id, Secret(value)))
+}
+
+fn entitlement(name: &str) -> Result<Entitlement, Failure> {
+    let known = Entitlement::ALL.iter().find(|(known, _)| *known == name);
+    known.map(|(_, entitlement)| *entitlement).ok_or_else(|| {
+        let names = Entitlement::ALL.map(|(name, _)| name).join(", ");
+        Failure::usage(format!("--allow `{name}`: there are {names}"))
+    })
 }
 
 /// Reads `ID[=SOCKET]`.

@@ -248,3 +248,23 @@ pub(super) fn processes_named(word: &str) -> usize {
         .filter(|line| line.split(|byte| *byte == 0).any(|arg| arg == word.as_bytes()))
         .count()
 }
+
+#[test]
+fn more_than_every_step_may_is_for_who_builds_to_allow() {
+    let env = TestEnv::new();
+    for (flag, name, probe) in [
+        ("--security=insecure", "security.insecure", "grep -q 'Seccomp:.0' /proc/self/status"),
+        ("--network=host", "network.host", "true"),
+    ] {
+        let context = env.context(&format!("FROM busybox\nRUN echo STARTED\nRUN {flag} {probe}\n"));
+        let refused = env.kiln(["build", context.str()]).run().fails(1);
+        let refused = refused.says(&[
+            &format!("{name} is not allowed"),
+            "Dockerfile:3",
+            &format!("--allow {name}"),
+        ]);
+        assert!(!refused.stderr.contains("#2"), "nothing has run: {refused}");
+        env.build(&context, &["--allow", name]);
+    }
+    env.kiln(["build", "--allow", "everything", "."]).run().fails(2).says(&["network.host"]);
+}

@@ -187,6 +187,12 @@ pub enum Error {
         /// The address's value.
         second: String,
     },
+    /// A step wants to do what only the one who builds may allow.
+    #[error("{} is not allowed", entitlement.name())]
+    NotAllowed {
+        /// What it wants.
+        entitlement: crate::Entitlement,
+    },
     /// A secret that a step requires was not given.
     #[error("secret {id} not found")]
     NoSecret {

@@ -41,7 +41,9 @@ pub use cancel::Cancel;
 pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
 pub use event::{Event, Events, Heading, StepNumber, Stream};
-pub use request::{BuildRequest, ContextSource, DockerfileSource, NamedContext, Secret};
+pub use request::{
+    BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret,
+};
 pub use rootfs::{Rootfs, merged};
 
 use filetree::Flavour;

@@ -1,6 +1,10 @@
 //! What a build is asked for: the command line as values.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 use oci::{Platform, Reference};
 use plan::{GitSource, Network};
@@ -35,10 +39,35 @@ pub struct BuildRequest {
     pub git_env: BTreeMap<String, OsString>,
     /// `--ssh`: sockets of agents for `RUN --mount=type=ssh`, by id.
     pub ssh: BTreeMap<String, PathBuf>,
+    /// `--allow`: what steps may do beyond what every step may.
+    pub allow: BTreeSet<Entitlement>,
     /// `--tag`: the names of the image.
     pub tags: Vec<Reference>,
     /// How the build is ended from outside.
     pub cancel: Cancel,
+}
+
+/// What a step may do only if the one who builds says so, not the Dockerfile alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `security.insecure`: `RUN --security=insecure`.
+    SecurityInsecure,
+    /// `network.host`: `RUN --network=host`.
+    NetworkHost,
+}
+
+impl Entitlement {
+    /// Every entitlement, by the name that people give it.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("security.insecure", Self::SecurityInsecure), ("network.host", Self::NetworkHost)];
+
+    /// Returns the name that people give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecurityInsecure => "security.insecure",
+            Self::NetworkHost => "network.host",
+        }
+    }
 }
 
 /// Where a Dockerfile comes from.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use dockerfile::{BaseImage, BaseRef, ContextKind, Dockerfile, Lowered, Request};
 use oci::{Platform, Reference};
-use plan::Plan;
+use plan::{Network, Op, Plan, Security};
 use store::Image;
 
 use crate::{
-    BuildRequest, Engine, Error, Event, Events, Mistake, NamedContext, context::Contexts, pull,
+    BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place,
+    context::Contexts, pull,
 };
 
 /// Returns the plan of a build: lowers the Dockerfile, resolves the bases it asks for, and lowers again until it asks for no
@@ -27,7 +28,10 @@ pub(crate) async fn plan(
             Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
         })?;
         match lowered {
-            Lowered::Ready(plan) => return Ok(plan),
+            Lowered::Ready(plan) => {
+                entitled(file, &plan, request)?;
+                return Ok(plan);
+            }
             Lowered::Needs(bases) => {
                 for base in bases {
                     let image =
@@ -38,6 +42,27 @@ pub(crate) async fn plan(
             }
         }
     }
+}
+
+/// Refuses a plan with a step that wants more than was allowed, before anything of it runs.
+fn entitled(file: &Dockerfile, plan: &Plan, request: &BuildRequest) -> Result<(), Error> {
+    for step in plan.stages.iter().flat_map(|stage| &stage.steps) {
+        let Op::Run(run) = &step.op else { continue };
+        let insecure = run.security == Security::Insecure;
+        // What was asked for all steps on the command line was allowed with it.
+        let host = run.network == Network::Host && request.network != Network::Host;
+        let wanted = [(insecure, Entitlement::SecurityInsecure), (host, Entitlement::NetworkHost)];
+        for (wanted, entitlement) in wanted {
+            if wanted && !request.allow.contains(&entitlement) {
+                return Err(Error::Step {
+                    title: step.title.clone(),
+                    place: Place { source: file.source.clone(), lines: step.lines },
+                    source: Box::new(Error::NotAllowed { entitlement }),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Adds to an error the place where the Dockerfile names the image.
