@@ -220,7 +220,7 @@ fn a_run_can_ask_for_no_network_by_itself() {
 
 #[test]
 fn the_network_is_the_builds_own_where_pasta_is() {
-    if !crate::support::requires::program("pasta") {
+    if !crate::support::requires::pasta() {
         return;
     }
     let outside = std::fs::read_link("/proc/self/ns/net").unwrap();

@@ -24,6 +24,13 @@ pub(crate) fn userns() -> bool {
     have("userns", present, "no user namespaces, or no newuidmap (uidmap)")
 }
 
+/// A network namespace with a way out: pasta, and the device that it opens.
+pub(crate) fn pasta() -> bool {
+    let mut tun = std::fs::OpenOptions::new();
+    let present = on_path("pasta") && tun.read(true).write(true).open("/dev/net/tun").is_ok();
+    have("pasta", present, "no pasta (passt), or no access to /dev/net/tun")
+}
+
 /// A program on the search path, called like its capability.
 pub(crate) fn program(name: &str) -> bool {
     have(name, on_path(name), "not installed")
