@@ -18,6 +18,10 @@ mod tag;
 use engine::{Cancel, Engine};
 use store::Store;
 
+pub(crate) use self::{
+    build::Build, check::Check, history::History, images::Images, import::Import, inspect::Inspect,
+    load::Load, pull::Pull, rmi::Rmi, run::Run, save::Save, sync::Sync, tag::Tag,
+};
 use crate::{
     args::{Args, Command},
     report::{Exit, Failure},

@@ -1,6 +1,6 @@
 //! The binary `kiln`: the only place that talks to a human.
 //!
-//! - [`args`]: the command line as values. [`command`]: one file for each command.
+//! - [`args`]: the command line as values. [`command`]: one file for each command, with its options. [`environment`]: what is not on the command line.
 //! - [`progress`]: what is shown while a build runs. [`report`]: how errors are told.
 //! - [`text`]: sizes, ages and tables as people know them from Docker.
 //!
@@ -8,6 +8,7 @@
 
 mod args;
 mod command;
+mod environment;
 mod progress;
 mod report;
 mod text;

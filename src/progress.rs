@@ -13,7 +13,7 @@ use std::{
 
 use engine::{Event, Events};
 
-use crate::args::{self, Progress};
+use crate::{args::Progress, environment};
 
 /// Shows events in a thread of its own, so that a slow terminal does not slow down the build.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Display {
 impl Display {
     /// Starts to show what comes.
     pub(crate) fn start(progress: Progress) -> Self {
-        let terminal = io::stderr().is_terminal() && args::wants_colour();
+        let terminal = io::stderr().is_terminal() && environment::wants_colour();
         let view: fn(Receiver<Event>) = match progress {
             Progress::Quiet => return Self { events: Events::nowhere(), thread: None },
             Progress::Tty => live::show,

@@ -1,5 +1,7 @@
 //! `kiln build`.
 
+mod options;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -17,9 +19,10 @@ use export::Output;
 use oci::Reference;
 use registry::Client;
 
+pub(crate) use self::options::Build;
 use super::{cancel_on_signal, check, output, runtime};
 use crate::{
-    args::{self, Build},
+    args, environment,
     progress::Display,
     report::{Exit, Failure},
 };
@@ -75,7 +78,7 @@ fn execute(
     events: &Events,
     cancel: &Cancel,
 ) -> Result<Built, Failure> {
-    let engine = engine.clone().with_registries(Client::new(args::registry_options()?)?);
+    let engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
     runtime()?.block_on(async {
         tokio::spawn(cancel_on_signal(cancel.clone()));
         Ok(engine::build(&engine, request, events.clone()).await?)
@@ -93,7 +96,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         build_args,
         target: build.target,
         no_cache: build.no_cache,
-        platform: args::platform(build.platform.as_deref())?,
+        platform: environment::platform(build.platform.as_deref())?,
         labels: labels(&build.labels),
         network: build.network.into(),
         secrets: build
@@ -101,7 +104,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
             .iter()
             .map(|secret| read_secret(secret))
             .collect::<Result<_, _>>()?,
-        git_env: args::git_env(),
+        git_env: environment::git_env(),
         allow: build.allow.iter().map(|name| entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| ssh_agent(agent)).collect::<Result<_, _>>()?,
         tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
@@ -114,7 +117,7 @@ fn sources(
     file: Option<PathBuf>,
     context: PathBuf,
 ) -> Result<(ContextSource, DockerfileSource), Failure> {
-    let file_is_stream = file.as_deref().is_some_and(args::is_stream);
+    let file_is_stream = file.as_deref().is_some_and(environment::is_stream);
     if let Some(remote) = remote(&context)? {
         let dockerfile = match file {
             Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
@@ -123,7 +126,7 @@ fn sources(
         };
         return Ok((remote, dockerfile));
     }
-    if !args::is_stream(&context) {
+    if !environment::is_stream(&context) {
         let dockerfile = match file {
             Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
             Some(path) => DockerfileSource::File(path),
@@ -186,14 +189,14 @@ fn named_contexts(given: &[String]) -> Result<BTreeMap<String, NamedContext>, Fa
 /// `--build-arg`: the later goes before the earlier.
 fn build_args(build: &Build) -> Result<BTreeMap<String, String>, Failure> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let mut all: BTreeMap<String, String> = args::name_value(EPOCH).into_iter().collect();
+    let mut all: BTreeMap<String, String> = environment::name_value(EPOCH).into_iter().collect();
     for path in &build.build_arg_files {
         let text = fs::read_to_string(path).map_err(Failure::io("read", path.display()))?;
         let lines = text.lines().map(str::trim);
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-        all.extend(lines.filter_map(args::name_value));
+        all.extend(lines.filter_map(environment::name_value));
     }
-    all.extend(build.build_args.iter().filter_map(|arg| args::name_value(arg)));
+    all.extend(build.build_args.iter().filter_map(|arg| environment::name_value(arg)));
     Ok(all)
 }
 
@@ -223,8 +226,8 @@ fn read_secret(given: &str) -> Result<(String, Secret), Failure> {
         |name: &str| Failure::usage(format!("secret `{id}`: the variable `{name}` is not set"));
     let value = match (file, named) {
         (Some(path), _) => fs::read(&path).map_err(Failure::io("read the secret", path))?,
-        (None, Some(name)) => args::variable(&name).ok_or_else(|| missing(&name))?,
-        (None, None) => match args::variable(&id) {
+        (None, Some(name)) => environment::variable(&name).ok_or_else(|| missing(&name))?,
+        (None, None) => match environment::variable(&id) {
             Some(value) => value,
             None => fs::read(&id).map_err(Failure::io("read the secret", &id))?,
         },
@@ -247,7 +250,7 @@ fn entitlement(name: &str) -> Result<Entitlement, Failure> {
 fn ssh_agent(given: &str) -> Result<(String, PathBuf), Failure> {
     let (id, socket) = match given.split_once('=') {
         Some((id, socket)) => (id, PathBuf::from(socket)),
-        None => match args::variable("SSH_AUTH_SOCK") {
+        None => match environment::variable("SSH_AUTH_SOCK") {
             Some(socket) => (given, PathBuf::from(OsString::from_vec(socket))),
             None => {
                 return Err(Failure::usage(format!("--ssh `{given}`: SSH_AUTH_SOCK is not set")));

@@ -23,11 +23,24 @@ use engine::{Cancel, Checked, Engine, Events, Mistake};
 use sandbox::Rung;
 use store::Store;
 
-use super::{build, output, runtime};
+use super::{build, build::Build, output, runtime};
 use crate::{
-    args::{Args, Build, Check, Format},
+    args::{Args, Format},
     report::{Exit, Failure},
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// How findings are told
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Say too what other builders would make of the Dockerfile
+    #[arg(long)]
+    pub(crate) portability: bool,
+    /// What is asked of a build: all of it is accepted, so that `build` and `check` can take each other's place.
+    #[command(flatten)]
+    pub(crate) build: Build,
+}
 
 /// Checks a Dockerfile. Findings and mistakes make the exit code 1.
 pub(super) fn run(engine: &Engine, check: Check) -> Result<Exit, Failure> {
@@ -192,7 +205,7 @@ pub(super) struct TemporaryStore(PathBuf);
 
 impl TemporaryStore {
     fn create() -> Result<Self, Failure> {
-        let parent = crate::args::temporary_directory();
+        let parent = crate::environment::temporary_directory();
         // Others may write there as well: what exists already is not used.
         for attempt in 0..1000_u32 {
             let path = parent.join(format!("kiln-check-{}-{attempt}", std::process::id()));

@@ -5,10 +5,21 @@ use jiff::Timestamp;
 
 use super::output;
 use crate::{
-    args::History,
     report::{Exit, Failure},
     text,
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// Whole texts and ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The image
+    pub(crate) image: String,
+}
 
 /// How much of an instruction is shown.
 const CREATED_BY: usize = 45;

@@ -9,10 +9,25 @@ use store::Image;
 
 use super::output;
 use crate::{
-    args::Images,
     report::{Exit, Failure},
     text,
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Images {
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Whole ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Digests of the manifests too
+    #[arg(long)]
+    pub(crate) digests: bool,
+    /// Only this repository, or this name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) name: Option<String>,
+}
 
 /// Lists the images by name, the newest first, and those without a name.
 pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {

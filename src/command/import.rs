@@ -2,19 +2,31 @@
 
 use std::{fs::File, io};
 
+use std::path::PathBuf;
+
 use engine::{Engine, load};
 use oci::Reference;
 
 use super::output;
 use crate::{
-    args::{self, Import},
+    environment,
     report::{Exit, Failure},
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The tar, compressed or not; `-` for standard input
+    #[arg(value_name = "TAR")]
+    pub(crate) source: PathBuf,
+    /// The image's name, `name[:tag]`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
 
 /// Makes an image of one layer from a tar of a root file system, and prints its id.
 pub(super) fn run(engine: &Engine, import: &Import) -> Result<Exit, Failure> {
     let name = import.name.as_deref().map(Reference::parse).transpose()?;
-    let id = if args::is_stream(&import.source) {
+    let id = if environment::is_stream(&import.source) {
         load::import(engine, io::stdin().lock(), name.as_ref())?
     } else {
         let path = import.source.display();

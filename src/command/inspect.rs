@@ -5,10 +5,14 @@ use serde_json::{Value, json};
 use store::Image;
 
 use super::output;
-use crate::{
-    args::Inspect,
-    report::{self, Exit, Failure},
-};
+use crate::report::{self, Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
 
 /// Prints what is known about images, as a JSON list in the shape of Docker's. What is missing is told at the end.
 pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {

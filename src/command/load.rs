@@ -2,19 +2,31 @@
 
 use std::io::{self, IsTerminal};
 
+use std::path::PathBuf;
+
 use engine::{Engine, load};
 use oci::Platform;
 
 use super::output;
 use crate::{
-    args::{self, Load},
+    environment,
     report::{Exit, Failure},
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Load {
+    /// The archive, or the directory of an OCI layout; standard input if not given
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Print only the names
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
 
 /// Reads the images of an archive, and prints their names.
 pub(super) fn run(engine: &Engine, load: &Load) -> Result<Exit, Failure> {
     let platform = Platform::host();
-    let loaded = match load.input.as_deref().filter(|path| !args::is_stream(path)) {
+    let loaded = match load.input.as_deref().filter(|path| !environment::is_stream(path)) {
         Some(path) => load::load(engine, path, &platform)?,
         None if io::stdin().is_terminal() => {
             return Err(Failure::usage(

@@ -6,15 +6,28 @@ use registry::Client;
 
 use super::{output, runtime};
 use crate::{
-    args::{self, Pull},
+    environment,
     report::{Exit, Failure},
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pull {
+    /// What the image shall run on [default: this machine]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Print only the name
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The image, `[host/]name[:tag]`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
 
 /// Gets an image from its registry, and prints its name.
 pub(super) fn run(engine: &Engine, pull: &Pull) -> Result<Exit, Failure> {
     let reference = Reference::parse(&pull.name)?;
-    let platform = args::platform(pull.platform.as_deref())?;
-    let client = Client::new(args::registry_options()?)?;
+    let platform = environment::platform(pull.platform.as_deref())?;
+    let client = Client::new(environment::registry_options()?)?;
     let pulled = runtime()?.block_on(pull::pull(engine, &client, &reference, &platform))?;
     if !pull.quiet {
         tell(&pulled);

@@ -4,10 +4,17 @@ use engine::Engine;
 use oci::{ImageId, Reference};
 
 use super::output;
-use crate::{
-    args::Rmi,
-    report::{self, Exit, Failure},
-};
+use crate::report::{self, Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rmi {
+    /// Remove an image with all its names
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
 
 /// Removes names, and each image that has lost its last one. What cannot be removed is told; the others are removed all the same.
 pub(super) fn run(engine: &Engine, rmi: &Rmi) -> Result<Exit, Failure> {

@@ -14,9 +14,49 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::runtime;
 use crate::{
-    args::{self, Run},
+    args::Network,
+    environment,
     report::{Exit, Failure},
 };
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Remove the container when it ends; containers are not kept yet, so this is always so
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Pass standard input on
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Set a variable; without `=VALUE` to that of the environment variable
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// User, with an optional group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Replace the image's ENTRYPOINT
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Host name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// What the command reaches
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) network: Network,
+    /// The image, and a command with its arguments instead of the image's CMD; options stand before the image
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "IMAGE [COMMAND]"
+    )]
+    pub(crate) image_and_command: Vec<String>,
+}
 
 /// Status of a command that could not be started, as Docker's.
 const NOT_FOUND: u8 = 127;
@@ -36,7 +76,7 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
         image: find(engine, &image)?,
         command: words.collect(),
         entrypoint: run.entrypoint,
-        env: run.env.iter().filter_map(|variable| args::name_value(variable)).collect(),
+        env: run.env.iter().filter_map(|variable| environment::name_value(variable)).collect(),
         workdir: run.workdir,
         user: run.user,
         hostname: run.hostname,
@@ -68,7 +108,7 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
 fn find(engine: &Engine, name: &str) -> Result<Image, Failure> {
     match (engine.store().find(name), Reference::parse(name)) {
         (Err(store::Error::NoSuchImage { .. }), Ok(reference)) => {
-            let client = Client::new(args::registry_options()?)?;
+            let client = Client::new(environment::registry_options()?)?;
             let platform = Platform::host();
             let pulled = pull::pull(engine, &client, &reference, &platform);
             let pulled = runtime()?.block_on(pulled).map_err(|source| engine::Error::NotPulled {

@@ -2,13 +2,22 @@
 
 use std::io::{self, IsTerminal};
 
+use std::path::PathBuf;
+
 use engine::Engine;
 use oci::Reference;
 
-use crate::{
-    args::Save,
-    report::{Exit, Failure},
-};
+use crate::report::{Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Save {
+    /// Where to; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
 
 /// Writes images and their names to an archive that docker, podman and skopeo read too.
 pub(super) fn run(engine: &Engine, save: &Save) -> Result<Exit, Failure> {

@@ -14,10 +14,14 @@ use std::{
 use engine::Engine;
 use store::Store;
 
-use crate::{
-    args::Sync,
-    report::{Exit, Failure},
-};
+use crate::report::{Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sync {
+    /// Seconds to wait first; what other commands write meanwhile is covered too
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    pub(crate) after: u64,
+}
 
 /// How long the process in the background lets commands pass: about as long as the kernel holds back what is written.
 const PAUSE: Duration = Duration::from_secs(3);

@@ -1,0 +1,72 @@
+//! The options of `kiln build`; `check` takes them too.
+
+use std::path::PathBuf;
+
+use crate::args::{Network, Progress};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Build {
+    /// Name of the image, `name[:tag]`; may be given several times
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub(crate) tags: Vec<String>,
+    /// The Dockerfile, `-` for standard input [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Value of an ARG; without `=VALUE` that of the environment variable
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub(crate) build_args: Vec<String>,
+    /// File of values of ARGs, NAME=VALUE a line, `#` for comments; --build-arg goes before it
+    #[arg(long = "build-arg-file", value_name = "FILE")]
+    pub(crate) build_arg_files: Vec<PathBuf>,
+    /// Further build context: a directory, a git or http address, an image or an image of a layout
+    #[arg(
+        long = "build-context",
+        value_name = "NAME=DIR|URL|docker-image://REFERENCE|oci-layout://DIR[:TAG]"
+    )]
+    pub(crate) build_contexts: Vec<String>,
+    /// Stage to build [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Take no step from the cache
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Label of the image, over those of the Dockerfile
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<String>,
+    /// Value for RUN --mount=type=secret: id=NAME[,src=FILE|env=VARIABLE]
+    #[arg(long = "secret", value_name = "id=NAME,…")]
+    pub(crate) secrets: Vec<String>,
+    /// Agent for RUN --mount=type=ssh; without `=SOCKET` that of $SSH_AUTH_SOCK
+    #[arg(long = "ssh", value_name = "default|ID[=SOCKET]")]
+    pub(crate) ssh: Vec<String>,
+    /// Let steps do what they ask for: network.host, security.insecure
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    /// What RUN reaches unless it says otherwise
+    #[arg(long, value_enum, default_value = "default")]
+    pub(crate) network: Network,
+    /// What the image runs on [default: this machine]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH]; a bare PATH is a directory, `-` a tar to standard output
+    #[arg(short, long = "output", value_name = "type=…")]
+    pub(crate) outputs: Vec<String>,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS")]
+    pub(crate) progress: Progress,
+    /// Show no progress, print only the image's id
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Check the Dockerfile instead of building it
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Answer a question about the Dockerfile instead of building it: check, outline or targets, with `,format=json` for programs
+    #[arg(long, value_name = "METHOD[,format=…]")]
+    pub(crate) call: Option<String>,
+    /// Write the image's id to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Build context: a directory, or the address of a git repository, a tar or a Dockerfile; `-` reads a Dockerfile or a tar of a context from standard input
+    #[arg(value_name = "PATH|URL|-")]
+    pub(crate) context: PathBuf,
+}

@@ -1,0 +1,94 @@
+//! What the environment says, as values: the only place that reads it, but for the options that `args` takes from it.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use oci::Platform;
+
+/// Splits `NAME=VALUE`; a bare NAME has the value of the environment variable, or none.
+pub(crate) fn name_value(given: &str) -> Option<(String, String)> {
+    match given.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => Some((given.to_owned(), env::var(given).ok()?)),
+    }
+}
+
+/// Returns the value of an environment variable as bytes.
+pub(crate) fn variable(name: &str) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    env::var_os(name).map(OsStringExt::into_vec)
+}
+
+/// Returns the variables that git gets: where programs are, how the network is reached, who vouches for hosts.
+pub(crate) fn git_env() -> BTreeMap<String, OsString> {
+    const NAMES: [&str; 14] = [
+        "PATH",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "GIT_SSL_CAINFO",
+        "CURL_CA_BUNDLE",
+        "SSH_AUTH_SOCK",
+    ];
+    let variable = |name: &str| Some((name.to_owned(), env::var_os(name)?));
+    NAMES.into_iter().filter_map(variable).collect()
+}
+
+/// Returns what the environment says about registries: who one is there, and which proxies lead to them.
+pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
+    let path = |name: &str| env::var_os(name).map(PathBuf::from);
+    let text = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok());
+    let places = registry::Places {
+        registry_auth_file: path("REGISTRY_AUTH_FILE"),
+        docker_config: path("DOCKER_CONFIG"),
+        xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+        xdg_config_home: path("XDG_CONFIG_HOME"),
+        home: path("HOME"),
+    };
+    Ok(registry::Options {
+        credentials: registry::Credentials::load(&places.files())?,
+        insecure_hosts: Vec::new(),
+        proxies: registry::Proxies {
+            http: text(["http_proxy", "HTTP_PROXY"]),
+            https: text(["https_proxy", "HTTPS_PROXY"]),
+            none: text(["no_proxy", "NO_PROXY"]),
+        },
+        authorities: registry::Authorities {
+            bundle: path("SSL_CERT_FILE"),
+            by_host: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
+        },
+        limits: registry::Limits::standard(),
+        user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+}
+
+/// Whether colours and cursor movement are wanted (<https://no-color.org>).
+pub(crate) fn wants_colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Returns the platform that was asked for, or this machine's.
+pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {
+    given.map_or_else(|| Ok(Platform::host()), Platform::parse)
+}
+
+/// Returns where files go that nobody needs for long.
+pub(crate) fn temporary_directory() -> PathBuf {
+    env::temp_dir()
+}
+
+/// Whether a path stands for standard input or output.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    path == Path::new("-")
+}
