@@ -1,7 +1,7 @@
 //! Collecting what nothing needs any more.
 //!
-//! Needed is what an image, a step's record that stays, or a lease of a living process names; and what those need in
-//! turn. Under the exclusive lock the leases are read, records are removed, and then everything unneeded is renamed into
+//! Needed is what an image, a container, a step's record that stays, or a lease of a living process names; and what those
+//! need in turn. Under the exclusive lock the leases are read, records are removed, and then everything unneeded is renamed into
 //! this process's own directory; it is deleted after the lock is free. Killed at any point, the store is whole: what has
 //! lost its record is found by the next collection, and what was renamed by the next command.
 
@@ -87,7 +87,8 @@ impl Store {
         let mut freed = Freed::default();
         {
             let lock = self.inner.lock_exclusive()?;
-            let leased = self.inner.leased()?;
+            let mut leased = self.inner.leased()?;
+            self.inner.mark_containers(&mut leased)?;
             freed.images = self.collect_images(&lock, what.images, &leased.images)?;
             let mut marks = self.inner.marks_of_images()?;
             marks.snapshots.extend(&leased.snapshots);
@@ -97,6 +98,7 @@ impl Store {
             freed.snapshots =
                 self.inner.collect_snapshots(&lock, &marks.snapshots, trash.path())?;
             freed.blobs = self.inner.collect_blobs(&marks.blobs, trash.path())?;
+            self.inner.collect_containers(trash.path())?;
             if what.mounts {
                 freed.mounts = self.inner.collect_mounts(trash.path())?;
             }
@@ -180,6 +182,19 @@ impl Inner {
             }
         }
         Ok(removed)
+    }
+
+    /// Removes the directories of containers that have no record: of those that were being removed, and of those that an
+    /// earlier boot has lost.
+    fn collect_containers(&self, trash: &Path) -> Result<()> {
+        let records = self.keys(Kind::Container)?;
+        for path in tmp::directory_entries(&self.layout.containers())? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !records.contains(name) {
+                throw_away(&path, trash)?;
+            }
+        }
+        Ok(())
     }
 
     fn collect_mounts(&self, trash: &Path) -> Result<u64> {

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use oci::{BlobDigest, ImageId};
 use thiserror::Error;
 
-use crate::SnapshotId;
+use crate::{ContainerId, SnapshotId};
 
 /// A failure of the store. Whatever was being written is removed; what was visible before stays as it was.
 #[derive(Debug, Error)]
@@ -70,6 +70,44 @@ pub enum Error {
         prefix: String,
         /// The ids.
         candidates: Vec<ImageId>,
+    },
+    /// Neither a container's name, nor its id, nor the beginning of one.
+    #[error("no such container: `{name}`")]
+    NoSuchContainer {
+        /// The name as given.
+        name: String,
+    },
+    /// Several containers' ids begin like this.
+    #[error("`{prefix}` is the beginning of {} container ids", candidates.len())]
+    AmbiguousContainer {
+        /// The beginning as given.
+        prefix: String,
+        /// The ids.
+        candidates: Vec<ContainerId>,
+    },
+    /// A name that another container has.
+    #[error(
+        "the container name `{name}` is already in use by container `{id}`: remove or rename that container to use the name again"
+    )]
+    ContainerNameInUse {
+        /// The name.
+        name: String,
+        /// Who has it.
+        id: ContainerId,
+    },
+    /// A name that no container can have.
+    #[error(
+        "invalid container name `{name}`: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, two characters at least"
+    )]
+    ContainerName {
+        /// The name as given.
+        name: String,
+    },
+    /// A process keeps the container: it runs, or somebody is just starting or removing it.
+    #[error("the container `{name}` is running")]
+    ContainerKept {
+        /// Its name.
+        name: String,
     },
     /// A blob that is not there.
     #[error("no such blob: `{digest}`")]

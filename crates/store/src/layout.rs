@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci::{BlobDigest, Digest};
 
-use crate::{SnapshotId, record::Kind};
+use crate::{ContainerId, SnapshotId, record::Kind};
 
 /// The version of the drawing in `lib.rs`; a store with a higher one is refused.
 pub(crate) const FORMAT: u64 = 1;
@@ -43,6 +43,7 @@ impl Tree {
 /// The paths of one store, in one boot.
 #[derive(Debug)]
 pub(crate) struct Layout {
+    boot: String,
     root: PathBuf,
     fresh: PathBuf,
     kept: PathBuf,
@@ -51,10 +52,16 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(root: &Path, boot: &str) -> Self {
         Self {
+            boot: boot.to_owned(),
             root: root.to_owned(),
             fresh: root.join(format!("{BOOT_PREFIX}{boot}")),
             kept: root.join("kept"),
         }
+    }
+
+    /// The boot in which these are the paths.
+    pub(crate) fn boot(&self) -> &str {
+        &self.boot
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -145,6 +152,19 @@ impl Layout {
     /// The layer itself inside a snapshot's directory.
     pub(crate) fn snapshot_fs(&self, id: &SnapshotId) -> PathBuf {
         self.snapshot(id).join("fs")
+    }
+
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub(crate) fn container(&self, id: &ContainerId) -> PathBuf {
+        self.containers().join(id.to_string())
+    }
+
+    /// Taken for a moment by who gives a container a name, or looks whether one is kept by a process.
+    pub(crate) fn containers_lock(&self) -> PathBuf {
+        self.root.join("locks").join("containers")
     }
 
     pub(crate) fn mounts(&self) -> PathBuf {

@@ -9,11 +9,15 @@
 //!   lock                             flock: shared to look up and hold or to write a record, exclusive to collect
 //!   kept/                            what a syncfs has covered: survives a power cut
 //!     blobs/<algorithm>/<hex>        manifests, layers as loaded or packed
-//!     records/<kind>/<key>           small checksummed files; kinds: layer packed chain memo step image tag
+//!     records/<kind>/<key>           small checksummed files; kinds: layer packed chain memo step image tag container
 //!   boot-<boot id>/                  the same two trees: what was written since this boot and is not covered yet
 //!   snapshots/<id>/fs/               a layer as a directory, in the form of an overlay's upper directory
+//!   containers/<id>/                 flock: held while a process keeps the container, which runs then
+//!     fs/, work/                     what it has written, in the form of an overlay's upper directory
+//!     state, log, control            what became of it, what it wrote to its output, the socket to who keeps it
 //!   mounts/<hash>/{id,fs/}           RUN --mount=type=cache
 //!   locks/mount-<hash>               its lock; never deleted
+//!   locks/containers                 flock: held for a moment, to name a container or to see whether it is kept
 //!   stat/<hash>                      one stat cache for each build context
 //!   tmp/<process>/                   flock: held while the process lives
 //!     <n>, <n>/                      blobs, records and snapshots being written, and trash
@@ -21,7 +25,7 @@
 //! ```
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
-//! that make data visible), `blob`, `snapshot`, `layer`, `image`, `tag`, `step` (what is kept), `mount`
+//! that make data visible), `blob`, `snapshot`, `layer`, `image`, `tag`, `step`, `container` (what is kept), `mount`
 //! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes).
 //!
 //! Invariants:
@@ -33,6 +37,7 @@
 
 mod blob;
 mod collect;
+mod container;
 mod error;
 mod image;
 mod layer;
@@ -55,6 +60,9 @@ mod testing;
 
 pub use blob::{BlobWriter, VerifiedReader};
 pub use collect::{CacheRule, Collect, Freed, ImageRule};
+pub use container::{
+    Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Kept, Status,
+};
 pub use error::Error;
 pub use image::{Image, StoredManifest};
 pub use layer::Layer;

@@ -52,12 +52,22 @@ pub(crate) enum Kind {
     Image,
     /// A name of an image.
     Tag,
+    /// A container.
+    Container,
 }
 
 impl Kind {
     /// All of them, each before those that point to it.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Layer, Self::Packed, Self::Chain, Self::Memo, Self::Step, Self::Image, Self::Tag];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Layer,
+        Self::Packed,
+        Self::Chain,
+        Self::Memo,
+        Self::Step,
+        Self::Image,
+        Self::Tag,
+        Self::Container,
+    ];
 
     pub(crate) fn directory(self) -> &'static str {
         match self {
@@ -68,6 +78,7 @@ impl Kind {
             Self::Step => "step",
             Self::Image => "image",
             Self::Tag => "tag",
+            Self::Container => "container",
         }
     }
 }

@@ -133,6 +133,13 @@ impl Snapshot<Open> {
     }
 }
 
+impl Snapshot<Open> {
+    /// Puts the two directories into a place of their own, open for ever: a container writes there.
+    pub(crate) fn move_to(self, place: &Path) -> Result<()> {
+        tmp::publish(&self.directory, place)
+    }
+}
+
 impl<State> Drop for Snapshot<State> {
     fn drop(&mut self) {
         self.inner.discard(&self.directory);

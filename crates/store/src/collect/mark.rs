@@ -14,7 +14,7 @@ use oci::{BlobDigest, Descriptor, ImageId};
 use rustix::fs::{AtFlags, FileType};
 
 use crate::{
-    Layer, Record, SnapshotId,
+    Container, Layer, Record, SnapshotId,
     error::{Error, Result},
     lease::{self, Held},
     lock::Lock,
@@ -82,6 +82,17 @@ impl Inner {
             self.mark_image(&id, &mut marks)?;
         }
         Ok(marks)
+    }
+
+    /// Marks what the containers stand on, and their images.
+    pub(super) fn mark_containers(&self, marks: &mut Marks) -> Result<()> {
+        for key in self.keys(Kind::Container)? {
+            let Some(container) = self.get::<Container>(Kind::Container, &key)? else { continue };
+            marks.snapshots.extend(container.snapshots);
+            marks.images.insert(container.image);
+            self.mark_image(&container.image, marks)?;
+        }
+        Ok(())
     }
 
     fn mark_image(&self, id: &ImageId, marks: &mut Marks) -> Result<()> {
