@@ -44,6 +44,8 @@ mod build {
     mod concurrency;
     /// COPY and ADD: how files land.
     mod copy;
+    /// SOURCE_DATE_EPOCH: the times of an image, and the same bytes anywhere.
+    mod epoch;
     /// What the author of a wrong Dockerfile reads.
     mod errors;
     /// ADD and contexts from git repositories.

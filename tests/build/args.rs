@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::env::{IMAGE, TestEnv};
+use crate::support::env::TestEnv;
 
 /// Builds and returns the words that the Dockerfile has put into `/out`.
 #[track_caller]
@@ -131,22 +131,6 @@ fn an_arg_used_nowhere_is_silently_ignored() {
     let context = env.context("FROM busybox\nLABEL a=b\n");
     env.build(&context, &["--build-arg", "NOBODY=asks"]);
     assert_ne!(env.config()["Labels"], Value::Null);
-}
-
-#[test]
-fn source_date_epoch_is_the_latest_time() {
-    let env = TestEnv::new();
-    let context = env.context("FROM busybox\nWORKDIR /w/x\nRUN true\nCOPY f /new/\nLABEL a=b\n");
-    context.write("f", "f").touch("f", 1_000_000_000);
-    env.build(&context, &["--build-arg", "SOURCE_DATE_EPOCH=1700000000"]);
-    let image = env.inspect(IMAGE);
-    assert_eq!(image["Created"], "2023-11-14T22:13:20Z");
-    assert_eq!(env.sh("stat -c %Y /w/x /new /new/f"), "1700000000\n1700000000\n1000000000");
-
-    // An image that is built again, elsewhere and later, is the same one.
-    let id = env.id(IMAGE);
-    env.build(&context, &["--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--no-cache"]);
-    assert_eq!(env.id(IMAGE), id);
 }
 
 #[test]

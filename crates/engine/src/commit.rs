@@ -122,18 +122,21 @@ pub(crate) async fn image(build: &Build, target: &Tip) -> Result<Image, Error> {
     config.history = target.history.clone();
     date(&mut config, target);
     if let Some(epoch) = build.plan.epoch {
-        clamp(&mut config, target.inherited, epoch)?;
+        set_times(&mut config, target, epoch)?;
     }
     let id = build.engine.store().put_image(&json::to_bytes(&config), &target.snapshots, None)?;
     build.engine.image(&id)
 }
 
-/// Gives a time to what has none: an entry without a layer has that of the layer before it, or of the first new layer; the
-/// image has that of its last entry. So an image whose steps were all cached is the same image again.
+/// Gives a time to what has none: an entry without a layer has that of the layer before it, or of the first new layer, or
+/// else of the base; the image has that of its last entry. So an image whose steps were all cached is the same image again.
 fn date(config: &mut ImageConfig, target: &Tip) {
-    let new = config.history.iter_mut().skip(target.inherited);
-    let first = new.into_iter().find_map(|entry| entry.created.clone());
-    let mut last = first.or_else(|| target.base_created.clone());
+    let (base, new) = config.history.split_at(target.inherited.min(config.history.len()));
+    let created = |entry: &History| entry.created.clone();
+    let first = new.iter().find_map(created);
+    let mut last = first
+        .or_else(|| base.iter().rev().find_map(created))
+        .or_else(|| target.base_created.clone());
     for entry in config.history.iter_mut().skip(target.inherited) {
         match &entry.created {
             Some(created) => last = Some(created.clone()),
@@ -143,15 +146,13 @@ fn date(config: &mut ImageConfig, target: &Tip) {
     config.created = last;
 }
 
-/// Sets times that are later than the epoch, or unknown, to it; what the base says of itself stays.
-fn clamp(config: &mut ImageConfig, inherited: usize, epoch: i64) -> Result<(), Error> {
-    let limit = Timestamp::from_second(epoch).map_err(|_| Error::Epoch { seconds: epoch })?;
-    let entries = config.history.iter_mut().skip(inherited).map(|entry| &mut entry.created);
-    for created in entries.chain([&mut config.created]) {
-        let time = created.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
-        if time.is_none_or(|time| time > limit) {
-            *created = Some(limit.to_string());
-        }
+/// Gives everything new the time of the epoch, whenever it was made: a layer of the cache is as old as it is. What the base
+/// says of itself stays.
+fn set_times(config: &mut ImageConfig, target: &Tip, epoch: i64) -> Result<(), Error> {
+    let time = Timestamp::from_second(epoch).map_err(|_| Error::Epoch { seconds: epoch })?;
+    for entry in config.history.iter_mut().skip(target.inherited) {
+        entry.created = Some(time.to_string());
+        config.created.clone_from(&entry.created);
     }
     Ok(())
 }

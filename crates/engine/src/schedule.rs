@@ -107,12 +107,6 @@ impl Build {
         })
     }
 
-    /// The time of directories that a step makes by the way, if not the present.
-    pub(crate) fn epoch(&self) -> Option<filetree::Timestamp> {
-        let seconds = self.plan.epoch?;
-        Some(filetree::Timestamp { seconds, nanoseconds: 0 })
-    }
-
     /// Whether the layers of a stage are layers of the image, and so have to be packed.
     pub(crate) fn is_in_image(&self, stage: StageId) -> bool {
         self.image_stages.contains(&stage)

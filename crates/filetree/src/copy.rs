@@ -43,7 +43,8 @@ pub struct Placement {
     pub owner: Option<(u32, u32)>,
     /// The change of mode (`--chmod`). An octal one is also the mode of parents made.
     pub mode: Option<Chmod>,
-    /// The time that parents carry; the clock's when there is none.
+    /// The time of everything that is copied and made. Without one, copies have their source's, and what is made has the
+    /// clock's.
     pub created: Option<Timestamp>,
 }
 
@@ -116,6 +117,11 @@ impl Style<'_> {
         self.placement.mode.as_ref().map_or(meta.mode, |mode| mode.apply(meta.mode, is_dir))
     }
 
+    /// The time of a copy: the source's, unless all are to have one.
+    fn time(&self, meta: &Meta) -> Timestamp {
+        self.placement.created.unwrap_or(meta.mtime)
+    }
+
     fn new_dir(&self) -> NewDir {
         let octal = self.placement.mode.as_ref().and_then(Chmod::octal);
         NewDir {
@@ -141,7 +147,7 @@ impl Destination {
         let (parent, name) = dest.rsplit_once('/').unwrap_or(("", dest));
         let is_directory = matches!(name, "" | ".");
         let mut place = root.place(Path::new(if is_directory { dest } else { parent }))?;
-        let made = make(&mut place, style)?;
+        let made = make(&mut place, &style.new_dir())?;
         if !is_directory {
             place = root.place(Path::new(dest))?;
         }
@@ -163,16 +169,16 @@ impl Destination {
             return Err(Error::NotADirectory { path });
         };
         // Only a dangling link leads to a place whose parents are missing still.
-        made.extend(make(&mut parent, style)?);
+        made.extend(make(&mut parent, &style.new_dir())?);
         Ok((parent, name, made))
     }
 }
 
-fn make(place: &mut Place, style: Style<'_>) -> Result<Made, Error> {
+fn make(place: &mut Place, new_dir: &NewDir) -> Result<Made, Error> {
     if place.file().is_some() {
         return Err(Error::NotADirectory { path: place.path() });
     }
-    place.create(&style.new_dir())
+    place.create(new_dir)
 }
 
 fn copy_one(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Result<(), Error> {
@@ -198,12 +204,15 @@ fn copy_dir(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Resul
     if place.file().is_some() {
         return Err(Error::CopyToNonDirectory { path: place.path() });
     }
-    let existing =
-        if place.is_dir() { Some(existing_times(place.dir(), &place.path())?) } else { None };
+    let existing = match place.is_dir() {
+        true => Some(existing_times(place.dir(), &place.path())?),
+        false => None,
+    };
     made.extend(place.create(&style.new_dir())?);
     merge::merge(tree, one, place.dir(), &place.path(), style)?;
     if let Some((fd, times)) = existing {
-        // A directory that was there is not the source's: adding to it leaves no trace.
+        // A directory that was there is not the source's: adding to it leaves no trace, or the one that all have.
+        let times = style.placement.created.map_or(times, |created| created.to_timestamps());
         rustix::fs::futimens(&fd, &times).map_err(Error::io("set the times of", place.path()))?;
     }
     restore_times(&made, style.placement.created)
@@ -238,6 +247,10 @@ fn extract(tree: &Tree, one: &Match, root: &RootDir, placement: &Placement) -> R
         return Ok(false);
     }
     std::io::Seek::rewind(&mut file).map_err(Error::io("read", &shown))?;
+    let mut place = root.place(Path::new(&placement.dest))?;
+    let new_dir = NewDir { mode: DIR_MODE, owner: Some(placement.owner.unwrap_or((0, 0))) };
+    let made = make(&mut place, &new_dir)?;
     crate::archive::extract_archive(file, root, &placement.dest, placement.owner)?;
+    restore_times(&made, placement.created)?;
     Ok(true)
 }

@@ -41,6 +41,11 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// Returns the time of so many seconds since 1970.
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self { seconds, nanoseconds: 0 }
+    }
+
     /// Returns the time of a clock reading.
     pub fn from_system_time(time: std::time::SystemTime) -> Self {
         match time.duration_since(std::time::UNIX_EPOCH) {

@@ -7,7 +7,7 @@
 //! | the base: a directory | content digest, platform |
 //! | everything below the step | by the key of the step before; not for an independent `--link` copy |
 //! | steps that edit the config | not at all: the key of the step before stands for them, too |
-//! | `WORKDIR` | path, user; `WORKDIR /` does nothing and is not in any key |
+//! | `WORKDIR` | path, user, `SOURCE_DATE_EPOCH`; `WORKDIR /` does nothing and is not in any key |
 //! | `RUN`: command | argv with the shell, the text of a script |
 //! | `RUN`: environment | every ARG and ENV in effect, in order, needed or not |
 //! | `RUN`: proxy variables | **no** |
@@ -16,6 +16,7 @@
 //! | `RUN`: cache mounts | target, path, read-only, sharing, mode, uid, gid; **not** the id, never what is in the cache |
 //! | `RUN`: tmpfs mounts | target, size |
 //! | `RUN`: secrets and ssh | target, id, variable, required, mode, uid, gid; **never** the secret |
+//! | `COPY`, `ADD`: `SOURCE_DATE_EPOCH` | yes: it is the time of what they make |
 //! | `COPY`, `ADD`: flags | destination, `--chown`, `--chmod`, `--link` in effect, `--parents`, `--exclude`, `--unpack`, `--keep-git-dir` |
 //! | `ADD`: `--checksum` | **no**: it is checked before the key is asked for, and the content says the rest |
 //! | `COPY`, `ADD`: paths | the last component (all of the path with `--parents`), and the **content** selected; not where it comes from |
@@ -43,7 +44,10 @@ use crate::dump;
 use crate::{Copy, CopySource, Mount, MountKind, Network, Op, Run, Security, Sharing, Workdir};
 
 /// Version of the format. Keys of different versions never meet.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
+
+/// What people call the time that everything new has.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What stands in front of the fields: what the key is of.
 mod tag {
@@ -153,10 +157,11 @@ impl fmt::Debug for StepKey {
 }
 
 fn derive_workdir(parent: &StepKey, workdir: &Workdir) -> Derived {
-    let Workdir { path, user } = workdir;
+    let Workdir { path, user, created } = workdir;
     let mut recipe = Recipe::new(tag::WORKDIR, Some(parent));
     recipe.text("path", path);
     recipe.text("user", user);
+    recipe.optional(EPOCH, created.map(|seconds| seconds.to_string()).as_deref());
     recipe.finish()
 }
 
@@ -204,6 +209,7 @@ fn derive_copy(parent: &StepKey, copy: &Copy, contents: &[ContentDigest]) -> Der
         unpack,
         checksum: _,
         keep_git_dir,
+        created,
     } = copy;
     // Names of owners are looked up below, so such a copy is not independent of it.
     let independent = *link && chown.as_deref().is_none_or(is_numeric_owner);
@@ -217,6 +223,7 @@ fn derive_copy(parent: &StepKey, copy: &Copy, contents: &[ContentDigest]) -> Der
     recipe.list("--exclude", exclude);
     recipe.optional("--unpack", unpack.map(|on| if on { "true" } else { "false" }));
     recipe.optional("--keep-git-dir", keep_git_dir.map(|on| if on { "true" } else { "false" }));
+    recipe.optional(EPOCH, created.map(|seconds| seconds.to_string()).as_deref());
     recipe.writer.number(sources.len());
     for source in sources {
         write_source(&mut recipe, source, *parents);

@@ -99,6 +99,9 @@ pub struct Copy {
     pub checksum: Option<String>,
     /// `--keep-git-dir`, if given.
     pub keep_git_dir: Option<bool>,
+    /// `SOURCE_DATE_EPOCH`: the time of everything that is copied and made, in seconds since 1970; without one, files have
+    /// the time of their source. What is extracted from an archive has that of the archive.
+    pub created: Option<i64>,
 }
 
 /// One source of a COPY or ADD.
@@ -145,6 +148,8 @@ pub struct Workdir {
     pub path: String,
     /// USER in effect, who owns directories that are made; empty is root.
     pub user: String,
+    /// `SOURCE_DATE_EPOCH`: the time of directories that are made, in seconds since 1970.
+    pub created: Option<i64>,
 }
 
 impl Op {

@@ -13,7 +13,7 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// The stage whose result is the image.
     pub target: StageId,
-    /// `SOURCE_DATE_EPOCH`: no time that the build writes is later, in seconds since 1970.
+    /// `SOURCE_DATE_EPOCH`: the time of the image and of what its history adds to the base's, in seconds since 1970.
     pub epoch: Option<i64>,
 }
 

@@ -121,6 +121,7 @@ impl Operands<'_> {
             unpack: None,
             checksum: None,
             keep_git_dir: None,
+            created: stage.globals.epoch(),
         })
     }
 }

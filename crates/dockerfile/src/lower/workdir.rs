@@ -20,6 +20,8 @@ impl Lower for Workdir {
         let path = path::join("/", &workdir);
         stage.config.config.working_dir = workdir;
         let user = stage.config.config.user.clone();
-        stage.push(command, Op::Workdir(plan::Workdir { path, user }), title, Some(created_by))
+        let created = stage.globals.epoch();
+        let op = Op::Workdir(plan::Workdir { path, user, created });
+        stage.push(command, op, title, Some(created_by))
     }
 }

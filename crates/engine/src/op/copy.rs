@@ -30,7 +30,7 @@ pub(crate) fn run(
         dest: copy.dest.clone(),
         owner: owner(build, copy, root, below)?,
         mode: copy.chmod.as_deref().map(Chmod::parse).transpose()?,
-        created: build.epoch(),
+        created: copy.created.map(filetree::Timestamp::from_seconds),
     };
 
     for selected in contents.into_selected(build, copy)? {
@@ -74,6 +74,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         unpack: None,
         checksum: None,
         keep_git_dir: None,
+        created: None,
     };
     let op = plan::Op::Copy(copy.clone());
     let contents = Contents::of(build, &op)?;
@@ -106,7 +107,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         snapshots: vec![snapshot],
         created: Some(created.clone()),
         history: vec![commit::base_entry(created)],
-        inherited: 1,
+        inherited: 0,
         base_created: None,
     })
 }

@@ -16,7 +16,8 @@ pub(crate) fn run(
     let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
     let root = mounted.root();
     let (uid, gid) = owner(root, &workdir.user)?;
-    root.create_dir_all(&workdir.path, 0o755, uid, gid, build.epoch())?;
+    let created = workdir.created.map(filetree::Timestamp::from_seconds);
+    root.create_dir_all(&workdir.path, 0o755, uid, gid, created)?;
     Ok(snapshot)
 }
 

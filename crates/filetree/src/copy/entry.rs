@@ -56,7 +56,7 @@ pub(super) fn copy(
         // The transfer of a context knows no sockets; BuildKit makes an empty file of each.
         Kind::Socket if style.owners == Owners::Root => {
             let (owner, mode) = (style.owner(source.meta), style.mode(source.meta));
-            write(target, b"", owner, mode, Some(source.meta.mtime))
+            write(target, b"", owner, mode, Some(style.time(source.meta)))
         }
         Kind::Socket => make_node(source, target, style, FileType::Socket),
         Kind::CharDevice => make_node(source, target, style, FileType::CharacterDevice),
@@ -148,7 +148,7 @@ fn copy_file(
         .and_then(|names| carrier.travelling(&names))
         .map_err(Error::io("read the attributes of", source.path))?;
     let (owner, mode) = (style.owner(source.meta), style.mode(source.meta));
-    dress(to.as_fd(), target.path, owner, mode, &xattrs, Some(source.meta.mtime))
+    dress(to.as_fd(), target.path, owner, mode, &xattrs, Some(style.time(source.meta)))
 }
 
 fn create_file(target: Target<'_>) -> Result<OwnedFd, Error> {
@@ -200,7 +200,7 @@ fn make_node(
 fn dress_node(source: Source<'_>, target: Target<'_>, style: Style<'_>) -> Result<(), Error> {
     owner::change_at(target.dir, target.name, style.owner(source.meta))
         .map_err(Error::io("change the owner of", target.path))?;
-    let times = source.meta.mtime.to_timestamps();
+    let times = style.time(source.meta).to_timestamps();
     rustix::fs::utimensat(target.dir, target.name, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(Error::io("set the times of", target.path))
 }

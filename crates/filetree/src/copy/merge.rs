@@ -173,7 +173,7 @@ impl<'a> Merger<'a> {
                     owner,
                     mode,
                     &directory.xattrs,
-                    Some(meta.mtime),
+                    Some(self.style.time(meta)),
                 )
             }
             Looks::Top | Looks::Passed(_) => rustix::fs::fchmod(target, Mode::from_raw_mode(mode))

@@ -226,13 +226,17 @@ fn times() {
     }
     let created = Timestamp { seconds: 77, nanoseconds: 1 };
     let tree = Tree::new(context.root(), Owners::Root);
-    for (source, dest) in [("d", "/new/dir"), ("g", "/file/g")] {
+    let copy_to = |source: &str, dest: &str, created| {
         let sources = [source.to_owned()];
         let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
-        let placement =
-            Placement { dest: dest.into(), owner: None, mode: None, created: Some(created) };
+        let placement = Placement { dest: dest.into(), owner: None, mode: None, created };
         copy(&tree, &select(&tree, &wanted).unwrap(), &root.root(), &placement).unwrap();
-    }
+    };
+    copy_to("d", "/new/dir", None);
+    copy_to("g", "/file/g", None);
+    copy_to("d", "/fixed/dir", Some(created));
+    copy_to("g", "/fixed/g", Some(created));
+    copy_to("g", "/file/made/", Some(created));
     let time = |path: &str| {
         let metadata = root.path().join(path).symlink_metadata().unwrap();
         (metadata.mtime(), metadata.mtime_nsec())
@@ -240,11 +244,16 @@ fn times() {
     for path in ["new/dir/sub/f", "new/dir/sub", "new/dir/l", "file/g"] {
         assert_eq!(time(path), (1_000_000_000, 123_456_789), "{path}");
     }
-    for path in ["new", "new/dir", "file"] {
-        assert_eq!(time(path), (77, 1), "{path}");
+    for path in ["dir", "dir/sub/f", "dir/sub", "dir/l", "g", "../file/made", "../file/made/g"] {
+        assert_eq!(time(&format!("fixed/{path}")), (77, 1), "{path}");
     }
+    let before = time("file");
+    assert_ne!(before, (77, 1));
     // A directory that is merged into keeps its own time.
     Copy::from(&context, &root).run("d /file").unwrap();
+    assert_eq!(time("file"), before);
+    // Unless there is one for all.
+    copy_to("d", "/file", Some(created));
     assert_eq!(time("file"), (77, 1));
 }
 

@@ -90,6 +90,7 @@ fn copy() -> Copy {
         unpack: None,
         checksum: None,
         keep_git_dir: None,
+        created: None,
     }
 }
 
@@ -231,6 +232,8 @@ fn copy_depends_on_every_listed_field() {
         edited(copy(), |copy| copy.unpack = Some(false)),
         edited(copy(), |copy| copy.unpack = Some(true)),
         edited(copy(), |copy| copy.keep_git_dir = Some(true)),
+        edited(copy(), |copy| copy.created = Some(0)),
+        edited(copy(), |copy| copy.created = Some(1)),
         edited(copy(), |copy| copy.sources.reverse()),
         edited(copy(), |copy| copy.sources = vec![CopySource::Path("c".into())]),
         edited(copy(), |copy| copy.sources = vec![CopySource::Url("http://h/c".into())]),
@@ -304,16 +307,23 @@ fn what_follows_a_linked_copy_depends_on_what_is_below_it() {
 
 #[test]
 fn edits_of_the_config_and_the_root_as_workdir_keep_the_key() {
-    let root = Op::Workdir(Workdir { path: "/".into(), user: "u".into() });
+    let root = Op::Workdir(Workdir { path: "/".into(), user: "u".into(), created: None });
     for op in [Op::Config, root] {
         let derived = StepKey::derive(&parent(), &op, &[]);
         assert_eq!(derived, Derived { key: parent(), on_top: parent(), ingredients: Vec::new() });
     }
-    let workdir = |path: &str, user: &str| {
-        let op = Op::Workdir(Workdir { path: path.into(), user: user.into() });
+    let workdir = |path: &str, user: &str, created| {
+        let op = Op::Workdir(Workdir { path: path.into(), user: user.into(), created });
         StepKey::derive(&parent(), &op, &[]).key
     };
-    assert_all_different(vec![parent(), workdir("/a", ""), workdir("/a", "u"), workdir("/b", "")]);
+    assert_all_different(vec![
+        parent(),
+        workdir("/a", "", None),
+        workdir("/a", "u", None),
+        workdir("/b", "", None),
+        workdir("/a", "", Some(0)),
+        workdir("/a", "", Some(1)),
+    ]);
 }
 
 #[test]
@@ -344,7 +354,7 @@ fn ingredients_name_what_went_in() {
 fn keys_are_stable() {
     let id = ImageId::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap();
     let platform = Platform::parse("linux/amd64").unwrap();
-    let workdir = Op::Workdir(Workdir { path: "/w".into(), user: String::new() });
+    let workdir = Op::Workdir(Workdir { path: "/w".into(), user: String::new(), created: None });
     let keys = [
         ("scratch", parent()),
         ("image", StepKey::image(&id)),
@@ -357,12 +367,12 @@ fn keys_are_stable() {
 }
 
 const PINNED: [&str; 6] = [
-    "scratch 1945dca11bc0f6c4fc71ef167c04ca4ba76fa3a8d1c63d93697417b83cea7932",
-    "image 2537624d0f1059fada32c9c3470cd8dbecbc7aed6e0a349bce8520c0d7f45f70",
-    "directory 123f92ca79188cf33574a91e04729cb356b9a2a334b4dce26cf5a9cbf0d3ffdc",
-    "run bec8909473a7594e503ceb4ed6e9fc658a940b857dbda0faca32e769b1a293f8",
-    "copy 852f4e9ee31b973485502cf9a393f7540e802e43a813f4bc04939f406246e932",
-    "workdir 747dddefbefad434dd2d341311841a96738372ae92a3d9adb8d8340129902222",
+    "scratch e56255eef6d30d49ca6b00d5942a58e2f8e0d5b5d7047d0516741c309de2f108",
+    "image 3e87eb7447124f12fd2fce0c9200ed26cddb409accbca9bed1d95b0f5be32a14",
+    "directory 0cb0bf069a6007a0fe579208055f57bcdbd1a5101e071081a7fb52f5850b1b55",
+    "run 4a0ae54f15c9ae81318e3ac92d1ebd1b71cb09cdc8501c977e1585cb30e3aaeb",
+    "copy 8c99a61d4da993c5b52270e7bbf358ac14ecea0ff800b3c2b547c43fd0b887a6",
+    "workdir db04dffd34563edbb2b612cc8f77236e97ae6b045e882bae8ae0c73f90305da0",
 ];
 
 #[test]
