@@ -16,6 +16,7 @@ use sandbox::Mount;
 use sandbox::MountSource;
 use sandbox::Network;
 use sandbox::Overlay;
+use sandbox::Rights;
 use sandbox::Rung;
 use sandbox::Spec;
 use sandbox::Stdin;
@@ -63,16 +64,14 @@ fn once(rung: Rung, directory: &Path, name: &str, network: Network) -> Result<()
         argv: vec!["/bin/true".into()],
         env: vec![("PATH".into(), "/bin".into())],
         cwd: "/".to_owned(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
+        rights: Rights::default(),
         hostname: "buildkitsandbox".to_owned(),
         network,
-        insecure: false,
         mounts: vec![file("/etc/hosts"), file("/etc/resolv.conf")],
         shm_size: None,
         stdin: Stdin::Null,
         terminal: Terminal::None,
+        held: Vec::new(),
     };
     let mut child = sandbox::spawn(spec)?;
     let exit = child.wait()?;

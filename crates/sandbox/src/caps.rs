@@ -7,7 +7,7 @@ use rustix::thread::Gid;
 use rustix::thread::Uid;
 
 use crate::Error;
-use crate::wire::Job;
+use crate::Rights;
 
 /// Docker's default.
 pub(crate) const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
@@ -26,8 +26,8 @@ pub(crate) const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Limits what any program started from here on can have, set-user-id ones included.
-pub(crate) fn drop_bounding_set(job: &Job) -> Result<(), Error> {
-    if job.insecure {
+pub(crate) fn drop_bounding_set(rights: &Rights) -> Result<(), Error> {
+    if rights.insecure {
         return Ok(());
     }
     for bit in 0..u64::BITS {
@@ -46,25 +46,25 @@ pub(crate) fn drop_bounding_set(job: &Job) -> Result<(), Error> {
 }
 
 /// Takes the program's groups, and none of the caller's.
-pub(crate) fn set_groups(job: &Job) -> Result<(), Error> {
-    let groups: Vec<Gid> = job.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+pub(crate) fn set_groups(rights: &Rights) -> Result<(), Error> {
+    let groups: Vec<Gid> = rights.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     rustix::thread::set_thread_groups(&groups).map_err(Error::setup("set the groups"))?;
-    let gid = Gid::from_raw(job.gid);
+    let gid = Gid::from_raw(rights.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(Error::setup("set the group id"))
 }
 
 /// Takes the program's capabilities and user. Another user than root loses all capabilities by that,
 /// and nothing is inheritable or ambient, so set-user-id programs get no more than root has here
 /// (CVE-2022-29162).
-pub(crate) fn set_user(job: &Job) -> Result<(), Error> {
+pub(crate) fn set_user(rights: &Rights) -> Result<(), Error> {
     let failed = "set the capabilities";
     rustix::thread::clear_ambient_capability_set().map_err(Error::setup(failed))?;
     let now = rustix::thread::capabilities(None).map_err(Error::setup(failed))?;
-    let kept = if job.insecure { now.permitted } else { now.permitted & DEFAULT };
+    let kept = if rights.insecure { now.permitted } else { now.permitted & DEFAULT };
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(Error::setup(failed))?;
-    let uid = Uid::from_raw(job.uid);
+    let uid = Uid::from_raw(rights.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Error::setup("set the user id"))
 }
 

@@ -5,6 +5,7 @@
 //! takes one; last the program.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
@@ -15,6 +16,7 @@ use rustix::process::Signal;
 use rustix::thread::LinkNameSpaceType;
 
 use crate::Error;
+use crate::Rights;
 use crate::caps;
 use crate::exec;
 use crate::rootfs;
@@ -70,13 +72,18 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
     rootfs.switch()?;
     enter_working_directory(&job.cwd)?;
 
-    caps::drop_bounding_set(job)?;
-    caps::set_groups(job)?;
-    if !job.insecure {
+    take_rights(&job.rights, lines)
+}
+
+/// The last steps of every first process: its rights, and what they undo or a program expects.
+pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Error> {
+    caps::drop_bounding_set(rights)?;
+    caps::set_groups(rights)?;
+    if !rights.insecure {
         let program = seccomp::program();
         sys::install_filter(&program).map_err(Error::setup("install the system call filter"))?;
     }
-    caps::set_user(job)?;
+    caps::set_user(rights)?;
 
     // A change of ids undoes the tie to the parent, so it is made once more.
     tie_to_supervisor(lines)?;
@@ -86,7 +93,7 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
 }
 
 /// Lets the kernel kill this process, and by that all of its namespace, when the supervisor dies.
-fn tie_to_supervisor(lines: &Lines<'_>) -> Result<(), Error> {
+pub(crate) fn tie_to_supervisor(lines: &Lines<'_>) -> Result<(), Error> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Error::setup("tie the process to its supervisor"))?;
     // The supervisor's pid is 0 from here, so its death before the call shows only by this.
@@ -119,29 +126,44 @@ fn connect_output(
     lines: &Lines<'_>,
     rootfs: &rootfs::RootFs<'_>,
 ) -> Result<(), Error> {
-    let failed = "connect the standard input and output";
     if job.terminal {
-        let (ours, theirs) = rootfs.device.open_terminal(job.uid)?;
-        rustix::process::ioctl_tiocsctty(&theirs)
-            .map_err(Error::setup("make the terminal the controlling one"))?;
-        wire::send_report(lines.caller, &Report::Terminal, Some(std::os::fd::AsFd::as_fd(&ours)))
-            .map_err(Error::setup("pass the terminal on"))?;
-        rustix::stdio::dup2_stdin(&theirs).map_err(Error::setup(failed))?;
-        rustix::stdio::dup2_stdout(&theirs).map_err(Error::setup(failed))?;
-        return rustix::stdio::dup2_stderr(&theirs).map_err(Error::setup(failed));
+        let (ours, theirs) = rootfs.device.open_terminal(job.rights.uid)?;
+        return connect_terminal(&ours, &theirs, lines);
     }
-    match job.stdin {
-        Some(place) => {
-            let stdin = luggage.at(place).map_err(Error::setup(failed))?;
-            rustix::stdio::dup2_stdin(stdin).map_err(Error::setup(failed))?;
-        }
-        None => {
-            let null = rootfs.device.open_null()?;
-            rustix::stdio::dup2_stdin(null).map_err(Error::setup(failed))?;
-        }
+    let failed = "connect the standard input and output";
+    let stdin = job.stdin.map(|place| luggage.at(place)).transpose();
+    match stdin.map_err(Error::setup(failed))? {
+        Some(stdin) => connect_pipes(stdin, job.rights.uid),
+        None => connect_pipes(rootfs.device.open_null()?.as_fd(), job.rights.uid),
     }
+}
+
+/// Makes a terminal the standard input, output and error, and passes its other end to the caller.
+pub(crate) fn connect_terminal(
+    ours: &OwnedFd,
+    theirs: &OwnedFd,
+    lines: &Lines<'_>,
+) -> Result<(), Error> {
+    let failed = "connect the standard input and output";
+    rustix::process::ioctl_tiocsctty(theirs)
+        .map_err(Error::setup("make the terminal the controlling one"))?;
+    wire::send_report(lines.caller, &Report::Terminal, Some(ours.as_fd()))
+        .map_err(Error::setup("pass the terminal on"))?;
+    rustix::stdio::dup2_stdin(theirs).map_err(Error::setup(failed))?;
+    rustix::stdio::dup2_stdout(theirs).map_err(Error::setup(failed))?;
+    rustix::stdio::dup2_stderr(theirs).map_err(Error::setup(failed))
+}
+
+/// Makes `stdin` the standard input; standard output and error are pipes of the supervisor's already.
+pub(crate) fn connect_pipes(stdin: BorrowedFd<'_>, uid: u32) -> Result<(), Error> {
+    let failed = "connect the standard input and output";
+    rustix::stdio::dup2_stdin(stdin).map_err(Error::setup(failed))?;
     // `/dev/stdout` of another user than root opens the pipe once more, which its owner may.
-    let uid = Some(rustix::fs::Uid::from_raw(job.uid));
+    let uid = Some(rustix::fs::Uid::from_raw(uid));
+    let kind = rustix::fs::fstat(stdin).map_err(Error::setup(failed))?.st_mode;
+    if rustix::fs::FileType::from_raw_mode(kind) == rustix::fs::FileType::Fifo {
+        rustix::fs::fchown(stdin, uid, None).map_err(Error::setup(failed))?;
+    }
     rustix::fs::fchown(rustix::stdio::stdout(), uid, None).map_err(Error::setup(failed))?;
     rustix::fs::fchown(rustix::stdio::stderr(), uid, None).map_err(Error::setup(failed))
 }
@@ -150,14 +172,13 @@ fn connect_output(
 ///
 /// Symbolic links are followed, the magic ones of `/proc` are not: `/proc/self/fd/7` would lead to a
 /// descriptor of ours, and out of the root (CVE-2024-21626).
-fn enter_working_directory(path: &str) -> Result<(), Error> {
+pub(crate) fn enter_working_directory(path: &str) -> Result<(), Error> {
     let failed =
         |errno| Error::WorkingDirectory { path: path.to_owned(), source: io::Error::from(errno) };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let in_root = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let root = rustix::fs::open("/", flags, Mode::empty()).map_err(failed)?;
-    let directory =
-        target::resolve(std::os::fd::AsFd::as_fd(&root), path, flags, in_root).map_err(failed)?;
+    let directory = target::resolve(root.as_fd(), path, flags, in_root).map_err(failed)?;
     rustix::process::fchdir(directory).map_err(failed)?;
     // The kernel calls a directory that is not below the root `(unreachable)…`.
     let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;
@@ -170,7 +191,7 @@ fn enter_working_directory(path: &str) -> Result<(), Error> {
 /// Closes what was inherited or opened here, except the line to the supervisor, which becomes
 /// (and is returned as) descriptor 3 and is closed by `execve`. Closing before is not too careful: a program called
 /// `/proc/self/fd/7/bin/sh` is looked up before descriptors are closed on exec.
-fn close_all_but(speak: &OwnedFd) -> Result<OwnedFd, Error> {
+pub(crate) fn close_all_but(speak: &OwnedFd) -> Result<OwnedFd, Error> {
     let failed = "close descriptors";
     // Twice, as it may be number 3 itself.
     let high = rustix::io::fcntl_dupfd_cloexec(speak, 4).map_err(Error::setup(failed))?;
@@ -194,7 +215,7 @@ fn say(speak: &OwnedFd, word: &Word) -> Result<(), Error> {
 }
 
 /// Tells the supervisor what went wrong, and ends.
-fn fail(speak: &OwnedFd, error: Error) -> ! {
+pub(crate) fn fail(speak: &OwnedFd, error: Error) -> ! {
     // If it cannot be told, the status has to do.
     let _ = say(speak, &Word::Failed(error.into()));
     sys::exit_now(255)

@@ -54,7 +54,7 @@ pub(crate) fn proc() -> Result<OwnedFd, Error> {
 /// A user namespace may make one only for a network namespace of its own. Else it gets the host's,
 /// if there is one.
 pub(crate) fn sys(job: &Job) -> Result<Option<OwnedFd>, Error> {
-    let attributes = match job.insecure {
+    let attributes = match job.rights.insecure {
         true => plain(),
         false => plain() | MountAttrFlags::MOUNT_ATTR_RDONLY,
     };
@@ -88,7 +88,7 @@ pub(crate) fn attach_proc(
 ) -> Result<(), Error> {
     let place = places.own_directory("proc")?;
     attach(proc, &place, "").map_err(Error::setup("attach `/proc`"))?;
-    if job.insecure {
+    if job.rights.insecure {
         return Ok(());
     }
     for path in HIDDEN_IN_PROC {
@@ -110,7 +110,7 @@ pub(crate) fn attach_sys(
     let place = places.own_directory("sys")?;
     attach(sys, &place, "").map_err(Error::setup("attach `/sys`"))?;
     attach_cgroup(sys, job).map_err(Error::setup("mount `/sys/fs/cgroup`"))?;
-    if job.insecure {
+    if job.rights.insecure {
         return Ok(());
     }
     for path in HIDDEN_IN_SYS {
@@ -129,7 +129,7 @@ fn attach_cgroup(sys: &OwnedFd, job: &Job) -> Result<(), Errno> {
     if u64::try_from(host.f_type) != Ok(CGROUP2) {
         return Ok(());
     }
-    let attributes = match job.insecure {
+    let attributes = match job.rights.insecure {
         true => plain(),
         false => plain() | MountAttrFlags::MOUNT_ATTR_RDONLY,
     };

@@ -10,6 +10,7 @@
 //! - `wire`: what the caller and the supervisor say to each other.
 //! - `supervisor`: the re-executed binary, parent of the sandbox's first process.
 //! - `container`: the story of that first process, from `clone` to `execve`.
+//! - `join`: one more process for a sandbox that runs.
 //! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`: its rights.
 //!   `exec`: the program.
 //! - [`network`](BuildNetwork): a network of its own with a way out.
@@ -33,6 +34,7 @@ mod supervisor;
 mod wire;
 
 mod container;
+mod join;
 
 mod device;
 mod kernel_files;
@@ -49,11 +51,13 @@ mod pty;
 mod sys;
 
 pub use error::Error;
+pub use join::join;
 pub use network::BuildNetwork;
 pub use network::host_resolv_conf;
 pub use network::own_resolv_conf;
 pub use network::pasta_missing;
 pub use overlay::Overlay;
+pub use overlay::Syncs;
 pub use overlay::detach;
 pub use pty::RawMode;
 pub use pty::copy_window_size;
@@ -62,10 +66,13 @@ pub use rung::enter;
 pub use spawn::Child;
 pub use spawn::Exit;
 pub use spawn::Killer;
+pub use spawn::Process;
 pub use spawn::spawn;
+pub use spec::JoinSpec;
 pub use spec::Mount;
 pub use spec::MountSource;
 pub use spec::Network;
+pub use spec::Rights;
 pub use spec::Spec;
 pub use spec::Stdin;
 pub use spec::Terminal;

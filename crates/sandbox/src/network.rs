@@ -82,7 +82,7 @@ impl BuildNetwork {
         match supervisor.next_report()? {
             (Report::NetworkReady, _) => Ok(BuildNetwork { namespace, _supervisor: supervisor }),
             (Report::Failed(failure), _) => Err(failure.into()),
-            (Report::Terminal | Report::Exited(_) | Report::Killed(_), _) => {
+            (Report::Terminal | Report::Started(_) | Report::Exited(_) | Report::Killed(_), _) => {
                 Err(Error::SupervisorLost { how: "it spoke of something else".to_owned() })
             }
         }

@@ -32,25 +32,32 @@ use crate::Rung;
 use crate::sys;
 use crate::sys::Depth;
 
-/// Options that every overlay with an upper directory has.
-///
-/// `volatile`: the layer is written for good when it is sealed, so the many syncs of package
-/// managers need not reach the disk. The rest keeps the upper directory a plain tree: no renamed
-/// directories, no files without data, no index, whatever this kernel's defaults are.
+/// Options that every overlay with an upper directory has. They keep the upper directory a plain
+/// tree: no renamed directories, no files without data, no index, whatever this kernel's defaults are.
 const OPTIONS: &[(&str, Option<&str>)] = &[
-    ("volatile", None),
     ("index", Some("off")),
     ("metacopy", Some("off")),
     ("redirect_dir", Some("nofollow")),
     ("xino", Some("off")),
 ];
 
+/// What becomes of the syncs of programs that write to an overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syncs {
+    /// They do nothing (`volatile`): for a layer, which is written for good when it is sealed, the
+    /// many syncs of package managers need not reach the disk.
+    Ignored,
+    /// They reach the disk: for what is written to for long.
+    Honoured,
+}
+
 /// Layers mounted as one file system, attached nowhere; unmounted when the last descriptor of it is
 /// closed.
 ///
 /// [`crate::spawn`] moves it into the sandbox, so it serves as a root or as a mount once; the tree
-/// can still be read through [`Overlay::fd`] afterwards. With an upper directory the kernel leaves
-/// `work/incompat/volatile` behind; the pair of directories is not to be mounted a second time.
+/// can still be read through [`Overlay::fd`] afterwards. With an upper directory and ignored syncs the
+/// kernel leaves `work/incompat/volatile` behind, and refuses the pair of directories a second time;
+/// with an emptied `work`, it does not.
 #[derive(Debug)]
 pub struct Overlay {
     mount: OwnedFd,
@@ -68,14 +75,25 @@ impl Overlay {
         upper: Option<&Path>,
         work: Option<&Path>,
     ) -> Result<Overlay, Error> {
+        Self::mount_with(rung, lowers, upper, work, Syncs::Ignored)
+    }
+
+    /// [`Overlay::mount`], saying what becomes of syncs.
+    pub fn mount_with(
+        rung: Rung,
+        lowers: &[PathBuf],
+        upper: Option<&Path>,
+        work: Option<&Path>,
+        syncs: Syncs,
+    ) -> Result<Overlay, Error> {
         let none = MountAttrFlags::empty();
         let mount = match (lowers, upper, work) {
             ([], Some(upper), _) => detach_with(upper, Depth::One, none)?,
             ([only], None, _) => detach_with(only, Depth::One, MountAttrFlags::MOUNT_ATTR_RDONLY)?,
             (_, Some(upper), Some(work)) => {
-                Layers { rung, lowers, upper: Some((upper, work)) }.mount()?
+                Layers { rung, lowers, upper: Some((upper, work)), syncs }.mount()?
             }
-            ([_, _, ..], None, _) => Layers { rung, lowers, upper: None }.mount()?,
+            ([_, _, ..], None, _) => Layers { rung, lowers, upper: None, syncs }.mount()?,
             ([], None, _) => return invalid("layers", "are none at all"),
             ([_, ..], Some(_), None) => return invalid("work directory", "is missing"),
         };
@@ -121,6 +139,7 @@ struct Layers<'a> {
     rung: Rung,
     lowers: &'a [PathBuf],
     upper: Option<(&'a Path, &'a Path)>,
+    syncs: Syncs,
 }
 
 /// The directories of an overlay, open, so that their paths may be of any length and hold any
@@ -131,6 +150,12 @@ struct Opened {
 }
 
 impl Layers<'_> {
+    /// The options besides the directories, with an upper one.
+    fn options(&self) -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+        let volatile = (self.syncs == Syncs::Ignored).then_some(("volatile", None));
+        volatile.into_iter().chain(OPTIONS.iter().copied())
+    }
+
     fn mount(&self) -> Result<OwnedFd, Error> {
         let opened = self.open()?;
         match self.mount_one_by_one(&opened) {
@@ -173,8 +198,8 @@ impl Layers<'_> {
                 Ok(()) | Err(Errno::INVAL) => {}
                 Err(errno) => return Err(Failed::at("set an option")(errno)),
             }
-            for (key, value) in OPTIONS {
-                set(key, *value)
+            for (key, value) in self.options() {
+                set(key, value)
                     .map_err(|errno| Failed::at("set an option")(errno).with_log(&context))?;
             }
         }
@@ -209,7 +234,7 @@ impl Layers<'_> {
         let mut options = format!("lowerdir={}", lowers.join(":"));
         if let Some((upper, work)) = &opened.upper {
             options.push_str(&format!(",upperdir={},workdir={}", link(upper), link(work)));
-            for (key, value) in OPTIONS {
+            for (key, value) in self.options() {
                 let value = value.map(|value| format!("={value}")).unwrap_or_default();
                 options.push_str(&format!(",{key}{value}"));
             }

@@ -236,7 +236,7 @@ fn source(
 /// The sandbox may make any node (CAP_MKNOD is among Docker's capabilities), and there is no device
 /// control group here that says which may be opened; so none can, but those of `/dev`.
 pub(crate) fn no_devices(job: &Job) -> MountAttrFlags {
-    if job.insecure { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV }
+    if job.rights.insecure { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV }
 }
 
 /// A new file system, attached nowhere.

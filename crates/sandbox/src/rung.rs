@@ -57,7 +57,8 @@ pub fn enter() -> Result<Rung, Error> {
 
     // Blocked before the fork, so that none is lost; the child unblocks them.
     sys::block_signals(SIGNALS, libc::SIG_BLOCK);
-    let child = match sys::fork_into(0) {
+    let forked = sys::Alone::check().and_then(|alone| sys::fork_into(0, &alone));
+    let child = match forked {
         Ok(Some(child)) => child,
         Ok(None) => {
             drop((tell_child, from_child));

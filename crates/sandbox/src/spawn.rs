@@ -2,6 +2,7 @@
 //!
 //! What happens on the other side is in `supervisor` and `container`.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -19,6 +20,7 @@ use rustix::net::SocketType;
 use crate::Error;
 use crate::MountSource;
 use crate::Network;
+use crate::Rights;
 use crate::Spec;
 use crate::Stdin;
 use crate::Terminal;
@@ -30,6 +32,7 @@ use crate::wire::Luggage;
 use crate::wire::MountJob;
 use crate::wire::NetworkJob;
 use crate::wire::Order;
+use crate::wire::Place;
 use crate::wire::Report;
 use crate::wire::SourceJob;
 
@@ -43,7 +46,17 @@ pub struct Child {
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     pty: Option<OwnedFd>,
+    started: Option<Process>,
     ended: Option<Report>,
+}
+
+/// The first process of a sandbox, which runs its program.
+#[derive(Debug)]
+pub struct Process {
+    /// Its process id, as this process sees it. It may have ended by now, and another have the number.
+    pub pid: i32,
+    /// Its pidfd.
+    pub descriptor: OwnedFd,
 }
 
 /// How the first process of a sandbox ended.
@@ -77,17 +90,21 @@ pub fn spawn(spec: Spec) -> Result<Child, Error> {
     check(&spec)?;
     let terminal = spec.terminal;
     let (order, luggage) = pack(spec)?;
+    start(&order, &luggage, terminal)
+}
 
+/// Starts a supervisor for an order.
+pub(crate) fn start(order: &Order, luggage: &Luggage, terminal: Terminal) -> Result<Child, Error> {
     let piped = || match terminal {
         Terminal::None => Stdio::piped(),
         Terminal::Pty => Stdio::null(),
     };
     let mut supervisor = Supervisor::start(piped(), piped())?;
-    supervisor.order(&order, &luggage)?;
+    supervisor.order(order, luggage)?;
 
     let stdout = supervisor.process.stdout.take().map(OwnedFd::from);
     let stderr = supervisor.process.stderr.take().map(OwnedFd::from);
-    let mut child = Child { supervisor, stdout, stderr, pty: None, ended: None };
+    let mut child = Child { supervisor, stdout, stderr, pty: None, started: None, ended: None };
     if terminal == Terminal::Pty {
         match child.supervisor.next_report()? {
             (Report::Terminal, pty) => child.pty = pty,
@@ -113,6 +130,32 @@ impl Child {
         self.pty.take()
     }
 
+    /// Waits until its program runs; `None` if it has ended already. Once.
+    ///
+    /// # Errors
+    /// It did not come to that; so says [`Child::wait`], too.
+    pub fn started(&mut self) -> Result<Option<Process>, Error> {
+        self.hear()?;
+        match &self.ended {
+            Some(Report::Failed(failure)) => Err(failure.clone().into()),
+            _ => Ok(self.started.take()),
+        }
+    }
+
+    /// Waits for what the supervisor says next, if there is more to come before the end.
+    fn hear(&mut self) -> Result<(), Error> {
+        if self.ended.is_some() || self.started.is_some() {
+            return Ok(());
+        }
+        match self.supervisor.next_report()? {
+            (Report::Started(pid), Some(descriptor)) => {
+                self.started = Some(Process { pid, descriptor });
+            }
+            (report, _) => self.ended = Some(report),
+        }
+        Ok(())
+    }
+
     /// What can end it while another thread waits.
     pub fn killer(&self) -> Killer {
         Killer { socket: Arc::clone(&self.supervisor.socket) }
@@ -122,17 +165,21 @@ impl Child {
     /// files which were made for mounts are gone again. Blocks; read its output meanwhile, or drop
     /// the descriptors, or it may never end.
     pub fn wait(&mut self) -> Result<Exit, Error> {
-        let report = match &self.ended {
-            Some(report) => report.clone(),
-            None => self.supervisor.next_report()?.0,
+        let report = loop {
+            match &self.ended {
+                Some(report) => break report.clone(),
+                None => {
+                    self.started = None;
+                    self.hear()?;
+                }
+            }
         };
-        self.ended = Some(report.clone());
         let status = self.supervisor.process.wait().map_err(Error::setup("wait for it"))?;
         match report {
             Report::Exited(code) => Ok(Exit::Code(code)),
             Report::Killed(signal) => Ok(Exit::Signal(signal)),
             Report::Failed(failure) => Err(failure.into()),
-            Report::Terminal | Report::NetworkReady => {
+            Report::Terminal | Report::Started(_) | Report::NetworkReady => {
                 Err(Error::SupervisorLost { how: status.to_string() })
             }
         }
@@ -217,31 +264,44 @@ impl Drop for Supervisor {
 
 /// Refuses what the kernel cannot be given, while the field can still be named.
 fn check(spec: &Spec) -> Result<(), Error> {
-    let nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);
-    let invalid = |field, problem| Err(Error::Invalid { field, problem });
-    if spec.argv.is_empty() {
-        return invalid("argv", "is empty");
-    }
-    if spec.argv.iter().any(nul) {
-        return invalid("argv", "contains a NUL character");
-    }
-    if spec.env.iter().any(|(name, value)| nul(name) || nul(value)) {
-        return invalid("env", "contains a NUL character");
-    }
-    if !spec.cwd.starts_with('/') || spec.cwd.contains('\0') {
-        return invalid("cwd", "is not an absolute path");
-    }
     if spec.mounts.iter().any(|it| !it.target.starts_with('/') || it.target.contains('\0')) {
         return invalid("mount target", "is not an absolute path");
-    }
-    // The all-ones id means "leave it as it is" to the kernel, which would be root.
-    if spec.uid == u32::MAX || spec.gid == u32::MAX || spec.groups.contains(&u32::MAX) {
-        return invalid("user", "is the id 4294967295, which no process can have");
     }
     if spec.hostname.len() > 64 {
         return invalid("hostname", "is longer than 64 bytes");
     }
+    check_process(&spec.argv, &spec.env, &spec.cwd, &spec.rights)
+}
+
+/// Refuses what no process can be given.
+pub(crate) fn check_process(
+    argv: &[OsString],
+    env: &[(OsString, OsString)],
+    cwd: &str,
+    rights: &Rights,
+) -> Result<(), Error> {
+    let nul = |text: &OsString| text.as_encoded_bytes().contains(&0);
+    if argv.is_empty() {
+        return invalid("argv", "is empty");
+    }
+    if argv.iter().any(nul) {
+        return invalid("argv", "contains a NUL character");
+    }
+    if env.iter().any(|(name, value)| nul(name) || nul(value)) {
+        return invalid("env", "contains a NUL character");
+    }
+    if !cwd.starts_with('/') || cwd.contains('\0') {
+        return invalid("cwd", "is not an absolute path");
+    }
+    // The all-ones id means "leave it as it is" to the kernel, which would be root.
+    if rights.uid == u32::MAX || rights.gid == u32::MAX || rights.groups.contains(&u32::MAX) {
+        return invalid("user", "is the id 4294967295, which no process can have");
+    }
     Ok(())
+}
+
+fn invalid(field: &'static str, problem: &'static str) -> Result<(), Error> {
+    Err(Error::Invalid { field, problem })
 }
 
 /// Takes a spec apart into what can be written down and what cannot.
@@ -253,13 +313,7 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
         Network::None => NetworkJob::None,
         Network::Joined(namespace) => NetworkJob::Joined(luggage.add(namespace)),
     };
-    let stdin = match (spec.stdin, spec.terminal) {
-        (Stdin::Inherit, Terminal::None) => {
-            let stdin = rustix::stdio::stdin().try_clone_to_owned();
-            Some(luggage.add(stdin.map_err(Error::setup("pass the standard input on"))?))
-        }
-        (Stdin::Null, _) | (_, Terminal::Pty) => None,
-    };
+    let stdin = pack_stdin(spec.stdin, spec.terminal, &mut luggage);
     let mut mounts = Vec::new();
     for mount in spec.mounts {
         let source = match mount.source {
@@ -281,16 +335,24 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
         argv: spec.argv,
         env: spec.env,
         cwd: spec.cwd,
-        uid: spec.uid,
-        gid: spec.gid,
-        groups: spec.groups,
+        rights: spec.rights,
         hostname: spec.hostname,
         network,
-        insecure: spec.insecure,
         mounts,
         shm_size: spec.shm_size.unwrap_or(SHM_SIZE),
         stdin,
         terminal: spec.terminal == Terminal::Pty,
     };
+    for descriptor in spec.held {
+        luggage.add(descriptor);
+    }
     Ok((Order::Run(Box::new(job)), luggage))
+}
+
+/// The place of what the process reads, if it is not `/dev/null` or the terminal.
+pub(crate) fn pack_stdin(stdin: Stdin, terminal: Terminal, luggage: &mut Luggage) -> Option<Place> {
+    match (stdin, terminal) {
+        (Stdin::Given(descriptor), Terminal::None) => Some(luggage.add(descriptor)),
+        (Stdin::Null, _) | (_, Terminal::Pty) => None,
+    }
 }

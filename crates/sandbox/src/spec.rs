@@ -6,6 +6,9 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use serde::Deserialize;
+use serde::Serialize;
+
 /// One process to run in a sandbox of its own.
 #[derive(Debug)]
 pub struct Spec {
@@ -19,19 +22,12 @@ pub struct Spec {
     pub env: Vec<(OsString, OsString)>,
     /// The working directory, absolute, inside the root; it must exist.
     pub cwd: String,
-    /// The user, as the sandbox sees it.
-    pub uid: u32,
-    /// The group, as the sandbox sees it.
-    pub gid: u32,
-    /// The supplementary groups; nothing of the caller's groups is kept.
-    pub groups: Vec<u32>,
+    /// Who the process is, and what it may do.
+    pub rights: Rights,
     /// The host name that `uname` tells.
     pub hostname: String,
     /// Which network the process has.
     pub network: Network,
-    /// All capabilities, no system call filter, no masked paths, device nodes that work:
-    /// `RUN --security=insecure`.
-    pub insecure: bool,
     /// Further mounts, made in this order after `/proc`, `/dev` and `/sys`.
     pub mounts: Vec<Mount>,
     /// Size of `/dev/shm` in bytes; 64 MiB when not given.
@@ -40,6 +36,42 @@ pub struct Spec {
     pub stdin: Stdin,
     /// Whether it has a terminal.
     pub terminal: Terminal,
+    /// Descriptors that stay open until every process of the sandbox is dead, also if the caller dies
+    /// before: locks on what the sandbox uses.
+    pub held: Vec<OwnedFd>,
+}
+
+/// One more process for a sandbox that runs: [`crate::join`].
+#[derive(Debug)]
+pub struct JoinSpec {
+    /// The pidfd of a process of the sandbox: [`crate::Child::started`].
+    pub process: OwnedFd,
+    /// The program and its arguments, looked up in `PATH` of `env`, inside the root.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The working directory, absolute, inside the root; it must exist.
+    pub cwd: String,
+    /// Who the process is, and what it may do.
+    pub rights: Rights,
+    /// What the process reads.
+    pub stdin: Stdin,
+    /// Whether it has a terminal.
+    pub terminal: Terminal,
+}
+
+/// Who a process is, and what it may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    /// The user, as the sandbox sees it.
+    pub uid: u32,
+    /// The group, as the sandbox sees it.
+    pub gid: u32,
+    /// The supplementary groups; nothing of the caller's groups is kept.
+    pub groups: Vec<u32>,
+    /// All capabilities, no system call filter, no masked paths, device nodes that work:
+    /// `RUN --security=insecure`.
+    pub insecure: bool,
 }
 
 /// Which network a process has.
@@ -101,12 +133,12 @@ pub enum MountSource {
 }
 
 /// What the process reads as its standard input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Stdin {
     /// `/dev/null`.
     Null,
-    /// The caller's own. Not used with [`Terminal::Pty`].
-    Inherit,
+    /// This. Not used with [`Terminal::Pty`].
+    Given(OwnedFd),
 }
 
 /// Whether the process has a terminal.

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::container;
+use crate::join;
 use crate::network;
 use crate::sys;
 use crate::target;
@@ -83,32 +84,83 @@ fn follow(order: &Order, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Re
     rustix::thread::set_name(c"kiln-sandbox").map_err(Error::setup("set a process name"))?;
     match order {
         Order::Run(job) => run(job, luggage, caller),
+        Order::Join(job) => join::run(job, luggage, caller),
         Order::Network { pasta } => network::keep(pasta, luggage, caller),
+    }
+}
+
+/// The two pipes between the supervisor and a first process, before the fork.
+pub(crate) struct Pipes {
+    /// For [`Word`]s.
+    words: OwnedFd,
+    speak: OwnedFd,
+    /// The child sees by this pipe whether the supervisor lives: nobody ever writes to it.
+    alive: OwnedFd,
+    hold: OwnedFd,
+}
+
+/// What the supervisor has of them after the fork.
+pub(crate) struct Ears {
+    words: OwnedFd,
+    hold: OwnedFd,
+}
+
+impl Pipes {
+    pub(crate) fn open() -> Result<Self, Error> {
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let failed = "make a pipe";
+        let (words, speak) = pipe().map_err(Error::setup(failed))?;
+        let (alive, hold) = pipe().map_err(Error::setup(failed))?;
+        Ok(Self { words, speak, alive, hold })
+    }
+
+    /// The child's ends.
+    pub(crate) fn lines(self, caller: BorrowedFd<'_>) -> container::Lines<'_> {
+        container::Lines { caller, speak: self.speak, alive: self.alive }
+    }
+
+    /// The supervisor's ends.
+    pub(crate) fn ears(self) -> Ears {
+        Ears { words: self.words, hold: self.hold }
     }
 }
 
 /// Runs the job to its end.
 fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, Error> {
-    let (words, speak) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(Error::setup("make a pipe"))?;
-    // The child sees by this pipe whether the supervisor lives: nobody ever writes to it.
-    let (alive, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(Error::setup("make a pipe"))?;
-
+    let pipes = Pipes::open()?;
     let Some(first) = fork(job)? else {
-        drop((words, hold));
-        container::run(job, luggage, &container::Lines { caller, speak, alive });
+        container::run(job, luggage, &pipes.lines(caller));
     };
-    drop((speak, alive));
+    let (report, stubs) = end_of(first, caller, pipes.ears())?;
+    let root = luggage.at(job.root).map_err(Error::setup("find the root"))?;
+    target::remove(root, &stubs)?;
+    Ok(report)
+}
 
-    let said = watch(first, caller, words)?;
+/// Waits for the end of a first process; says how it ended, and what it has made in the root.
+pub(crate) fn end_of(
+    first: Pid,
+    caller: BorrowedFd<'_>,
+    ears: Ears,
+) -> Result<(Report, Vec<Stub>), Error> {
+    let said = watch(first, caller, ears.words)?;
     let (_, status) = rustix::process::waitpid(Some(first), WaitOptions::empty())
         .map_err(Error::setup("wait for the process"))?
         .ok_or_else(|| {
             Error::setup("wait for the process")(io::Error::from(io::ErrorKind::Other))
         })?;
-    drop(hold);
+    drop(ears.hold);
+    let (failure, stubs) = understand(&said);
+    let report = match (failure, status.exit_status(), status.terminating_signal()) {
+        (Some(failure), _, _) => Report::Failed(failure),
+        (None, Some(code), _) => Report::Exited(code),
+        (None, None, signal) => Report::Killed(signal.unwrap_or(0)),
+    };
+    Ok((report, stubs))
+}
 
+/// What the first process has said: why it gave up, if it did, and what it has made in the root.
+fn understand(said: &[u8]) -> (Option<Failure>, Vec<Stub>) {
     let mut failure = None;
     let mut stubs = Vec::new();
     for line in said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -119,14 +171,7 @@ fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, E
             Err(_) => break,
         }
     }
-    let root = luggage.at(job.root).map_err(Error::setup("find the root"))?;
-    target::remove(root, &stubs)?;
-
-    Ok(match (failure, status.exit_status(), status.terminating_signal()) {
-        (Some(failure), _, _) => Report::Failed(failure),
-        (None, Some(code), _) => Report::Exited(code),
-        (None, None, signal) => Report::Killed(signal.unwrap_or(0)),
-    })
+    (failure, stubs)
 }
 
 /// Forks into new namespaces: `None` in the child, which is the first process of them.
@@ -136,9 +181,12 @@ fn fork(job: &Job) -> Result<Option<Pid>, Error> {
     if matches!(job.network, NetworkJob::None) {
         namespaces |= libc::CLONE_NEWNET;
     }
-    match sys::fork_into(namespaces | libc::CLONE_NEWCGROUP) {
+    let alone = sys::Alone::check().map_err(Error::setup("make the namespaces"))?;
+    match sys::fork_into(namespaces | libc::CLONE_NEWCGROUP, &alone) {
         // A kernel without control groups.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => sys::fork_into(namespaces),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            sys::fork_into(namespaces, &alone)
+        }
         result => result,
     }
     .map_err(Error::setup("make the namespaces"))
@@ -180,7 +228,10 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
         if words_ready && let Some(pipe) = &mut words {
             let mut some = [0; 4096];
             match pipe.read(&mut some).map_err(Error::setup(failed))? {
-                0 => words = None,
+                0 => {
+                    words = None;
+                    tell_start(first, &process, &said, caller);
+                }
                 length => said.extend_from_slice(&some[..length]),
             }
         }
@@ -190,6 +241,15 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
         pipe.read_to_end(&mut said).map_err(Error::setup(failed))?;
     }
     Ok(said)
+}
+
+/// Tells the caller that the program runs, unless the last words were a failure.
+fn tell_start(first: Pid, process: &OwnedFd, said: &[u8], caller: Option<BorrowedFd<'_>>) {
+    if let (None, Some(caller)) = (understand(said).0, caller) {
+        let report = Report::Started(first.as_raw_nonzero().get());
+        // If the caller is gone, the next turn sees it.
+        let _ = wire::send_report(caller, &report, Some(process.as_fd()));
+    }
 }
 
 /// The signal that the caller wants the first process to get; none if it wants no more of it, or is dead.

@@ -83,12 +83,24 @@ pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(())
 }
 
-/// clone(2) as fork(2) with new namespaces: `None` in the child. The caller must be
-/// single-threaded, or the child may find locks held by threads it does not have; this is checked.
-pub(crate) fn fork_into(namespaces: i32) -> io::Result<Option<Pid>> {
-    if !is_single_threaded()? {
-        return Err(io::Error::from(io::ErrorKind::Deadlock));
+/// The proof that this process has one thread, as it had when it was checked: nothing in between may
+/// start one.
+pub(crate) struct Alone(());
+
+impl Alone {
+    /// Checks it; by `/proc`, so before that becomes another namespace's.
+    pub(crate) fn check() -> io::Result<Self> {
+        // The link count of `task` is two more than its threads.
+        match rustix::fs::stat("/proc/self/task")?.st_nlink {
+            3 => Ok(Self(())),
+            _ => Err(io::Error::from(io::ErrorKind::Deadlock)),
+        }
     }
+}
+
+/// clone(2) as fork(2) with new namespaces: `None` in the child. The caller must be
+/// single-threaded, or the child may find locks held by threads it does not have.
+pub(crate) fn fork_into(namespaces: i32, _alone: &Alone) -> io::Result<Option<Pid>> {
     let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
     // SAFETY: without CLONE_VM and with no stack the child gets a copy of this memory, and no other
     // thread exists which could hold a lock in it. The remaining arguments are unused without the
@@ -96,11 +108,6 @@ pub(crate) fn fork_into(namespaces: i32) -> io::Result<Option<Pid>> {
     let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     let pid = i32::try_from(checked(result)?).map_err(io::Error::other)?;
     Ok(Pid::from_raw(pid))
-}
-
-/// Whether this process has one thread: the link count of `task` is two more than its threads.
-fn is_single_threaded() -> io::Result<bool> {
-    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink == 3)
 }
 
 /// close_range(2) from a descriptor on.

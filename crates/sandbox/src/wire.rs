@@ -5,7 +5,8 @@
 //! caller → supervisor   one message per up to 200 descriptors: MAGIC and how many there are in all;
 //!                       the first descriptor is an [`Order`] in a memfd:
 //!                         length of the JSON (u64, little endian) · JSON · contents of files in order
-//! supervisor → caller   JSON messages: at most one `Terminal` (with a descriptor), one of the others
+//! supervisor → caller   JSON messages: at most one `Terminal` (with a descriptor), at most one `Started`
+//!                       (with a descriptor), one of the others
 //! ```
 //!
 //! The caller closing or shutting down its end, or dying, means: kill everything. Secrets travel in
@@ -35,6 +36,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Error;
+use crate::Rights;
 
 /// First bytes of the caller's messages. The version changes with the format.
 const MAGIC: &[u8] = b"kiln-sandbox/1";
@@ -47,6 +49,8 @@ const DESCRIPTORS: usize = 200;
 pub(crate) enum Order {
     /// Run a process.
     Run(Box<Job>),
+    /// Run a process in a sandbox that runs.
+    Join(Box<JoinJob>),
     /// Keep `pasta` running for a network namespace, the first descriptor.
     Network { pasta: PathBuf },
 }
@@ -58,14 +62,23 @@ pub(crate) struct Job {
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: String,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) groups: Vec<u32>,
+    pub(crate) rights: Rights,
     pub(crate) hostname: String,
     pub(crate) network: NetworkJob,
-    pub(crate) insecure: bool,
     pub(crate) mounts: Vec<MountJob>,
     pub(crate) shm_size: u64,
+    pub(crate) stdin: Option<Place>,
+    pub(crate) terminal: bool,
+}
+
+/// A [`crate::JoinSpec`], likewise.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct JoinJob {
+    pub(crate) process: Place,
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) cwd: String,
+    pub(crate) rights: Rights,
     pub(crate) stdin: Option<Place>,
     pub(crate) terminal: bool,
 }
@@ -126,6 +139,8 @@ impl Luggage {
 pub(crate) enum Report {
     /// The other end of the terminal is attached.
     Terminal,
+    /// The program runs: its process id, as the supervisor sees it; its pidfd is attached.
+    Started(i32),
     /// `pasta` has set the network up.
     NetworkReady,
     /// The process ended by itself.
@@ -243,7 +258,7 @@ pub(crate) fn receive_order(socket: BorrowedFd<'_>) -> io::Result<Option<(Order,
     Ok(Some((serde_json::from_slice(&json)?, Luggage { descriptors, contents })))
 }
 
-/// Sends a report, with the descriptor of a terminal if that is what it is about.
+/// Sends a report, with the descriptor of a terminal or of a process if that is what it is about.
 pub(crate) fn send_report(
     socket: BorrowedFd<'_>,
     report: &Report,

@@ -15,6 +15,7 @@
 
 mod isolation {
     pub(crate) mod files;
+    pub(crate) mod join;
     pub(crate) mod ladder;
     pub(crate) mod mounts;
     pub(crate) mod network;
@@ -41,6 +42,7 @@ use sandbox::Rung;
 fn cases() -> Vec<Case> {
     [
         isolation::process::CASES,
+        isolation::join::CASES,
         isolation::rights::CASES,
         isolation::files::CASES,
         isolation::mounts::CASES,

@@ -13,7 +13,7 @@ use std::{
 
 use filetree::RootDir;
 use oci::{Config, config::DEFAULT_PATH};
-use sandbox::{Child, Exit, Killer, RawMode, Spec, Stdin, Terminal};
+use sandbox::{Child, Exit, Killer, RawMode, Rights, Spec, Stdin, Terminal};
 use store::Image;
 
 use crate::{
@@ -131,17 +131,20 @@ fn spec(
         argv: argv(request, config)?,
         env: environment(request, config, &user.home),
         cwd,
-        uid: user.uid,
-        gid: user.gid,
-        groups: user.groups,
+        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, insecure: false },
         network: network.spec()?,
         mounts: network_files(network, &hostname),
         hostname,
-        insecure: false,
         shm_size: None,
-        stdin: if request.interactive { Stdin::Inherit } else { Stdin::Null },
+        stdin: if request.interactive { own_stdin()? } else { Stdin::Null },
         terminal: if request.terminal { Terminal::Pty } else { Terminal::None },
+        held: Vec::new(),
     })
+}
+
+fn own_stdin() -> Result<Stdin, Error> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    Ok(Stdin::Given(stdin.map_err(Error::io("use", "/dev/stdin"))?))
 }
 
 /// ENTRYPOINT and then CMD, each replaced by what was asked for; a new entrypoint drops the image's CMD, as Docker does.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use plan::{Run, Security};
-use sandbox::{BuildNetwork, Exit, MountSource, Spec, Stdin, Terminal};
+use sandbox::{BuildNetwork, Exit, MountSource, Rights, Spec, Stdin, Terminal};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
@@ -53,16 +53,19 @@ pub(crate) fn run(
         argv: run.argv.iter().map(OsString::from).collect(),
         env: environment(run, &user.home, mounts.env),
         cwd: run.workdir.clone(),
-        uid: user.uid,
-        gid: user.gid,
-        groups: user.groups,
+        rights: Rights {
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
+            insecure: run.security == Security::Insecure,
+        },
         hostname: run.hostname.clone(),
         network: network.spec()?,
-        insecure: run.security == Security::Insecure,
         mounts: spec_mounts,
         shm_size: None,
         stdin: Stdin::Null,
         terminal: Terminal::None,
+        held: Vec::new(),
     };
     let result = execute(build, run, spec, number);
     drop(mounts.held);

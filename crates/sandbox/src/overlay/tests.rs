@@ -57,7 +57,9 @@ fn old_and_new_kernels_get_the_same() {
         let directory = Temporary::new(&format!("same-{by_string}"));
         let lowers = [directory.at("high"), directory.at("low")];
         let (upper, work) = (directory.at("upper"), directory.at("work"));
-        let layers = Layers { rung: Rung::Root, lowers: &lowers, upper: Some((&upper, &work)) };
+        let upper_and_work = Some((upper.as_path(), work.as_path()));
+        let syncs = Syncs::Ignored;
+        let layers = Layers { rung: Rung::Root, lowers: &lowers, upper: upper_and_work, syncs };
         let mount = match by_string {
             true => layers.mount_by_string().unwrap(),
             false => layers.mount_one_by_one(&layers.open().unwrap()).ok().unwrap(),
@@ -94,6 +96,25 @@ fn the_upper_directory_stays_a_plain_tree() {
     let length = rustix::fs::listxattr(directory.at("upper"), &mut names[..]).unwrap();
     let names = String::from_utf8_lossy(&names[..length]).into_owned();
     assert!(!names.contains("uuid"), "{names:?}");
+}
+
+#[test]
+fn a_pair_that_was_synced_is_mounted_again() {
+    if !may_mount() {
+        return;
+    }
+    let directory = Temporary::new("again");
+    let mount = |syncs| {
+        let (upper, work) = (directory.at("upper"), directory.at("work"));
+        Overlay::mount_with(Rung::Root, &[directory.at("low")], Some(&upper), Some(&work), syncs)
+    };
+    drop(mount(Syncs::Honoured).unwrap());
+    drop(mount(Syncs::Honoured).unwrap());
+    drop(mount(Syncs::Ignored).unwrap());
+    assert!(mount(Syncs::Honoured).is_err(), "the kernel cannot know what is on the disk");
+    // What was not synced is as the page cache has it: as long as the machine runs, all of it.
+    fs::remove_dir_all(directory.at("work").join("work")).unwrap();
+    drop(mount(Syncs::Honoured).unwrap());
 }
 
 #[test]

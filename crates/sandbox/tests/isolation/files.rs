@@ -55,7 +55,7 @@ fn dev(world: &World) {
         ]
     );
     assert_eq!(
-        world.sh_with("echo x > /dev/null; head -c1 /dev/zero", |spec| spec.uid = 7).exit,
+        world.sh_with("echo x > /dev/null; head -c1 /dev/zero", |spec| spec.rights.uid = 7).exit,
         Exit::Code(0)
     );
 }

@@ -38,6 +38,8 @@ pub(crate) const CASES: &[Case] = &[
     ("no_inherited_descriptors", no_inherited_descriptors),
     ("standard_input", standard_input),
     ("signals_are_default", signals_are_default),
+    ("started", started),
+    ("held_until_all_are_dead", held_until_all_are_dead),
     ("killer", killer),
     ("dropping_kills", dropping_kills),
     ("kill_minus_one_stays_inside", kill_minus_one_stays_inside),
@@ -65,7 +67,7 @@ fn output(world: &World) {
     let run = world.sh("echo out; echo err >&2; echo again > /dev/stdout");
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("out\nagain\n", "err\n"));
     // /dev/stdout opens the pipe once more, which belongs to the user.
-    let run = world.sh_with("echo again > /dev/stdout", |spec| spec.uid = 1000);
+    let run = world.sh_with("echo again > /dev/stdout", |spec| spec.rights.uid = 1000);
     assert_eq!(run.success(), "again");
 }
 
@@ -140,7 +142,7 @@ fn working_directory_cannot_leave(world: &World) {
 
 fn users_and_groups(world: &World) {
     let run = world.sh_with("id -u; id -g; id -G", |spec| {
-        (spec.uid, spec.gid, spec.groups) = (1000, 1001, vec![7, 8]);
+        (spec.rights.uid, spec.rights.gid, spec.rights.groups) = (1000, 1001, vec![7, 8]);
     });
     assert_eq!(run.success(), "1000\n1001\n1001 7 8");
     let run = world.sh_with("id -u; id -g; id -G; grep Groups /proc/self/status", |_| {});
@@ -160,9 +162,9 @@ fn invalid_specs(world: &World) {
     check(&|spec| spec.argv.push("a\0b".into()));
     check(&|spec| spec.env.push(("A\0".into(), "".into())));
     check(&|spec| spec.cwd = "tmp".to_owned());
-    check(&|spec| spec.uid = u32::MAX);
-    check(&|spec| spec.gid = u32::MAX);
-    check(&|spec| spec.groups = vec![u32::MAX]);
+    check(&|spec| spec.rights.uid = u32::MAX);
+    check(&|spec| spec.rights.gid = u32::MAX);
+    check(&|spec| spec.rights.groups = vec![u32::MAX]);
     check(&|spec| spec.hostname = "x".repeat(65));
     check(&|spec| {
         let source = MountSource::Tmpfs { size: None, mode: 0o755 };
@@ -204,19 +206,54 @@ fn no_inherited_descriptors(world: &World) {
 
 fn standard_input(world: &World) {
     assert_eq!(world.output("cat; echo end"), "end");
-    // The harness's own input, whatever that is, is handed on.
-    let ours = std::fs::read_link("/proc/self/fd/0").unwrap();
-    let run = world.sh_with("readlink /proc/self/fd/0", |spec| spec.stdin = Stdin::Inherit);
-    if ours.starts_with("/dev/null") {
-        assert!(run.success().ends_with("null"));
-    } else if ours.to_string_lossy().starts_with("pipe:") {
-        assert_eq!(run.success(), ours.to_string_lossy());
-    }
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    rustix::io::write(&write, b"given").unwrap();
+    drop(write);
+    // Opened once more by a name, as another user may who owns it.
+    let run = world.sh_with("cat /dev/stdin", |spec| {
+        spec.rights.uid = 1000;
+        spec.stdin = Stdin::Given(read);
+    });
+    assert_eq!(run.success(), "given");
 }
 
 fn signals_are_default(world: &World) {
     let run = world.probe("signals", |_| {});
     assert_eq!(run.success(), "SigBlk:\t0000000000000000 SigIgn:\t0000000000000000");
+}
+
+fn started(world: &World) {
+    let (spec, _) = world.spec("sleep 1000");
+    let mut child = sandbox::spawn(spec).unwrap();
+    let process = child.started().unwrap().expect("it sleeps");
+    let name = std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).unwrap();
+    assert!(name.starts_with("sh\0-c\0sleep") || name.starts_with("sleep\0"), "{name}");
+    child.killer().kill();
+    assert_eq!(child.wait().unwrap(), Exit::Signal(libc::SIGKILL));
+    // Who does not ask hears of the end alone.
+    let (mut spec, _) = world.spec("");
+    spec.argv = vec!["missing".into()];
+    let mut child = sandbox::spawn(spec).unwrap();
+    assert!(matches!(child.started(), Err(Error::Exec { .. })));
+    assert!(matches!(child.wait(), Err(Error::Exec { .. })));
+}
+
+/// A lock that a sandbox holds is free when the last process is dead, not when the caller is.
+fn held_until_all_are_dead(world: &World) {
+    let (end, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let (mut spec, _) = world.spec("ls /proc/self/fd; sleep 1000");
+    spec.held.push(held);
+    let mut child = sandbox::spawn(spec).unwrap();
+    child.started().unwrap();
+    let waiting = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_free = |wait: Option<&rustix::event::Timespec>| {
+        let mut events = [rustix::event::PollFd::new(&end, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut events, wait).unwrap() > 0
+    };
+    assert!(!is_free(Some(&waiting)));
+    child.killer().kill();
+    assert_eq!(finish(child).unwrap().stdout, "0\n1\n2\n3\n");
+    assert!(is_free(None));
 }
 
 fn killer(world: &World) {

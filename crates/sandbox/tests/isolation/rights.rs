@@ -39,7 +39,7 @@ fn capabilities_of_root(world: &World) {
 
 fn capabilities_of_a_user(world: &World) {
     assert_eq!(
-        world.sh_with(CAPS, |spec| spec.uid = 1000).success(),
+        world.sh_with(CAPS, |spec| spec.rights.uid = 1000).success(),
         "CapInh:0000000000000000\n\
          CapPrm:0000000000000000\n\
          CapEff:0000000000000000\n\
@@ -49,7 +49,7 @@ fn capabilities_of_a_user(world: &World) {
 }
 
 fn capabilities_when_insecure(world: &World) {
-    let caps = world.sh_with(CAPS, |spec| spec.insecure = true).success();
+    let caps = world.sh_with(CAPS, |spec| spec.rights.insecure = true).success();
     let ours = std::fs::read_to_string("/proc/self/status").unwrap();
     let all = ours.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
     for name in ["CapPrm", "CapEff", "CapBnd"] {
@@ -60,9 +60,9 @@ fn capabilities_when_insecure(world: &World) {
 fn the_filter_is_on(world: &World) {
     let script = "grep -E 'Seccomp:|NoNewPrivs' /proc/self/status | tr -d '\\t'";
     assert_eq!(world.output(script), "NoNewPrivs:0\nSeccomp:2");
-    let run = world.sh_with(script, |spec| spec.uid = 1000);
+    let run = world.sh_with(script, |spec| spec.rights.uid = 1000);
     assert_eq!(run.success(), "NoNewPrivs:0\nSeccomp:2");
-    let run = world.sh_with(script, |spec| spec.insecure = true);
+    let run = world.sh_with(script, |spec| spec.rights.insecure = true);
     assert_eq!(run.success(), "NoNewPrivs:0\nSeccomp:0");
 }
 
@@ -96,7 +96,7 @@ fn new_privileges_are_possible(world: &World) {
     let (overlay, _) = world.overlay(&[layer]);
     let mut spec = super::world::spec_on(&overlay, &["probe", "--probe", "caps"]);
     spec.mounts.extend(super::world::libraries());
-    spec.uid = 1000;
+    spec.rights.uid = 1000;
     let run = super::world::run(spec).unwrap();
     assert_eq!(run.success(), "Uid:\t1000\t0\t0\t0\nCapEff:\t00000000a80425fb");
 }
@@ -152,12 +152,12 @@ fn read_only_paths(world: &World) {
 
 fn nothing_is_hidden_when_insecure(world: &World) {
     let run = world.sh_with("stat -c %F /proc/interrupts", |spec| {
-        spec.insecure = true;
+        spec.rights.insecure = true;
     });
     assert!(run.success().starts_with("regular"));
     if world.rung == Rung::Root {
         let run = world.sh_with("mount -t tmpfs x /tmp && mknod /n c 1 3 && cat /n", |spec| {
-            spec.insecure = true;
+            spec.rights.insecure = true;
         });
         assert_eq!(run.success(), "");
     }

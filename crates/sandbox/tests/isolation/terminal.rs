@@ -44,7 +44,7 @@ fn terminal(world: &World) {
 fn terminal_of_a_user(world: &World) {
     let (mut spec, _) = world.spec("stat -c %u /dev/pts/0; echo y > /dev/tty");
     spec.terminal = Terminal::Pty;
-    spec.uid = 1000;
+    spec.rights.uid = 1000;
     let mut child = sandbox::spawn(spec).unwrap();
     let mut pty = File::from(child.take_pty().unwrap());
     let mut output = Vec::new();

@@ -20,6 +20,7 @@ use sandbox::Mount;
 use sandbox::MountSource;
 use sandbox::Network;
 use sandbox::Overlay;
+use sandbox::Rights;
 use sandbox::Rung;
 use sandbox::Spec;
 use sandbox::Stdin;
@@ -193,16 +194,14 @@ pub(crate) fn spec_on(overlay: &Overlay, argv: &[&str]) -> Spec {
         argv: argv.iter().map(Into::into).collect(),
         env: vec![("PATH".into(), "/bin".into())],
         cwd: "/".to_owned(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
+        rights: Rights::default(),
         hostname: "buildkitsandbox".to_owned(),
         network: Network::None,
-        insecure: false,
         mounts: Vec::new(),
         shm_size: None,
         stdin: Stdin::Null,
         terminal: Terminal::None,
+        held: Vec::new(),
     }
 }
 
