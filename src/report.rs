@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     Name(#[from] oci::Error),
     #[error(transparent)]
     NoHome(#[from] crate::args::NoHome),
+    /// A `--format` that cannot be read, or does not go with what is shown.
+    #[error("template parsing error: {0}")]
+    Template(template::Error),
     /// The command line makes no sense.
     #[error("{message}")]
     Usage { message: String },
@@ -58,6 +61,13 @@ impl Failure {
     }
 }
 
+// Its text is in the failure's own line, as Docker has it, and so it is no cause besides.
+impl From<template::Error> for Failure {
+    fn from(error: template::Error) -> Self {
+        Self::Template(error)
+    }
+}
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -76,7 +86,9 @@ pub(crate) enum Exit {
 impl Exit {
     pub(crate) fn of(failure: &Failure) -> Self {
         match failure {
-            Failure::Usage { .. } => Self::Usage,
+            Failure::Usage { .. } | Failure::Template(template::Error::Syntax { .. }) => {
+                Self::Usage
+            }
             Failure::BrokenPipe => Self::Done,
             Failure::Export(error) if error.is_broken_pipe() => Self::Done,
             Failure::Engine(engine::Error::Cancelled) => Self::Interrupted,

@@ -4,20 +4,31 @@ use jiff::Timestamp;
 
 /// Returns a size as Docker writes it: decimal units, three significant digits.
 pub(crate) fn size(bytes: u64) -> String {
+    human(bytes, 3)
+}
+
+/// Returns a size with four significant digits, as Docker does where sizes are added up.
+pub(crate) fn exact_size(bytes: u64) -> String {
+    human(bytes, 4)
+}
+
+fn human(bytes: u64, digits: usize) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
+    // What would be rounded to 1000 is 1 of the next unit.
+    let places = |value: f64| match value {
+        value if value >= 100.0 => digits.saturating_sub(3),
+        value if value >= 10.0 => digits.saturating_sub(2),
+        _ => digits.saturating_sub(1),
+    };
+    let rounded = |value: f64| format!("{value:.0$}", places(value));
+    while unit + 1 < UNITS.len() && rounded(value).parse().is_ok_and(|value: f64| value >= 1000.0) {
         value /= 1000.0;
         unit += 1;
     }
-    let digits = match value {
-        value if unit == 0 || value >= 100.0 => 0,
-        value if value >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.digits$}");
+    let text = if unit == 0 { bytes.to_string() } else { rounded(value) };
     let text =
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])
@@ -30,6 +41,12 @@ pub(crate) fn age(created: Option<&str>, now: Timestamp) -> String {
     };
     let seconds = now.as_second() - created.as_second();
     format!("{} ago", duration(seconds.max(0)))
+}
+
+/// Returns a time as Go prints one; nothing for what is no time.
+pub(crate) fn time(created: Option<&str>) -> String {
+    let time = created.and_then(|text| text.parse::<Timestamp>().ok());
+    time.map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default()
 }
 
 /// Returns a duration in the one unit that says enough.
@@ -50,25 +67,53 @@ fn duration(seconds: i64) -> String {
     }
 }
 
-/// Returns rows as a table with columns three blanks apart, the last one as long as it is.
+/// Returns rows as a table; nothing is behind the last cell of a row.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("   ").trim_end());
-        text.push('\n');
+    let lines: String = rows.iter().map(|row| row.join("\t") + "\n").collect();
+    let trimmed = aligned(&lines);
+    trimmed.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Sets cells, each ended by a tab, below each other: as Go's `text/tabwriter` does it for Docker.
+///
+/// A column is made of cells in lines that follow each other, and is as wide as the widest of them and three blanks, but ten
+/// at least. What stands behind the last tab of a line is in no column.
+pub(crate) fn aligned(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let mut out = String::with_capacity(text.len() * 2);
+    align(&lines, &mut Vec::new(), &mut out);
+    out
+}
+
+fn align(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
+    const LEAST: usize = 10;
+    const BETWEEN: usize = 3;
+    let column = widths.len();
+    let mut rest = lines;
+    while let Some(first) = rest.first() {
+        let is_in = |line: &Vec<&str>| column + 1 < line.len();
+        if !is_in(first) {
+            write_line(first, widths, out);
+            rest = &rest[1..];
+            continue;
+        }
+        let (block, behind) =
+            rest.split_at(rest.iter().position(|line| !is_in(line)).unwrap_or(rest.len()));
+        let width = |line: &Vec<&str>| line[column].chars().count() + BETWEEN;
+        widths.push(block.iter().map(width).max().unwrap_or(0).max(LEAST));
+        align(block, widths, out);
+        widths.pop();
+        rest = behind;
     }
-    text
+}
+
+fn write_line(cells: &[&str], widths: &[usize], out: &mut String) {
+    for (index, cell) in cells.iter().enumerate() {
+        out.push_str(cell);
+        let width = widths.get(index).copied().unwrap_or(0);
+        out.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+    }
+    out.push('\n');
 }
 
 /// Returns the part of an id that is enough to name it.
@@ -101,9 +146,13 @@ mod tests {
             (1_982_358, "1.98MB"),
             (77_800_000, "77.8MB"),
             (1_500_000_000, "1.5GB"),
+            (999_499, "999kB"),
+            (999_600, "1MB"),
         ] {
             assert_eq!(size(bytes), expected);
         }
+        assert_eq!(exact_size(1_982_358), "1.982MB");
+        assert_eq!(exact_size(0) + &exact_size(999) + &exact_size(999_960), "0B999B1MB");
     }
 
     #[test]
@@ -124,8 +173,28 @@ mod tests {
     }
 
     #[test]
+    fn times_are_gos() {
+        assert_eq!(time(Some("2024-01-02T03:04:05.6Z")), "2024-01-02 03:04:05 +0000 UTC");
+        assert_eq!(time(None), "");
+    }
+
+    #[test]
     fn columns_stand_below_each_other() {
         let rows = [vec!["A".to_owned(), "BB".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
-        assert_eq!(table(&rows), "A     BB\nccc   d\n");
+        assert_eq!(table(&rows), "A         BB\nccc       d\n");
+        let rows = [
+            vec!["longer than ten".to_owned(), String::new()],
+            vec!["…".to_owned(), "d".to_owned()],
+        ];
+        assert_eq!(table(&rows), "longer than ten\n…                 d\n");
+    }
+
+    #[test]
+    fn a_column_ends_where_a_line_has_none() {
+        let text = "a\tb\tc\nlonger than ten\tb\n\nx\ty\n";
+        assert_eq!(
+            aligned(text),
+            "a                 b         c\nlonger than ten   b\n\nx         y\n"
+        );
     }
 }

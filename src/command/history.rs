@@ -2,15 +2,25 @@
 
 use engine::Engine;
 use jiff::Timestamp;
+use serde_json::json;
+use template::Data;
 
 use super::output;
 use crate::{
+    listing::Listing,
     report::{Exit, Failure},
     text,
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
+    /// `json`, `table TEMPLATE`, or a Go template for each step
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Sizes and times for people
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) human: bool,
     /// Whole texts and ids
     #[arg(long)]
     pub(crate) no_trunc: bool,
@@ -24,11 +34,25 @@ pub(crate) struct History {
 /// How much of an instruction is shown.
 const CREATED_BY: usize = 45;
 
+const FOR_PEOPLE: &str = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+const FOR_PROGRAMS: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+
+const HEADINGS: &[(&str, &str)] = &[
+    ("Comment", "COMMENT"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("CreatedSince", "CREATED"),
+    ("ID", "IMAGE"),
+    ("Size", "SIZE"),
+];
+
 /// Lists the steps that made an image, the last one first.
 pub(super) fn run(engine: &Engine, history: &History) -> Result<Exit, Failure> {
+    let table = if history.human { FOR_PEOPLE } else { FOR_PROGRAMS };
+    let format = history.format.as_deref().or(history.quiet.then_some("{{.ID}}"));
+    let listing = Listing::parse(format, table, HEADINGS)?;
+
     let image = engine.store().find(&history.image)?;
-    let id = image.id.to_string();
-    let top = if history.no_trunc { id.as_str() } else { text::short_id(&id) };
     let now = Timestamp::now();
     let mut layers = image.snapshots.iter();
     let mut rows = Vec::new();
@@ -42,20 +66,19 @@ pub(super) fn run(engine: &Engine, history: &History) -> Result<Exit, Failure> {
             true => entry.created_by.clone(),
             false => text::shortened(&entry.created_by, CREATED_BY),
         };
-        let created = text::age(entry.created.as_deref(), now);
-        rows.push([created, created_by, text::size(size), entry.comment.clone()]);
+        rows.push(json!({
+            "Comment": entry.comment,
+            "CreatedAt": entry.created.clone().unwrap_or_default(),
+            "CreatedBy": created_by,
+            "CreatedSince": text::age(entry.created.as_deref(), now),
+            "ID": "<missing>",
+            "Size": if history.human { text::size(size) } else { size.to_string() },
+        }));
     }
-    let header = ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"].map(str::to_owned).to_vec();
-    let mut table = vec![header];
-    for (index, row) in rows.into_iter().rev().enumerate() {
-        let id = if index == 0 { top } else { "<missing>" };
-        table.push([vec![id.to_owned()], row.to_vec()].concat());
+    if let Some(top) = rows.last_mut() {
+        let id = image.id.to_string();
+        top["ID"] = if history.no_trunc { id.into() } else { text::short_id(&id).into() };
     }
-    if history.quiet {
-        let ids: String = table.iter().skip(1).map(|row| format!("{}\n", row[0])).collect();
-        output::print(&ids)?;
-    } else {
-        output::print(&text::table(&table))?;
-    }
+    output::print(&listing.render(rows.iter().rev().map(Data::row))?)?;
     Ok(Exit::Done)
 }

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use engine::Engine;
 use jiff::Timestamp;
 use oci::{ImageId, Reference};
+use serde_json::json;
 use store::Image;
+use template::Data;
 
 use super::output;
 use crate::{
+    listing::Listing,
     report::{Exit, Failure},
     text,
 };
@@ -24,10 +27,27 @@ pub(crate) struct Images {
     /// Digests of the manifests too
     #[arg(long)]
     pub(crate) digests: bool,
+    /// `json`, `table TEMPLATE`, or a Go template for each image
+    #[arg(long)]
+    pub(crate) format: Option<String>,
     /// Only this repository, or this name
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub(crate) name: Option<String>,
 }
+
+const HEADINGS: &[(&str, &str)] = &[
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
+];
 
 /// Lists the images by name, the newest first, and those without a name.
 pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
@@ -36,15 +56,26 @@ pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
     rows.sort_by(|a, b| {
         b.image.config.created.cmp(&a.image.config.created).then(a.name.cmp(&b.name))
     });
+    let table = match (images.quiet, images.digests) {
+        (true, _) => "{{.ID}}",
+        (false, true) => {
+            "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+        }
+        (false, false) => "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    };
+    let format = images.format.as_deref();
     if images.quiet {
         let mut seen = BTreeSet::new();
         rows.retain(|row| seen.insert(row.image.id));
-        let ids: String =
-            rows.iter().map(|row| format!("{}\n", id(&row.image.id, images.no_trunc))).collect();
-        output::print(&ids)?;
-        return Ok(Exit::Done);
     }
-    output::print(&text::table(&table(engine, images, &rows)?))?;
+    let format = if images.quiet { format.or(Some(table)) } else { format };
+    let listing = Listing::parse(format, table, HEADINGS)?;
+    let now = Timestamp::now();
+    let rows: Vec<Data> = rows
+        .iter()
+        .map(|row| data(engine, images, &listing, row, now))
+        .collect::<Result<_, _>>()?;
+    output::print(&listing.render(rows)?)?;
     Ok(Exit::Done)
 }
 
@@ -81,29 +112,35 @@ fn id(id: &ImageId, whole: bool) -> String {
     if whole { id } else { text::short_id(&id).to_owned() }
 }
 
-fn table(engine: &Engine, images: &Images, rows: &[Row]) -> Result<Vec<Vec<String>>, Failure> {
-    let now = Timestamp::now();
-    let mut table =
-        vec![columns(images, ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"])];
-    for row in rows {
-        let none = || "<none>".to_owned();
-        let (repository, tag) = match &row.name {
-            Some(name) => (name.familiar_name(), name.tag().map_or_else(none, str::to_owned)),
-            None => (none(), none()),
-        };
-        let digest =
-            row.image.manifest.as_ref().map_or_else(none, |manifest| manifest.digest.to_string());
-        let size = engine.image_size(&row.image)?;
-        let created = text::age(row.image.config.created.as_deref(), now);
-        let id = id(&row.image.id, images.no_trunc);
-        table.push(columns(images, [repository, tag, digest, id, created, text::size(size)]));
-    }
-    Ok(table)
-}
-
-/// The cells of a row; the digest only if it was asked for.
-fn columns<T: Into<String>>(images: &Images, cells: [T; 6]) -> Vec<String> {
-    const DIGEST: usize = 2;
-    let cells = cells.into_iter().enumerate();
-    cells.filter(|(i, _)| images.digests || *i != DIGEST).map(|(_, cell)| cell.into()).collect()
+/// Returns the fields of a row, as Docker has them.
+fn data(
+    engine: &Engine,
+    images: &Images,
+    listing: &Listing,
+    row: &Row,
+    now: Timestamp,
+) -> Result<Data, Failure> {
+    let none = || "<none>".to_owned();
+    let (repository, tag) = match &row.name {
+        Some(name) => (name.familiar_name(), name.tag().map_or_else(none, str::to_owned)),
+        None => (none(), none()),
+    };
+    let digest =
+        row.image.manifest.as_ref().map_or_else(none, |manifest| manifest.digest.to_string());
+    let created = row.image.config.created.as_deref();
+    let has_size = ["Size", "VirtualSize"].iter().any(|field| listing.mentions(field));
+    let size = if has_size { engine.image_size(&row.image)? } else { 0 };
+    Ok(Data::row(&json!({
+        "Containers": "N/A",
+        "CreatedAt": text::time(created),
+        "CreatedSince": text::age(created, now),
+        "Digest": digest,
+        "ID": id(&row.image.id, images.no_trunc),
+        "Repository": repository,
+        "SharedSize": "N/A",
+        "Size": text::size(size),
+        "Tag": tag,
+        "UniqueSize": "N/A",
+        "VirtualSize": text::exact_size(size),
+    })))
 }

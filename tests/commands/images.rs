@@ -67,3 +67,21 @@ fn the_image_of_a_failed_build_is_not_there() {
     env.build_fails(&env.context("FROM busybox\nRUN false\n"), &[]);
     assert_eq!(rows(&env.ok(&["images"]).text()).len(), 2);
 }
+
+#[test]
+fn a_format_of_ones_own() {
+    let env = TestEnv::new();
+    let short = &env.id("busybox")["sha256:".len()..][..12];
+    let lines = env.ok(&["images", "--format", "{{.Repository}}|{{.Tag}}|{{.ID}}|{{.Digest}}"]);
+    assert_eq!(lines.text(), format!("busybox|latest|{short}|<none>"));
+    let table = env.ok(&["images", "--format", "table {{.ID}}\\t{{.Repository}}"]).text();
+    assert_eq!(table, format!("IMAGE ID       REPOSITORY\n{short}   busybox"));
+    for format in ["json", "{{json .}}"] {
+        let row = env.ok(&["images", "--format", format]).text();
+        let row: serde_json::Value = serde_json::from_str(&row).unwrap();
+        assert_eq!((&row["ID"], &row["Containers"]), (&short.into(), &"N/A".into()));
+    }
+    let wrong = env.kiln(["images", "--format", "{{.Nope}}"]).run().fails(1);
+    wrong.says(&["can't evaluate field Nope", ".Repository"]);
+    env.kiln(["images", "--format", "{{.ID"]).run().fails(2).says(&["unclosed action"]);
+}

@@ -61,3 +61,43 @@ fn history_lists_the_newest_first() {
     assert!(last < first, "{text}");
     assert!(text.starts_with("IMAGE"), "{text}");
 }
+
+#[test]
+fn a_template_for_each_image() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nENV A=b\nLABEL l.x=v\nEXPOSE 80\nCMD [\"x\", \"y\"]\n");
+    let inspect = |format: &str| env.ok(&["inspect", "-f", format, IMAGE]).text();
+    assert_eq!(inspect("{{.Id}} {{.RepoTags}}"), format!("{} [{IMAGE}]", env.id(IMAGE)));
+    assert_eq!(inspect("{{json .Config.Cmd}}"), r#"["x","y"]"#);
+    assert_eq!(inspect("{{index .Config.Labels \"l.x\"}}"), "v");
+    assert_eq!(inspect("{{range $p, $_ := .Config.ExposedPorts}}{{$p}}{{end}}"), "80/tcp");
+    assert_eq!(inspect("{{.Config.Volumes}} {{.Config.Entrypoint}}"), "map[] []");
+    assert_eq!(inspect("{{.Config.Healthcheck}}"), "<nil>");
+    let env_of = inspect("{{range .Config.Env}}{{println .}}{{end}}");
+    assert!(env_of.lines().any(|line| line == "A=b"), "{env_of}");
+
+    let output = env.kiln(["inspect", "-f", "{{.Nope}}", IMAGE]).run().fails(1);
+    assert_eq!(output.stdout, b"\n");
+    output.says(&["template parsing error: template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\""]);
+    env.kiln(["inspect", "-f", "{{nope}}", IMAGE])
+        .run()
+        .fails(2)
+        .says(&["function \"nope\" not defined"]);
+    let text = env.ok(&["inspect", IMAGE]).text();
+    assert!(text.starts_with("[\n    {\n        \"Id\": \"sha256:"), "{text}");
+}
+
+#[test]
+fn history_in_other_forms() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN echo first > /f\nENV LAST=1\n");
+    let ids = env.ok(&["history", "-q", IMAGE]).text();
+    assert_eq!(ids.lines().next(), Some(&env.id(IMAGE)["sha256:".len()..][..12]));
+    let plain = env.ok(&["history", "-H=false", IMAGE]).text();
+    assert!(plain.starts_with("IMAGE          CREATED AT"), "{plain}");
+    let by = env.ok(&["history", "--no-trunc", "--format", "{{.CreatedBy}}", IMAGE]).text();
+    assert_eq!(by.lines().next(), Some("ENV LAST=1"));
+    let row = env.ok(&["history", "--format", "json", IMAGE]).text();
+    let row: Value = serde_json::from_str(row.lines().next().unwrap()).unwrap();
+    assert_eq!(row["Size"], "0B");
+}
