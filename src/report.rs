@@ -223,6 +223,9 @@ fn files_hint(error: &filetree::Error) -> Option<String> {
             "it is there, but line {} of the ignore file excludes it: `{}`",
             rule.line, rule.pattern
         )),
+        filetree::Error::NotFound { nearest: Some(nearest), .. } => {
+            Some(format!("did you mean `{nearest}`?"))
+        }
         _ => None,
     }
 }
@@ -243,9 +246,10 @@ fn excerpt_of_place(place: &Place) -> String {
     excerpt(&place.source, place.lines.0, None)
 }
 
-/// One line of a Dockerfile with its number, and a caret below what is wrong.
+/// One line of a Dockerfile with its number, and a caret below what is wrong; then what includes it, if it is in another file.
 fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> String {
-    let number = line.to_string();
+    let named = source.place(line);
+    let number = named.line.to_string();
     let margin = " ".repeat(number.len());
     let text = source.line(line).unwrap_or_default().trim_end();
     let (column, length) = match marked {
@@ -256,8 +260,8 @@ fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> Stri
         ),
     };
     let place = match marked {
-        Some((column, _)) => format!("{}:{line}:{column}", source.name()),
-        None => format!("{}:{line}", source.name()),
+        Some((column, _)) => format!("{}:{number}:{column}", named.name),
+        None => format!("{}:{number}", named.name),
     };
     let blanks: String = text
         .chars()
@@ -265,7 +269,16 @@ fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> Stri
         .map(|c| if c == '\t' { c } else { ' ' })
         .collect();
     let carets = "^".repeat(length.max(1));
-    format!("{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {blanks}{carets}\n")
+    let mut excerpt = format!(
+        "{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {blanks}{carets}\n"
+    );
+    let mut above = named.included_by;
+    while let Some(line) = above {
+        let named = source.place(line);
+        excerpt.push_str(&format!("{margin} = included by {}:{}\n", named.name, named.line));
+        above = named.included_by;
+    }
+    excerpt
 }
 
 /// The end of a failed command's output, which often says why.

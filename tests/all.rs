@@ -48,6 +48,8 @@ mod build {
     mod epoch;
     /// What the author of a wrong Dockerfile reads.
     mod errors;
+    /// `# syntax=kiln`: INCLUDE and COPY --if-exists.
+    mod extensions;
     /// ADD and contexts from git repositories.
     mod git;
     /// Heredocs of RUN and COPY.

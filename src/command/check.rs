@@ -13,7 +13,7 @@ use std::{
 };
 
 use dockerfile::{
-    BaseRef,
+    BaseRef, Source,
     lint::{
         Finding,
         portability::{Note, portability},
@@ -128,6 +128,34 @@ struct Report<'a> {
     notes: Option<Vec<Note>>,
     /// The Dockerfile as one would name it from the working directory.
     path: &'a str,
+}
+
+impl Report<'_> {
+    /// Which of the source's files some lines are in, and their numbers there.
+    fn place(&self, (first, last): (usize, usize)) -> (usize, (usize, usize)) {
+        place(&self.checked.file.source, (first, last))
+    }
+
+    /// A file as one would name it from the working directory.
+    fn path_of(&self, file: usize) -> String {
+        let included = self.checked.file.source.files().nth(file);
+        let path = included.map(|included| included.path).filter(|path| !path.is_empty());
+        let Some(path) = path else { return self.path.to_owned() };
+        let mut whole = Path::new(self.path).parent().unwrap_or(Path::new("")).to_owned();
+        for name in path.split('/') {
+            // What is above the working directory has no shorter name.
+            if name != ".." || whole.ends_with("..") || !whole.pop() {
+                whole.push(name);
+            }
+        }
+        whole.display().to_string()
+    }
+}
+
+/// Which of a source's files some lines are in, and their numbers there. An instruction is never in two of them.
+fn place(source: &Source, (first, last): (usize, usize)) -> (usize, (usize, usize)) {
+    let named = source.place(first);
+    (named.file, (named.line, named.line + (last - first)))
 }
 
 fn tell_findings(

@@ -3,6 +3,7 @@
 //! It is what was written, and nothing is expanded, resolved or decided yet. The types of the instructions are in
 //! [`crate::instruction`].
 
+use crate::extension::Dialect;
 use crate::instruction::{Arg, From, Instruction};
 use crate::source::{Source, Span};
 
@@ -19,6 +20,18 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// The instructions with a blank line inside of a continuation, by first and last physical line.
     pub empty_continuations: Vec<(usize, usize)>,
+    /// The lines that include other files, of this file and of those; what they include is in the place of the line.
+    pub includes: Vec<(usize, usize)>,
+}
+
+impl Dockerfile {
+    /// The line of `# syntax=kiln`, if the file asks for the extensions of the language.
+    pub(crate) fn extended_by(&self) -> Option<usize> {
+        let is_extended = Dialect::of(&self.directives) == Dialect::Kiln;
+        // Above it there can be other directives only.
+        let line = || self.source.text().lines().position(|line| line.contains("syntax"));
+        if is_extended { line().map(|index| index + 1) } else { None }
+    }
 }
 
 /// The parser directives: `# name=value` on the very first lines.
@@ -26,7 +39,8 @@ pub struct Dockerfile {
 pub struct Directives {
     /// The character that continues lines and escapes others: `\` or `` ` ``.
     pub escape: char,
-    /// The value of `syntax`, with whatever follows the image reference. It has no effect.
+    /// The value of `syntax`, with whatever follows the image reference. It has no effect, but for the one that asks for
+    /// extensions of the language.
     pub syntax: Option<String>,
     /// The first word of the value of `check`: which checks to skip, and whether findings are errors.
     pub check: Option<String>,

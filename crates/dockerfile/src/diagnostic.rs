@@ -16,7 +16,7 @@ pub struct Diagnostic {
     pub message: String,
     /// The exact place, where there is one.
     pub span: Option<Span>,
-    /// The first and the last physical line of the instruction, counted from 1.
+    /// The first and the last physical line of the instruction, counted from 1 over the whole [`Source`].
     pub lines: Option<(usize, usize)>,
     /// What to write instead, or why it is wrong; a sentence of its own.
     pub hint: Option<String>,
@@ -76,10 +76,9 @@ pub struct Failed {
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.diagnostic.lines {
-            Some((first, _)) => {
-                write!(f, "dockerfile parse error on line {first}: {}", self.diagnostic)
-            }
+        let line = self.diagnostic.lines.map(|(first, _)| self.source.line_in_words(first));
+        match line {
+            Some(line) => write!(f, "dockerfile parse error on {line}: {}", self.diagnostic),
             None => write!(f, "dockerfile parse error: {}", self.diagnostic),
         }
     }

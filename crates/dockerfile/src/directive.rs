@@ -1,7 +1,7 @@
 //! Parser directives: `# escape=`, `# syntax=` and `# check=` on the very first lines.
 //!
-//! `syntax` names an image that knows the language of the file. It has no effect here, since no image is asked to
-//! parse; it is read for messages only, in all the spellings that exist.
+//! `syntax` names an image that knows the language of the file. It is read in all the spellings that exist, and has no
+//! effect, since no image is asked to parse; but for `# syntax=kiln`, see [`crate::extension`].
 
 use nom::bytes::complete::{tag, take_while};
 use nom::character::complete::satisfy;
@@ -49,6 +49,12 @@ pub(crate) fn parse(text: &str) -> Result<Directives, Diagnostic> {
     directives.syntax = syntax(text);
     directives.check = first(text, "#", "check").map(|value| first_word(&value).to_owned());
     Ok(directives)
+}
+
+/// The value of an `escape` directive, and its line.
+pub(crate) fn escape(text: &str) -> Option<(&str, usize)> {
+    let found = scan(text, "#").into_iter().find(|directive| directive.key == "escape")?;
+    Some((found.value, found.line))
 }
 
 /// The value of `syntax`, in a comment with `#` or `//`, or in a JSON object.

@@ -85,7 +85,7 @@ impl<'a> Flag<'a> {
     }
 
     /// The name with the dashes, and the value if there is an `=`.
-    fn parts(&self) -> (&str, Option<&str>) {
+    pub(crate) fn parts(&self) -> (&str, Option<&str>) {
         match self.text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (&self.text, None),

@@ -44,7 +44,9 @@ pub use self::volume::Volume;
 pub use self::workdir::Workdir;
 
 use crate::diagnostic::Diagnostic;
+use crate::extension::{self, Dialect};
 use crate::fragment::Fragment;
+use crate::include;
 use crate::nearest::nearest;
 use crate::operand::{self, List};
 use crate::parts::Parts;
@@ -167,10 +169,7 @@ impl Instruction {
 /// Parses an instruction from its parts.
 pub(crate) fn parse(parts: &Parts<'_>) -> Result<Instruction, Diagnostic> {
     let Some(keyword) = find(parts.keyword.text()) else {
-        let name = parts.keyword.text();
-        return Err(Diagnostic::new(format!("unknown instruction: {name}"))
-            .at(parts.keyword.span())
-            .did_you_mean(nearest(name, KEYWORDS.iter().map(|keyword| keyword.name))));
+        return Err(unknown(parts));
     };
     let operands = parts.operands;
     match keyword.grammar {
@@ -186,8 +185,19 @@ pub(crate) fn parse(parts: &Parts<'_>) -> Result<Instruction, Diagnostic> {
             let (kind, command) = first_word(operands);
             parse(parts, kind, operand::command_line(command)?)
         }
-        Grammar::Nested(parse) => parse(parts, Parts::split(operands, parts.escape)),
+        Grammar::Nested(parse) => parse(parts, parts.nested()),
     }
+}
+
+fn unknown(parts: &Parts<'_>) -> Diagnostic {
+    let name = parts.keyword.text();
+    let error = Diagnostic::new(format!("unknown instruction: {name}")).at(parts.keyword.span());
+    if name.eq_ignore_ascii_case(include::KEYWORD) {
+        return error.hint(extension::hint(include::KEYWORD));
+    }
+    let names = KEYWORDS.iter().map(|keyword| keyword.name);
+    let extensions = Some(include::KEYWORD).filter(|_| parts.dialect == Dialect::Kiln);
+    error.did_you_mean(nearest(name, names.chain(extensions)))
 }
 
 /// Checks the shape of the operands and no more: what can be said of an instruction that is not for this build.
@@ -201,7 +211,7 @@ pub(crate) fn check_shape(parts: &Parts<'_>) -> Result<(), Diagnostic> {
             operand::json_array(operands).map(drop)
         }
         Some((_, Grammar::Check(_))) => operand::json_array(first_word(operands).1).map(drop),
-        Some((_, Grammar::Nested(_))) => check_shape(&Parts::split(operands, parts.escape)),
+        Some((_, Grammar::Nested(_))) => check_shape(&parts.nested()),
     }
 }
 
@@ -211,7 +221,7 @@ pub(crate) fn takes_heredocs(parts: &Parts<'_>) -> bool {
     let nested;
     let mut inner = parts;
     if parts.keyword.text().eq_ignore_ascii_case("ONBUILD") {
-        nested = Parts::split(parts.operands, parts.escape);
+        nested = parts.nested();
         inner = &nested;
     }
     let keyword = inner.keyword.text();

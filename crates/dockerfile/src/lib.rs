@@ -7,7 +7,8 @@
 //! 3. `line`: physical lines are joined to instructions, and heredocs are read; `fragment`: text that knows its place.
 //! 4. `parts`: keyword, flags (`flag`), operands (`operand` has their shapes), heredocs (`heredoc`).
 //! 5. [`instruction`]: the keyword table, and a file for each instruction.
-//! 6. `parse`: all of this in order, and the tree that comes out (`ast`).
+//! 6. `parse`: all of this in order, and the tree that comes out (`ast`). `extension`: what `# syntax=kiln` adds to the
+//!    language; `include`: other files in the place of a line.
 //! 7. [`word`]: the only place that expands variables; `scope`: which are visible.
 //! 8. `lower`: stages and steps, or what has to be known before there can be any.
 //! 9. [`lint`](mod@lint): what is legal and better written otherwise; [`outline`]: what a build can be given.
@@ -18,9 +19,11 @@
 mod ast;
 mod diagnostic;
 mod directive;
+mod extension;
 mod flag;
 mod fragment;
 mod heredoc;
+mod include;
 pub mod instruction;
 mod line;
 pub mod lint;
@@ -41,10 +44,11 @@ pub mod word;
 pub use self::ast::{Directives, Dockerfile, Stage, Statement};
 pub use self::diagnostic::{Diagnostic, Failed};
 pub use self::heredoc::Heredoc;
+pub use self::include::{Includes, NoIncludes, Unreadable};
 pub use self::instruction::Instruction;
 pub use self::lint::{Finding, Linted, lint};
 pub use self::lower::{BaseImage, BaseRef, ContextKind, Lowered, Request, lower};
 pub use self::mention::at_mention;
 pub use self::parse::{parse, parse_as_far_as_possible, parse_trigger};
 pub use self::scope::source_date_epoch;
-pub use self::source::{Position, Source, Span, Spanned, Word};
+pub use self::source::{NamedLine, Position, Source, SourceFile, Span, Spanned, Word};

@@ -5,7 +5,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::fragment::{Fragment, Joined};
-use crate::source::Span;
+use crate::source::{Beginning, Span};
 
 /// BuildKit reads lines into a buffer of this size, and a longer one is an error there.
 const LONGEST_LINE: usize = 65535;
@@ -14,6 +14,8 @@ const LONGEST_LINE: usize = 65535;
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
+    /// Where the text begins in that of the source.
+    beginning: Beginning,
     offset: usize,
     number: usize,
     fixed: Option<Span>,
@@ -67,7 +69,12 @@ impl LogicalLine {
 impl<'a> Reader<'a> {
     /// Reads `text`. With `fixed`, all is said to be at that place.
     pub(crate) fn new(text: &'a str, fixed: Option<Span>) -> Self {
-        Self { text, offset: 0, number: 0, fixed }
+        Self { text, beginning: Beginning::default(), offset: 0, number: 0, fixed }
+    }
+
+    /// Reads a file that is not the first one of its source.
+    pub(crate) fn at(text: &'a str, beginning: Beginning) -> Self {
+        Self { beginning, number: beginning.lines, ..Self::new(text, None) }
     }
 
     /// The next instruction, or `None` at the end. `escape` is the character that continues a line.
@@ -138,7 +145,7 @@ impl<'a> Reader<'a> {
         name: &str,
         chomp: bool,
     ) -> Result<Option<Body>, Diagnostic> {
-        let start = self.offset;
+        let start = self.beginning.bytes + self.offset;
         let mut text = String::new();
         while let Some(line) = self.next_physical()? {
             let candidate = if chomp { line.text.trim_start_matches('\t') } else { line.text };
@@ -160,7 +167,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let raw = rest.split_inclusive('\n').next().unwrap_or(rest);
-        let start = self.offset;
+        let start = self.beginning.bytes + self.offset;
         self.offset += raw.len();
         self.number += 1;
         if raw.strip_suffix('\n').unwrap_or(raw).len() > LONGEST_LINE {

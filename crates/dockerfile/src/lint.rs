@@ -49,6 +49,7 @@ use crate::ast::{Dockerfile, Statement};
 use crate::diagnostic::Diagnostic;
 use crate::lower::{BaseImage, BaseRef, Request, Stages, lower_watched};
 use crate::scope::Globals;
+use crate::source::Source;
 
 /// What one rule has to say about one place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -158,6 +159,7 @@ impl<'a> Place<'a> {
 /// Collects what is not switched off.
 #[derive(Debug)]
 struct Findings {
+    source: Source,
     options: Options,
     /// The first line of the first instruction, and the directive of the file, which is no comment of that instruction.
     directive: (usize, Option<String>),
@@ -169,7 +171,7 @@ impl Findings {
         let arg = file.global_args.first().map(|statement| statement.lines.0);
         let from = file.stages.first().map(|stage| stage.from.lines.0);
         let directive = (arg.or(from).unwrap_or_default(), file.directives.check.clone());
-        Self { options, directive, found: Vec::new() }
+        Self { source: file.source.clone(), options, directive, found: Vec::new() }
     }
 
     fn add(&mut self, rule: &'static Rule, place: Place<'_>, message: impl Into<String>) {

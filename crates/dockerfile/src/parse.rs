@@ -1,21 +1,23 @@
-//! From a file to the tree: directives, then one instruction after the other, then stages.
+//! From a file, and those it includes, to the tree: directives, then one instruction after the other, then stages.
 //!
 //! The first mistake ends it, so nothing of a file with a mistake is ever built.
 
 use crate::ast::{Directives, Dockerfile, Stage, Statement};
 use crate::diagnostic::{Diagnostic, Failed};
 use crate::directive;
+use crate::extension::Dialect;
 use crate::heredoc::{self, Heredoc};
+use crate::include::{self, Includes, NoIncludes, Open};
 use crate::instruction::{self, Instruction};
 use crate::line::{LogicalLine, Reader};
 use crate::parts::Parts;
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Word};
 
-/// Parses the bytes of a Dockerfile; `name` is what messages call the file.
+/// Parses the bytes of a Dockerfile that includes no other file; `name` is what messages call it.
 ///
 /// Fails with the first mistake, and with the text to show it in.
 pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Failed> {
-    match parse_as_far_as_possible(name, text) {
+    match parse_as_far_as_possible(name, text, &NoIncludes) {
         (file, None) => Ok(file),
         (file, Some(diagnostic)) => Err(Failed { source: file.source, diagnostic }),
     }
@@ -25,41 +27,32 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Dockerfile, Failed> {
 /// say of half a file.
 ///
 /// A file with a mistake may have no stages.
-pub fn parse_as_far_as_possible(name: &str, text: &[u8]) -> (Dockerfile, Option<Diagnostic>) {
+pub fn parse_as_far_as_possible(
+    name: &str,
+    text: &[u8],
+    includes: &dyn Includes,
+) -> (Dockerfile, Option<Diagnostic>) {
     let mut file = Dockerfile {
         source: Source::new(name, text),
         directives: Directives { escape: '\\', syntax: None, check: None },
         global_args: Vec::new(),
         stages: Vec::new(),
         empty_continuations: Vec::new(),
+        includes: Vec::new(),
     };
-    let mistake = parse_into(&mut file).err();
+    let mistake = parse_into(&mut file, includes).err();
     (file, mistake)
 }
 
-fn parse_into(file: &mut Dockerfile) -> Result<(), Diagnostic> {
-    let source = file.source.clone();
-    if source.text().is_empty() {
+fn parse_into(file: &mut Dockerfile, includes: &dyn Includes) -> Result<(), Diagnostic> {
+    let text = file.source.text().to_owned();
+    if text.is_empty() {
         return Err(Diagnostic::new("the Dockerfile cannot be empty"));
     }
-    file.directives = directive::parse(source.text())?;
-    let escape = file.directives.escape;
-    let mut reader = Reader::new(source.text(), None);
-
-    while let Some(line) = reader.next_line(escape)? {
-        if line.empty_continuation {
-            file.empty_continuations.push(line.lines);
-        }
-        let (place, instruction) = parse_statement(&mut reader, line, escape)?;
-        match (instruction, file.stages.last_mut()) {
-            (Instruction::From(from), _) => {
-                file.stages.push(Stage { from: place.with(from), steps: Vec::new() });
-            }
-            (instruction, Some(stage)) => stage.steps.push(place.with(instruction)),
-            (Instruction::Arg(arg), None) => file.global_args.push(place.with(arg)),
-            (_, None) => return Err(no_stage(&place)),
-        }
-    }
+    file.directives = directive::parse(&text)?;
+    let dialect = Dialect::of(&file.directives);
+    let mut parser = Parser { file, dialect, includes, open: Open::default() };
+    parser.read(&mut Reader::new(&text, None))?;
 
     if file.stages.is_empty() {
         let message = match file.global_args.is_empty() {
@@ -69,6 +62,62 @@ fn parse_into(file: &mut Dockerfile) -> Result<(), Diagnostic> {
         return Err(Diagnostic::new(message).hint("a Dockerfile needs a FROM instruction"));
     }
     Ok(())
+}
+
+/// Fills the tree.
+struct Parser<'a> {
+    file: &'a mut Dockerfile,
+    dialect: Dialect,
+    includes: &'a dyn Includes,
+    open: Open,
+}
+
+impl Parser<'_> {
+    /// Adds the instructions of one file, and of those that it includes.
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Diagnostic> {
+        let escape = self.file.directives.escape;
+        while let Some(line) = reader.next_line(escape)? {
+            if line.empty_continuation {
+                self.file.empty_continuations.push(line.lines);
+            }
+            let (place, parsed) = parse_statement(reader, line, escape, self.dialect)?;
+            match parsed {
+                Parsed::Instruction(instruction) => self.add(place, instruction)?,
+                Parsed::Include(path) => self.include(&place, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, place: Statement<()>, instruction: Instruction) -> Result<(), Diagnostic> {
+        match (instruction, self.file.stages.last_mut()) {
+            (Instruction::From(from), _) => {
+                self.file.stages.push(Stage { from: place.with(from), steps: Vec::new() });
+            }
+            (instruction, Some(stage)) => stage.steps.push(place.with(instruction)),
+            (Instruction::Arg(arg), None) => self.file.global_args.push(place.with(arg)),
+            (_, None) => return Err(no_stage(&place)),
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, place: &Statement<()>, path: &Word) -> Result<(), Diagnostic> {
+        self.file.includes.push(place.lines);
+        let escape = self.file.directives.escape;
+        let opened =
+            self.open.open(&mut self.file.source, path, place.lines.0, escape, self.includes);
+        let (text, beginning) = opened.map_err(|error| located(error, place))?;
+        self.read(&mut Reader::at(&text, beginning))?;
+        self.open.close();
+        Ok(())
+    }
+}
+
+/// A line of a Dockerfile.
+enum Parsed {
+    Instruction(Instruction),
+    /// Not in the tree: what the file contains is in its place.
+    Include(Word),
 }
 
 /// Parses the text of an `ONBUILD` trigger, as an image config stores it: one instruction, maybe with heredocs.
@@ -84,10 +133,11 @@ pub fn parse_trigger(text: &str, at: Span) -> Result<Instruction, Diagnostic> {
         |diagnostic: Diagnostic| Diagnostic { lines: None, span: Some(at), ..diagnostic };
 
     let line = reader.next_line(escape).map_err(without_lines)?.ok_or_else(single)?;
-    let (_, instruction) = parse_statement(&mut reader, line, escape).map_err(without_lines)?;
-    match reader.next_line(escape).map_err(without_lines)? {
-        Some(_) => Err(single()),
-        None => Ok(instruction),
+    let (_, parsed) =
+        parse_statement(&mut reader, line, escape, Dialect::Docker).map_err(without_lines)?;
+    match (parsed, reader.next_line(escape).map_err(without_lines)?) {
+        (Parsed::Instruction(instruction), None) => Ok(instruction),
+        (Parsed::Instruction(_) | Parsed::Include(_), _) => Err(single()),
     }
 }
 
@@ -96,7 +146,8 @@ fn parse_statement(
     reader: &mut Reader<'_>,
     mut line: LogicalLine,
     escape: char,
-) -> Result<(Statement<()>, Instruction), Diagnostic> {
+    dialect: Dialect,
+) -> Result<(Statement<()>, Parsed), Diagnostic> {
     let comments = std::mem::take(&mut line.comments);
     let mut place = Statement {
         instruction: (),
@@ -105,11 +156,31 @@ fn parse_statement(
         text: line.text().text().to_owned(),
         comments,
     };
-    let mut parts = Parts::split(line.text(), escape);
-    let instruction = read_heredocs(reader, &mut parts, &mut place)
-        .and_then(|()| instruction::parse(&parts))
-        .map_err(|diagnostic| diagnostic.at(place.span).on_lines(place.lines))?;
-    Ok((place, instruction))
+    let mut parts = Parts::split(line.text(), escape, dialect);
+    let parsed = read_heredocs(reader, &mut parts, &mut place)
+        .and_then(|()| parse_parts(&parts))
+        .map_err(|diagnostic| located(diagnostic, &place))?;
+    Ok((place, parsed))
+}
+
+fn parse_parts(parts: &Parts<'_>) -> Result<Parsed, Diagnostic> {
+    let path = match parts.dialect {
+        Dialect::Kiln => include::operand(parts)?,
+        Dialect::Docker => None,
+    };
+    match path {
+        Some(path) => Ok(Parsed::Include(path)),
+        None => instruction::parse(parts).map(Parsed::Instruction),
+    }
+}
+
+/// A mistake is where it says, or somewhere in the instruction.
+fn located(diagnostic: Diagnostic, place: &Statement<()>) -> Diagnostic {
+    match (diagnostic.span, diagnostic.lines) {
+        // Only the line is known, and it is another one.
+        (None, Some(_)) => diagnostic,
+        _ => diagnostic.at(place.span).on_lines(place.lines),
+    }
 }
 
 /// Reads the bodies that `parts` call for, and extends `place` over them.

@@ -1,6 +1,7 @@
 //! What every instruction is made of before its own grammar starts: keyword, flags, operands, heredocs.
 
 use crate::diagnostic::Diagnostic;
+use crate::extension::Dialect;
 use crate::flag::{self, Flag, Flags, Takes};
 use crate::fragment::Fragment;
 use crate::heredoc::Heredoc;
@@ -21,17 +22,25 @@ pub(crate) struct Parts<'a> {
     pub(crate) heredocs: Vec<(Fragment<'a>, Heredoc)>,
     /// The escape character of the file.
     pub(crate) escape: char,
+    /// The language of the file.
+    pub(crate) dialect: Dialect,
 }
 
 impl<'a> Parts<'a> {
     /// Splits a line; the heredocs are the caller's to add.
-    pub(crate) fn split(line: Fragment<'a>, escape: char) -> Self {
+    pub(crate) fn split(line: Fragment<'a>, escape: char, dialect: Dialect) -> Self {
         let (keyword, rest) = match line.text().split_once(is_blank) {
             Some((keyword, rest)) => (line.of(keyword), line.of(rest)),
             None => (line, line.of(&line.text()[line.text().len()..])),
         };
         let (flags, operands) = flag::split(rest);
-        Self { keyword, flags, operands, line, heredocs: Vec::new(), escape }
+        Self { keyword, flags, operands, line, heredocs: Vec::new(), escape, dialect }
+    }
+
+    /// Splits the instruction that is the operand of this one. It is for whoever builds on the image, so it has no
+    /// extensions.
+    pub(crate) fn nested(&self) -> Self {
+        Self::split(self.operands, self.escape, Dialect::Docker)
     }
 
     /// The keyword in capitals.

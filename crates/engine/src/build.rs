@@ -29,12 +29,13 @@ pub struct Built {
 /// not at all.
 pub async fn build(engine: &Engine, request: BuildRequest, events: Events) -> Result<Built, Error> {
     let contexts = Contexts::open(engine, &request, &events)?;
-    let file = read(&contexts, &request, &events)?;
+    let file = read(engine, &contexts, &request, &events)?;
+    let source = file.source.clone();
     let plan = resolve::plan(engine, &file, &request, &contexts, &events).await;
     let linted = check::of_build(engine, &file, &request, &contexts)?;
 
     let mistake = |diagnostic: &Diagnostic| {
-        Box::new(Mistake { source: file.source.clone(), diagnostic: diagnostic.clone() })
+        Box::new(Mistake { source: source.clone(), diagnostic: diagnostic.clone() })
     };
     let built = match (plan, &linted.mistake, &linted.violation) {
         (Err(error), _, _) => Err(error),
@@ -46,17 +47,22 @@ pub async fn build(engine: &Engine, request: BuildRequest, events: Events) -> Re
         }
     };
     // At the end, where it is not scrolled away by what the steps say.
-    check::tell(&linted, &events);
+    check::tell(&linted, &source, &events);
     built
 }
 
 /// Parses the Dockerfile. Of one with a mistake the findings above it are told.
-fn read(contexts: &Contexts, request: &BuildRequest, events: &Events) -> Result<Dockerfile, Error> {
-    let (name, text) = (contexts.dockerfile_name(), contexts.dockerfile_text());
-    let (file, mistake) = dockerfile::parse_as_far_as_possible(name, text);
+fn read(
+    engine: &Engine,
+    contexts: &Contexts,
+    request: &BuildRequest,
+    events: &Events,
+) -> Result<Dockerfile, Error> {
+    let (file, mistake) = contexts.parse(engine);
     let Some(diagnostic) = mistake else { return Ok(file) };
     let request = resolve::lower_request(request);
-    check::tell(&dockerfile::lint::lint_above(&file, diagnostic.clone(), &request), events);
+    let linted = dockerfile::lint::lint_above(&file, diagnostic.clone(), &request);
+    check::tell(&linted, &file.source, events);
     Err(Failed { source: file.source, diagnostic }.into())
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dockerfile::{
-    BaseImage, BaseRef, Dockerfile, Linted, Request,
+    BaseImage, BaseRef, Dockerfile, Linted, Request, Source,
     lint::{ContextFacts, Examination, GitIgnored, IgnoreFile, lint_above},
 };
 use filetree::{Patterns, gitignore::Depth};
@@ -27,8 +27,7 @@ pub struct Checked {
 /// Checks the Dockerfile of a build. Base images are taken from the store; none is pulled for that.
 pub fn check(engine: &Engine, request: &BuildRequest, events: &Events) -> Result<Checked, Error> {
     let contexts = Contexts::open(engine, request, events)?;
-    let (name, text) = (contexts.dockerfile_name(), contexts.dockerfile_text());
-    let (file, mistake) = dockerfile::parse_as_far_as_possible(name, text);
+    let (file, mistake) = contexts.parse(engine);
     let lower_request = resolve::lower_request(request);
     let (known, linted) = match mistake {
         Some(mistake) => (BTreeMap::new(), lint_above(&file, mistake, &lower_request)),
@@ -55,12 +54,10 @@ pub(crate) fn of_build(
 }
 
 /// Tells what the checks found, each in one line.
-pub(crate) fn tell(linted: &Linted, events: &Events) {
+pub(crate) fn tell(linted: &Linted, source: &Source, events: &Events) {
     for finding in &linted.findings {
-        let mut text = format!(
-            "warning: {}: {} (line {})",
-            finding.rule.name, finding.message, finding.lines.0
-        );
+        let line = source.line_in_words(finding.lines.0);
+        let mut text = format!("warning: {}: {} ({line})", finding.rule.name, finding.message);
         if let Some(detail) = &finding.detail {
             text.push_str(&format!("; {detail}"));
         }

@@ -122,6 +122,7 @@ fn wanted<'a>(copy: &'a Copy, paths: &'a [String]) -> Wanted<'a> {
         sources: paths,
         exclude: &copy.exclude,
         parents: copy.parents,
+        if_exists: copy.if_exists,
         archives: copy.add && copy.unpack != Some(false),
     }
 }
@@ -136,7 +137,7 @@ fn of_mount(build: &Arc<Build>, mount: &Mount) -> Result<ContentDigest, Error> {
         }
     };
     let sources = [source.clone()];
-    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, ..Wanted::default() };
     digest(build, origin, &wanted).map(|(digest, _)| digest)
 }
 
@@ -181,7 +182,7 @@ fn memo_key(identity: &[u8], wanted: &Wanted<'_>) -> [u8; 32] {
     };
     part(b"kiln selection 1");
     part(identity);
-    part(&[u8::from(wanted.parents), u8::from(wanted.archives)]);
+    part(&[wanted.parents, wanted.if_exists, wanted.archives].map(u8::from));
     part(&(wanted.sources.len() as u64).to_le_bytes());
     for text in wanted.sources.iter().chain(wanted.exclude) {
         part(text.as_bytes());

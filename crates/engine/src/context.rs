@@ -9,13 +9,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use dockerfile::{Diagnostic, Dockerfile};
 use filetree::{Owners, Patterns, RootDir, StatCache, Tree};
 use oci::Platform;
 use plan::Origin;
 use store::{Image, Open, Snapshot};
 
 use crate::{
-    BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext, load,
+    BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext,
+    include::Around,
+    load,
     remote::{self, Asker, Fetched, Remotes},
     resolve,
     rootfs::{self, Rootfs},
@@ -104,14 +107,30 @@ impl Contexts {
         &self.remotes
     }
 
-    /// What messages call the Dockerfile.
+    /// Parses the Dockerfile up to the first mistake.
+    pub(crate) fn parse(&self, engine: &Engine) -> (Dockerfile, Option<Diagnostic>) {
+        let Text { name, bytes, .. } = &self.dockerfile;
+        dockerfile::parse_as_far_as_possible(name, bytes, &Around { contexts: self, engine })
+    }
+
+    /// What messages call the Dockerfile; its path, if it is a file of the main context.
     pub(crate) fn dockerfile_name(&self) -> &str {
         &self.dockerfile.name
     }
 
-    /// The Dockerfile.
-    pub(crate) fn dockerfile_text(&self) -> &[u8] {
-        &self.dockerfile.bytes
+    /// Where the Dockerfile is on the host.
+    pub(crate) fn dockerfile_path(&self) -> Option<&Path> {
+        self.dockerfile.path.as_deref()
+    }
+
+    /// The root of the main context, if there is one.
+    pub(crate) fn main_root(&self, engine: &Engine) -> Result<Option<RootDir>, Error> {
+        Ok(match &self.main {
+            Some(Main::Directory(path)) => Some(RootDir::open(path)?),
+            Some(Main::Unpacked(snapshot)) => Some(RootDir::open(snapshot.fs())?),
+            Some(Main::Fetched(fetched)) => Some(fetched.tree(engine)?.root),
+            None => None,
+        })
     }
 
     /// Names what an origin shows, if that never changes.

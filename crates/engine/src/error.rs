@@ -254,7 +254,8 @@ impl std::fmt::Display for Mistake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.diagnostic.lines {
             Some((line, _)) => {
-                write!(f, "dockerfile parse error on line {line}: {}", self.diagnostic)
+                let line = self.source.line_in_words(line);
+                write!(f, "dockerfile parse error on {line}: {}", self.diagnostic)
             }
             None => write!(f, "{}", self.diagnostic),
         }
@@ -274,6 +275,6 @@ impl From<Failed> for Error {
 pub struct Place {
     /// The Dockerfile.
     pub source: Source,
-    /// First and last line, counted from 1.
+    /// First and last line, counted from 1 over the whole source.
     pub lines: (usize, usize),
 }

@@ -4,7 +4,8 @@
 //!
 //! - `build`: the whole story of one build, on one screen. `check`: what can be said of a Dockerfile without it.
 //! - [`request`]: what a build is asked for. [`event`]: what it tells while it runs. [`cancel`]: how it is ended.
-//! - `context`: the build context and the named ones, as trees to copy from. `remote`: files of the web and of git
+//! - `context`: the build context and the named ones, as trees to copy from. `include`: the files that a Dockerfile may be
+//!   made of. `remote`: files of the web and of git
 //!   repositories.
 //! - `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
 //! - `schedule`: stages side by side.
@@ -29,6 +30,7 @@ mod commit;
 mod contents;
 mod context;
 mod error;
+mod include;
 mod op;
 mod remote;
 mod resolve;

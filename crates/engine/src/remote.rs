@@ -86,8 +86,7 @@ pub(crate) struct Taken {
 /// Selects the whole of a repository.
 pub(crate) fn select_all(tree: Tree, copy: &Copy) -> Result<Taken, Error> {
     let sources = ["/".to_owned()];
-    let wanted =
-        Wanted { sources: &sources, exclude: &copy.exclude, parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, exclude: &copy.exclude, ..Wanted::default() };
     let selection = filetree::select(&tree, &wanted)?;
     Ok(Taken { tree, selection })
 }

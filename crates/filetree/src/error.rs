@@ -32,6 +32,8 @@ pub enum Error {
         path: String,
         /// The rule that hides it, if it is there but ignored.
         excluded: Option<Exclusion>,
+        /// What was probably meant, relative to the tree.
+        nearest: Option<String>,
     },
 
     /// A directory was wanted where something else is.

@@ -8,6 +8,7 @@
 //! | [`ignore`], [`glob`] | which paths of a context count, which a wildcard names |
 //! | [`gitignore`] | what of a context a repository does not keep |
 //! | [`tree`], [`select`](mod@select) | what a COPY reads from, and the files it names |
+//! | `nearest` | the path that a misspelt source was meant to be |
 //! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
 //! | [`settle`] | what a step left behind without changing anything |
@@ -37,6 +38,7 @@ pub mod tree;
 pub mod unpack;
 pub mod whiteout;
 
+mod nearest;
 mod owner;
 mod queue;
 mod xattr;

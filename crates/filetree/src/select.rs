@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a COPY or ADD asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
     /// The sources as written, variables expanded.
     pub sources: &'a [String],
@@ -29,6 +29,8 @@ pub struct Wanted<'a> {
     pub exclude: &'a [String],
     /// Whether the sources' directories are kept (`--parents`).
     pub parents: bool,
+    /// Whether sources that are missing are left out, as a wildcard that matches nothing is (`--if-exists`).
+    pub if_exists: bool,
     /// Whether sources that are tar archives are to be extracted (ADD).
     pub archives: bool,
 }
@@ -75,31 +77,49 @@ impl Selection {
 /// Finds the files that `wanted` names.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a source without wildcard that does not exist or is hidden, naming the rule that hides it;
-/// [`Error::Pattern`] for a malformed wildcard or `--exclude`. A wildcard that matches nothing is no error.
+/// [`Error::NotFound`] for a source without wildcard that does not exist or is hidden, naming the rule that hides it, unless
+/// it may be missing; [`Error::Pattern`] for a malformed wildcard or `--exclude`. A wildcard that matches nothing is no error.
 pub fn select(tree: &Tree, wanted: &Wanted<'_>) -> Result<Selection, Error> {
     let exclude = Some(Patterns::from_lines(wanted.exclude)?).filter(|exclude| !exclude.is_empty());
     let mut matches = Vec::new();
     for source in wanted.sources {
-        let (base, include) =
-            if wanted.parents { pivot(tree, source)? } else { (&source[..], None) };
-        let filter = Filter {
-            ignore: tree.ignore.as_ref(),
-            exclude: exclude.as_ref(),
-            include: include.as_ref(),
-        };
-        for (path, found) in expand(tree, base)? {
-            let hidden = found.hidden;
-            let one = listed(tree, &path, found, filter)?;
-            let is_empty = one.listing.as_ref().is_some_and(Listing::is_empty);
-            if !(hidden && is_empty) {
-                matches.push(one);
-            } else if !has_wildcard(base) {
-                return Err(tree.not_found(&path));
+        match matching(tree, source, wanted.parents, exclude.as_ref()) {
+            Ok(found) => matches.extend(found),
+            Err(Error::NotFound { .. }) if wanted.if_exists => {}
+            Err(Error::NotFound { path, excluded, nearest: _ }) => {
+                let nearest = match &excluded {
+                    Some(_) => None,
+                    None => tree.nearest(Path::new(&path)),
+                };
+                return Err(Error::NotFound { path, excluded, nearest });
             }
+            Err(error) => return Err(error),
         }
     }
     Ok(Selection { matches, archives: wanted.archives })
+}
+
+/// Finds what one source stands for.
+fn matching(
+    tree: &Tree,
+    source: &str,
+    parents: bool,
+    exclude: Option<&Patterns>,
+) -> Result<Vec<Match>, Error> {
+    let (base, include) = if parents { pivot(tree, source)? } else { (source, None) };
+    let filter = Filter { ignore: tree.ignore.as_ref(), exclude, include: include.as_ref() };
+    let mut matches = Vec::new();
+    for (path, found) in expand(tree, base)? {
+        let hidden = found.hidden;
+        let one = listed(tree, &path, found, filter)?;
+        let is_empty = one.listing.as_ref().is_some_and(Listing::is_empty);
+        if !(hidden && is_empty) {
+            matches.push(one);
+        } else if !has_wildcard(base) {
+            return Err(tree.not_found(&path));
+        }
+    }
+    Ok(matches)
 }
 
 /// Splits a source of `--parents` at its first `/./`: the directory that is left behind, and what is wanted below it.

@@ -151,7 +151,7 @@ impl Tree {
             let exists = self.root.symlink_metadata(&relative).is_ok_and(|stat| stat.is_some());
             exists.then(|| ignore.explain(&relative.to_string_lossy())).flatten()
         });
-        Error::NotFound { path: format!("/{}", relative.display()), excluded }
+        Error::NotFound { path: format!("/{}", relative.display()), excluded, nearest: None }
     }
 
     /// Decides on `path` going down from the root.
@@ -169,7 +169,7 @@ impl Tree {
         state
     }
 
-    fn hides(&self, path: &Path) -> bool {
+    pub(crate) fn hides(&self, path: &Path) -> bool {
         self.ignore_state(&crate::root::clean(path)).0
     }
 }

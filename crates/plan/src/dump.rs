@@ -96,7 +96,9 @@ fn write_copy(f: &mut fmt::Formatter<'_>, copy: &Copy) -> fmt::Result {
             write!(flags, " --{flag}={value}")?;
         }
     }
-    for (flag, on) in [("link", copy.link), ("parents", copy.parents)] {
+    for (flag, on) in
+        [("link", copy.link), ("parents", copy.parents), ("if-exists", copy.if_exists)]
+    {
         if on {
             write!(flags, " --{flag}")?;
         }

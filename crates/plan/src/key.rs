@@ -18,6 +18,7 @@
 //! | `RUN`: secrets and ssh | target, id, variable, required, mode, uid, gid; **never** the secret |
 //! | `COPY`, `ADD`: `SOURCE_DATE_EPOCH` | yes: it is the time of what they make |
 //! | `COPY`, `ADD`: flags | destination, `--chown`, `--chmod`, `--link` in effect, `--parents`, `--exclude`, `--unpack`, `--keep-git-dir` |
+//! | `COPY`: `--if-exists` | **no**: the content says what was there |
 //! | `ADD`: `--checksum` | **no**: it is checked before the key is asked for, and the content says the rest |
 //! | `COPY`, `ADD`: paths | the last component (all of the path with `--parents`), and the **content** selected; not where it comes from |
 //! | `COPY`, `ADD`: heredocs | name and text |
@@ -205,6 +206,7 @@ fn derive_copy(parent: &StepKey, copy: &Copy, contents: &[ContentDigest]) -> Der
         chmod,
         link,
         parents,
+        if_exists: _,
         exclude,
         unpack,
         checksum: _,

@@ -91,6 +91,8 @@ pub struct Copy {
     pub link: bool,
     /// `--parents`.
     pub parents: bool,
+    /// `--if-exists`: paths that do not exist are left out.
+    pub if_exists: bool,
     /// `--exclude`, in order.
     pub exclude: Vec<String>,
     /// `--unpack`, if given.

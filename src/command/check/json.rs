@@ -8,6 +8,7 @@ use super::Report;
 
 /// Returns the document.
 pub(super) fn findings(report: &Report<'_>) -> String {
+    let source = &report.checked.file.source;
     let warnings: Vec<Value> = report
         .findings
         .iter()
@@ -23,18 +24,20 @@ pub(super) fn findings(report: &Report<'_>) -> String {
             if let Some(detail) = &finding.detail {
                 warning["hint"] = detail.as_str().into();
             }
-            warning["location"] = location(finding.lines);
+            warning["location"] = location(source, finding.lines);
             warning
         })
         .collect();
-    let mut document = json!({
-        "warnings": warnings,
-        "sources": [source(&report.checked.file.source, report.path)],
+    let sources = source.files().enumerate().map(|(index, file)| {
+        let data = base64(file.text.as_bytes());
+        json!({ "filename": report.path_of(index), "language": "Dockerfile", "data": data })
     });
+    let sources: Vec<Value> = sources.collect();
+    let mut document = json!({ "warnings": warnings, "sources": sources });
     if let Some(mistake) = &report.checked.linted.mistake {
         let mut error = json!({ "message": mistake.message });
         if let Some(lines) = mistake.lines {
-            error["location"] = location(lines);
+            error["location"] = location(source, lines);
         }
         document["buildError"] = error;
     }
@@ -44,7 +47,7 @@ pub(super) fn findings(report: &Report<'_>) -> String {
                 "builder": note.builder.to_string(),
                 "builds": note.effect == Effect::Differs,
                 "message": format!("{} {}", note.builder, note.message),
-                "location": location(note.lines),
+                "location": location(source, note.lines),
             })
         });
         document["portability"] = notes.collect();
@@ -52,13 +55,14 @@ pub(super) fn findings(report: &Report<'_>) -> String {
     pretty(&document)
 }
 
-/// The lines of an instruction.
-pub(super) fn location((first, last): (usize, usize)) -> Value {
-    json!({ "ranges": [{ "start": { "line": first }, "end": { "line": last } }] })
-}
-
-fn source(source: &Source, path: &str) -> Value {
-    json!({ "filename": path, "language": "Dockerfile", "data": base64(source.text().as_bytes()) })
+/// The lines of an instruction, and which of the sources they are in; none says the first.
+pub(super) fn location(source: &Source, lines: (usize, usize)) -> Value {
+    let (file, (first, last)) = super::place(source, lines);
+    let ranges = json!([{ "start": { "line": first }, "end": { "line": last } }]);
+    match file {
+        0 => json!({ "ranges": ranges }),
+        file => json!({ "sourceIndex": file, "ranges": ranges }),
+    }
 }
 
 /// A document with a line end.

@@ -73,7 +73,7 @@ fn outline_document(outline: &Outline, source: &Source) -> Value {
                 found[key] = value.as_str().into();
             }
         }
-        found["location"] = location(arg.lines);
+        found["location"] = location(source, arg.lines);
         found
     });
     add("args", list(args));
@@ -82,15 +82,21 @@ fn outline_document(outline: &Outline, source: &Source) -> Value {
         if asked.required {
             found["required"] = true.into();
         }
-        found["location"] = location(asked.lines);
+        found["location"] = location(source, asked.lines);
         found
     };
     add("secrets", list(outline.secrets.iter().map(asked)));
     add("ssh", list(outline.ssh.iter().map(asked)));
-    let cache = |cache: &Asked| json!({ "ID": cache.id, "location": location(cache.lines) });
+    let cache =
+        |cache: &Asked| json!({ "ID": cache.id, "location": location(source, cache.lines) });
     add("cache", list(outline.caches.iter().map(cache)));
-    add("sources", Some(json!([base64(source.text().as_bytes())])));
+    add("sources", Some(sources(source)));
     Value::Object(document)
+}
+
+/// The texts that places are in.
+fn sources(source: &Source) -> Value {
+    source.files().map(|file| Value::from(base64(file.text.as_bytes()))).collect()
 }
 
 fn list(values: impl Iterator<Item = Value>) -> Option<Value> {
@@ -125,9 +131,9 @@ fn targets_document(targets: &[Target], source: &Source) -> Value {
         add("description", target.description.clone().map(Value::from));
         add("base", Some(target.base.clone().into()));
         add("platform", target.platform.clone().map(Value::from));
-        add("location", Some(location(target.lines)));
+        add("location", Some(location(source, target.lines)));
         Value::Object(found)
     };
     let targets: Vec<Value> = targets.iter().map(target).collect();
-    json!({ "targets": targets, "sources": [base64(source.text().as_bytes())] })
+    json!({ "targets": targets, "sources": sources(source) })
 }

@@ -16,7 +16,7 @@ pub(super) fn findings(report: &Report<'_>) -> String {
         "shortDescription": { "text": "The Dockerfile cannot be built" },
     }));
     let mut results: Vec<Value> =
-        report.findings.iter().map(|finding| result(finding, report.path)).collect();
+        report.findings.iter().map(|finding| result(finding, report)).collect();
     if let Some(mistake) = &report.checked.linted.mistake {
         let lines = mistake.lines.unwrap_or((1, 1));
         let mut text = mistake.message.clone();
@@ -28,7 +28,7 @@ pub(super) fn findings(report: &Report<'_>) -> String {
             "ruleIndex": RULES.len(),
             "level": "error",
             "message": { "text": text },
-            "locations": [place(report.path, lines)],
+            "locations": [place(report, lines)],
         }));
     }
     json::pretty(&json!({
@@ -58,7 +58,7 @@ fn described(rule: &Rule) -> Value {
     described
 }
 
-fn result(finding: &Finding, path: &str) -> Value {
+fn result(finding: &Finding, report: &Report<'_>) -> Value {
     let mut text = finding.message.clone();
     if let Some(detail) = &finding.detail {
         text.push_str(&format!(" ({detail})"));
@@ -68,14 +68,15 @@ fn result(finding: &Finding, path: &str) -> Value {
         "ruleIndex": RULES.iter().position(|rule| *rule == finding.rule),
         "level": "warning",
         "message": { "text": text },
-        "locations": [place(path, finding.lines)],
+        "locations": [place(report, finding.lines)],
     })
 }
 
-fn place(path: &str, (first, last): (usize, usize)) -> Value {
+fn place(report: &Report<'_>, lines: (usize, usize)) -> Value {
+    let (file, (first, last)) = report.place(lines);
     json!({
         "physicalLocation": {
-            "artifactLocation": { "uri": uri(path) },
+            "artifactLocation": { "uri": uri(&report.path_of(file)) },
             "region": { "startLine": first, "endLine": last },
         },
     })

@@ -6,7 +6,7 @@ use dockerfile::{
     Source,
     lint::{
         Finding,
-        portability::{Effect, Note},
+        portability::{Builder, Effect, Note},
     },
 };
 
@@ -28,28 +28,31 @@ pub(super) fn findings(report: &Report<'_>) -> String {
     let mut findings: Vec<&Finding> = report.findings.iter().collect();
     findings.sort_by_key(|finding| finding.lines.0);
     for finding in findings {
-        push(&mut text, finding, &report.checked.file.source, report.path);
+        push(&mut text, finding, report);
     }
     if let Some(notes) = &report.notes {
-        text.push_str(&portability(notes));
+        text.push_str(&portability(notes, &report.checked.file.source));
     }
     text
 }
 
 // Writing to a string cannot fail.
-fn push(text: &mut String, finding: &Finding, source: &Source, path: &str) {
+fn push(text: &mut String, finding: &Finding, report: &Report<'_>) {
     let url = finding.rule.url().map_or(String::new(), |url| format!(" - {url}"));
     let _ = writeln!(text, "\nWARNING: {}{url}\n{}", finding.rule.name, finding.message);
     if let Some(detail) = &finding.detail {
         let _ = writeln!(text, "({detail})");
     }
-    excerpt(text, source, path, finding.lines);
+    excerpt(text, report, finding.lines);
 }
 
 /// The lines with some before and after, those that are meant marked.
-fn excerpt(text: &mut String, source: &Source, path: &str, (first, last): (usize, usize)) {
+fn excerpt(text: &mut String, report: &Report<'_>, lines: (usize, usize)) {
+    let source = &report.checked.file.source;
+    let (file, (first, last)) = report.place(lines);
+    let before = lines.0 - first;
     let around = if first == last { AROUND } else { AROUND_MANY };
-    let end = source.text().lines().count().max(last);
+    let end = source.files().nth(file).map_or(0, |file| file.text.lines().count()).max(last);
     let (mut from, mut to, mut added) = (first, last, 0);
     while added < around {
         if from > 1 {
@@ -62,17 +65,20 @@ fn excerpt(text: &mut String, source: &Source, path: &str, (first, last): (usize
         }
         added += 1;
     }
-    let _ = writeln!(text, "{path}:{first}\n--------------------");
+    let _ = writeln!(text, "{}:{first}\n--------------------", report.path_of(file));
     for number in from..=to {
         let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
-        let line = source.line(number).unwrap_or_default();
+        let line = source.line(before + number).unwrap_or_default();
         let _ = writeln!(text, "{}", format!("{number:4} | {mark} {line}").trim_end());
     }
     text.push_str("--------------------\n");
 }
 
-fn portability(notes: &[Note]) -> String {
+fn portability(notes: &[Note], source: &Source) -> String {
     let mut text = "\nPortability\n".to_owned();
+    if notes.iter().any(|note| note.builder == Builder::BuildKit) {
+        text.push_str("Only kiln builds this file.\n");
+    }
     if notes.is_empty() {
         text.push_str("buildah, kaniko and the classic builder build the same.\n");
     }
@@ -83,8 +89,10 @@ fn portability(notes: &[Note]) -> String {
         };
         let _ = writeln!(
             text,
-            "{} {effect}: it {} (line {})",
-            note.builder, note.message, note.lines.0
+            "{} {effect}: it {} ({})",
+            note.builder,
+            note.message,
+            source.line_in_words(note.lines.0)
         );
     }
     text

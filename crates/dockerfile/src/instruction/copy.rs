@@ -1,7 +1,8 @@
 //! `COPY [flags] source… destination`.
 
 use crate::diagnostic::Diagnostic;
-use crate::flag::Takes;
+use crate::extension::{self, Dialect};
+use crate::flag::{Flags, Takes};
 use crate::heredoc::{self, Heredoc};
 use crate::operand::List;
 use crate::parts::Parts;
@@ -20,6 +21,8 @@ pub struct Copy {
     pub link: bool,
     /// `--parents`: the directories of the sources are kept.
     pub parents: bool,
+    /// `--if-exists`: sources that are missing are left out. Only with `# syntax=kiln`.
+    pub if_exists: bool,
     /// `--exclude=pattern`, any number of times; never expanded.
     pub exclude: Vec<Word>,
     /// The sources: those with a path in the order written, then the heredocs.
@@ -37,20 +40,24 @@ pub enum CopySource {
     Heredoc(Heredoc),
 }
 
-const FLAGS: [(&str, Takes); 6] = [
+/// The last one is an extension.
+const FLAGS: [(&str, Takes); 7] = [
     ("from", Takes::Value),
     ("chown", Takes::Value),
     ("chmod", Takes::Value),
     ("link", Takes::Switch),
     ("parents", Takes::Switch),
     ("exclude", Takes::Values),
+    (IF_EXISTS, Takes::Switch),
 ];
+
+const IF_EXISTS: &str = "if-exists";
 
 impl Copy {
     pub(super) fn parse(parts: &Parts<'_>, list: List<'_>) -> Result<Self, Diagnostic> {
         let mut operands = sources(parts, list);
         check_count(parts, &operands)?;
-        let flags = parts.check_flags(&FLAGS)?;
+        let flags = check_flags(parts)?;
         let destination = destination(parts, &mut operands)?;
         let from = flags.word("from");
         if let Some(from) = from.as_ref().filter(|from| from.text.contains('$')) {
@@ -62,11 +69,24 @@ impl Copy {
             chmod: flags.word("chmod"),
             link: flags.switch("link").unwrap_or(false),
             parents: flags.switch("parents").unwrap_or(false),
+            if_exists: flags.switch(IF_EXISTS).unwrap_or(false),
             exclude: flags.values("exclude").map(|value| value.word()).collect(),
             sources: in_order(operands),
             destination,
         })
     }
+}
+
+fn check_flags<'a>(parts: &Parts<'a>) -> Result<Flags<'a>, Diagnostic> {
+    if parts.dialect == Dialect::Kiln {
+        return parts.check_flags(&FLAGS);
+    }
+    let extended = |error: Diagnostic| match error.message == format!("unknown flag: --{IF_EXISTS}")
+    {
+        true => error.hint(extension::hint(&format!("COPY --{IF_EXISTS}"))),
+        false => error,
+    };
+    parts.check_flags(&FLAGS[..FLAGS.len() - 1]).map_err(extended)
 }
 
 fn variable_in_from(from: &Word) -> Diagnostic {

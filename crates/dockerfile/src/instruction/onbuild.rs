@@ -1,6 +1,8 @@
 //! `ONBUILD instruction`.
 
 use crate::diagnostic::Diagnostic;
+use crate::extension::Dialect;
+use crate::include;
 use crate::instruction;
 use crate::parts::Parts;
 use crate::source::Span;
@@ -22,6 +24,9 @@ impl Onbuild {
         }
         parts.check_no_flags()?;
         check_allowed(nested)?;
+        if parts.dialect == Dialect::Kiln {
+            check_portable(nested)?;
+        }
         // All else is an error of the build that runs the trigger; this one has no use for it.
         instruction::check_shape(nested)?;
 
@@ -33,6 +38,20 @@ impl Onbuild {
         }
         Ok(Self { trigger, span: nested.line.span() })
     }
+}
+
+/// Whoever builds on the image reads its triggers, with any builder.
+fn check_portable(nested: &Parts<'_>) -> Result<(), Diagnostic> {
+    let has_flag = || nested.flags.iter().any(|flag| flag.parts().0 == "--if-exists");
+    let extension = match nested.name().as_str() {
+        include::KEYWORD => include::KEYWORD,
+        "COPY" if has_flag() => "COPY --if-exists",
+        _ => return Ok(()),
+    };
+    let message = format!("{extension} isn't allowed as an ONBUILD trigger");
+    Err(Diagnostic::new(message).at(nested.keyword.span()).hint(
+        "triggers are read by whoever builds on the image, and there are no extensions in them",
+    ))
 }
 
 fn check_allowed(nested: &Parts<'_>) -> Result<(), Diagnostic> {

@@ -3,6 +3,7 @@
 use super::{Grammar, KEYWORDS, find, first_word, parse};
 use crate::diagnostic::Diagnostic;
 use crate::directive;
+use crate::extension::Dialect;
 use crate::fragment::Joined;
 use crate::heredoc;
 use crate::instruction::CommandLine;
@@ -41,7 +42,7 @@ fn each_keyword_leads_to_its_instruction() {
         for line in [example.to_owned(), example.to_lowercase()] {
             let mut joined = Joined::new(None);
             joined.push(&line, 0);
-            let instruction = parse(&Parts::split(joined.whole(), '\\')).unwrap();
+            let instruction = parse(&Parts::split(joined.whole(), '\\', Dialect::Docker)).unwrap();
             assert_eq!(instruction.keyword(), keyword.name, "{line}");
         }
     }
@@ -90,7 +91,7 @@ fn operands(grammar: &Grammar, name: &str, parts: &Parts<'_>) -> Result<Vec<Stri
             all
         }
         Grammar::Nested(_) if operands.is_empty() => Vec::new(),
-        Grammar::Nested(_) => vec![format!("({})", dump(&Parts::split(operands, parts.escape))?)],
+        Grammar::Nested(_) => vec![format!("({})", dump(&parts.nested())?)],
     })
 }
 
@@ -113,7 +114,7 @@ fn dump_file(bytes: &[u8]) -> Result<(String, Vec<(usize, usize)>), Diagnostic> 
     let mut trees = String::new();
     let mut lines = Vec::new();
     while let Some(line) = reader.next_line(escape)? {
-        let parts = Parts::split(line.text(), escape);
+        let parts = Parts::split(line.text(), escape, Dialect::Docker);
         trees.push_str(&format!("({})\n", dump(&parts)?));
         lines.push(line.lines);
         if super::takes_heredocs(&parts) {

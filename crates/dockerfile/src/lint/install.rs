@@ -77,8 +77,8 @@ pub(super) fn check(seen: &Seen<'_>, done: &mut Done, findings: &mut Findings) {
         let Some((lines, comments)) = done.copied.as_ref().filter(|_| is_first) else { continue };
         let name = [&[program], words].concat().join(" ");
         let message = format!(
-            "All files are copied before `{name}` (line {}): it runs again whenever one of them changes",
-            seen.lines.0
+            "All files are copied before `{name}` ({}): it runs again whenever one of them changes",
+            findings.source.line_in_words(seen.lines.0)
         );
         let detail = format!("copy {files} first, then run it, then copy the rest");
         let place = Place { lines: *lines, comments };

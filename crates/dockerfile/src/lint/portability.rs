@@ -12,6 +12,9 @@ use crate::source::Word;
 /// A builder of Dockerfiles.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Builder {
+    /// `docker build` and `docker buildx build`. Only for files that ask for extensions of the language: all else is the
+    /// same there.
+    BuildKit,
     /// `buildah build` and `podman build`.
     Buildah,
     /// kaniko and its forks.
@@ -45,6 +48,7 @@ pub struct Note {
 impl fmt::Display for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::BuildKit => "BuildKit",
             Self::Buildah => "buildah",
             Self::Kaniko => "kaniko",
             Self::Classic => "classic builder",
@@ -52,7 +56,7 @@ impl fmt::Display for Builder {
     }
 }
 
-use Builder::{Buildah, Classic, Kaniko};
+use Builder::{BuildKit, Buildah, Classic, Kaniko};
 use Effect::{Differs, Fails};
 
 /// The arguments that only BuildKit and buildah set by themselves.
@@ -73,6 +77,7 @@ const NEWER_ARGS: [&str; 3] = ["BUILDOSVERSION", "TARGETOSVERSION", "TARGETSTAGE
 /// Returns what there is to say, by builder and line.
 pub fn portability(file: &Dockerfile) -> Vec<Note> {
     let mut notes = Notes { lines: (0, 0), found: Vec::new() };
+    notes.of_extensions(file);
     for statement in &file.global_args {
         notes.lines = statement.lines;
         notes.of_global_arg(&statement.instruction);
@@ -100,6 +105,28 @@ struct Notes {
 impl Notes {
     fn add(&mut self, builder: Builder, effect: Effect, message: impl Into<String>) {
         self.found.push(Note { builder, effect, lines: self.lines, message: message.into() });
+    }
+
+    /// Only kiln builds a file that asks for extensions, be there any in it or not.
+    fn of_extensions(&mut self, file: &Dockerfile) {
+        let Some(line) = file.extended_by() else { return };
+        self.lines = (line, line);
+        self.add(
+            BuildKit,
+            Fails,
+            "takes `# syntax=kiln` for the name of an image that knows the language",
+        );
+        for lines in &file.includes {
+            self.lines = *lines;
+            self.of_extension("INCLUDE");
+        }
+    }
+
+    /// To BuildKit the first line is reason enough.
+    fn of_extension(&mut self, extension: &str) {
+        for builder in [Buildah, Kaniko, Classic] {
+            self.add(builder, Fails, format!("does not know {extension}"));
+        }
     }
 
     fn of_step(&mut self, step: &Statement) {
@@ -199,6 +226,9 @@ impl Notes {
             ("exclude", !copy.exclude.is_empty(), true),
         ];
         self.of_flags("COPY", &flags);
+        if copy.if_exists {
+            self.of_extension("COPY --if-exists");
+        }
     }
 
     fn of_add(&mut self, add: &Add) {
@@ -362,6 +392,16 @@ mod tests {
                 &["kaniko 2 differs", "classic builder 2 differs"],
             ),
             ("FROM a\nADD https://h/x.git /x\n", &["kaniko 2 fails"]),
+            ("# escape=`\n# syntax=kiln\nFROM a\n", &["BuildKit 2 fails"]),
+            (
+                "# syntax=kiln\nFROM a\nCOPY --if-exists a b\n",
+                &[
+                    "BuildKit 1 fails",
+                    "buildah 3 fails",
+                    "kaniko 3 fails",
+                    "classic builder 3 fails",
+                ],
+            ),
         ] {
             assert_eq!(notes(text), expected, "{text}");
         }

@@ -26,7 +26,11 @@ struct Case {
 fn examine(case: &Case) -> Linted {
     let mut request = Request::new(Platform::parse("linux/amd64").unwrap());
     request.build_args = case.build_args.clone();
-    let (file, mistake) = crate::parse_as_far_as_possible("Dockerfile", case.dockerfile.as_bytes());
+    let (file, mistake) = crate::parse_as_far_as_possible(
+        "Dockerfile",
+        case.dockerfile.as_bytes(),
+        &crate::NoIncludes,
+    );
     if let Some(mistake) = mistake {
         return lint_above(&file, mistake, &request);
     }

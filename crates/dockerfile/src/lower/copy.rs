@@ -48,6 +48,7 @@ impl Lower for Copy {
             });
         }
         copy.parents = self.parents;
+        copy.if_exists = self.if_exists;
         push(stage, command, copy, &self.destination)
     }
 }
@@ -117,6 +118,7 @@ impl Operands<'_> {
             link: self.link && chmod.is_none(),
             chmod,
             parents: false,
+            if_exists: false,
             exclude: self.exclude.iter().map(|word| word.text.clone()).collect(),
             unpack: None,
             checksum: None,

@@ -8,7 +8,8 @@ use dockerfile::{Directives, Dockerfile, Heredoc, Instruction, Source, Statement
 
 /// The whole tree; an instruction is a line with its parts in lines below.
 pub(crate) fn render(dockerfile: &Dockerfile) -> String {
-    let Dockerfile { source, directives, global_args, stages, empty_continuations } = dockerfile;
+    let Dockerfile { source, directives, global_args, stages, empty_continuations, includes: _ } =
+        dockerfile;
     let Directives { escape, syntax, check } = directives;
     let mut tree = Tree { source, text: String::new() };
     tree.line(0, &format!("escape {escape}"));
@@ -151,12 +152,14 @@ impl Tree<'_> {
     }
 
     fn copy(&mut self, copy: &Copy) {
-        let Copy { from, chown, chmod, link, parents, exclude, sources, destination } = copy;
+        let Copy { from, chown, chmod, link, parents, if_exists, exclude, sources, destination } =
+            copy;
         self.words("from", from);
         self.words("chown", chown);
         self.words("chmod", chmod);
         self.switch("link", link.then_some(true));
         self.switch("parents", parents.then_some(true));
+        self.switch("if-exists", if_exists.then_some(true));
         self.words("exclude", exclude);
         self.sources(sources);
         self.word("destination", destination);

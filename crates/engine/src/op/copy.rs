@@ -70,6 +70,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         chmod: None,
         link: false,
         parents: false,
+        if_exists: false,
         exclude: Vec::new(),
         unpack: None,
         checksum: None,

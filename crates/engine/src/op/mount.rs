@@ -190,7 +190,7 @@ fn copy_to(
 ) -> Result<(), Error> {
     let root = filetree::RootDir::open(directory)?;
     let sources = [source.to_owned()];
-    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let selected = contents::select(build, origin, &wanted)?;
     let placement = Placement { dest: dest.to_owned(), owner: None, mode: None, created: None };
     Ok(filetree::copy(&selected.tree, &selected.selection, &root, &placement)?)

@@ -65,12 +65,8 @@ pub(crate) fn select(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Tak
     let file = file(asker, copy, address)?;
     let tree = file.fetched().tree(asker.engine)?;
     let sources = [literal(&file.name)];
-    let wanted = Wanted {
-        sources: &sources,
-        exclude: &[],
-        parents: false,
-        archives: copy.unpack == Some(true),
-    };
+    let archives = copy.unpack == Some(true);
+    let wanted = Wanted { sources: &sources, archives, ..Wanted::default() };
     let selection = filetree::select(&tree, &wanted)?;
     Ok(Taken { tree, selection })
 }

@@ -52,7 +52,7 @@ impl<'a> Copy<'a> {
                 _ => sources.push(word),
             }
         }
-        let wanted = Wanted { sources: &sources, exclude: &exclude, parents, archives: false };
+        let wanted = Wanted { sources: &sources, exclude: &exclude, parents, ..Wanted::default() };
         copy(&self.tree, &select(&self.tree, &wanted)?, &self.root.root(), &placement)
     }
 
@@ -228,7 +228,7 @@ fn times() {
     let tree = Tree::new(context.root(), Owners::Root);
     let copy_to = |source: &str, dest: &str, created| {
         let sources = [source.to_owned()];
-        let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+        let wanted = Wanted { sources: &sources, ..Wanted::default() };
         let placement = Placement { dest: dest.into(), owner: None, mode: None, created };
         copy(&tree, &select(&tree, &wanted).unwrap(), &root.root(), &placement).unwrap();
     };
@@ -347,7 +347,7 @@ fn a_source_that_changes_is_an_error() {
     context.write("d/f", "before").write("d/gone", "x");
     let tree = Tree::new(context.root(), Owners::Root);
     let sources = ["d".to_owned()];
-    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let selection = select(&tree, &wanted).unwrap();
     context.write("d/f", "after, and longer");
     let placement = Placement { dest: "/d".into(), owner: None, mode: None, created: None };
@@ -407,7 +407,7 @@ fn ten_thousand_files() {
     std::thread::sleep(std::time::Duration::from_millis(50));
     let file = cache.path().join("cache");
     let sources = [".".to_owned()];
-    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let time = |what: &str, work: &mut dyn FnMut()| {
         let start = std::time::Instant::now();
         work();

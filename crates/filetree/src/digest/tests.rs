@@ -23,7 +23,7 @@ fn context() -> TempDir {
 
 fn digest_with(tree: &Tree, source: &str, exclude: &[String]) -> ContentDigest {
     let sources = [source.to_owned()];
-    let wanted = Wanted { sources: &sources, exclude, parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, exclude, ..Wanted::default() };
     select(tree, &wanted).unwrap().digest(tree).unwrap()
 }
 
@@ -191,7 +191,7 @@ fn an_unreadable_file_is_named() {
     let context = context();
     let tree = Tree::new(context.root(), Owners::Root);
     let sources = ["d".to_owned()];
-    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let selection = select(&tree, &wanted).unwrap();
     std::fs::remove_file(context.path().join("d/sub/b")).unwrap();
     let error = selection.digest(&tree).unwrap_err();

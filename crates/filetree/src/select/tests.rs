@@ -23,7 +23,7 @@ impl Asked {
         let (sources, exclude) = (owned(sources), owned(exclude));
         select(
             &self.tree,
-            &Wanted { sources: &sources, exclude: &exclude, parents, archives: false },
+            &Wanted { sources: &sources, exclude: &exclude, parents, ..Wanted::default() },
         )
     }
 
@@ -121,7 +121,7 @@ fn hidden_sources() {
     let context = context();
     let asked = Asked::new(&context, "# comment\n*.txt\ndir\n!dir/sub\nlink*\nevil\n");
     let error = asked.fails("a.txt");
-    let Error::NotFound { path, excluded: Some(rule) } = &error else { panic!("{error}") };
+    let Error::NotFound { path, excluded: Some(rule), .. } = &error else { panic!("{error}") };
     assert_eq!((&path[..], rule.line, &rule.pattern[..]), ("/a.txt", 2, "*.txt"));
     asked.check(&["dir"], &["dir/", "  sub", "  sub/c.log"]);
     asked.check(&["dlink"], &["dlink/", "  c.log"]);
@@ -196,6 +196,37 @@ fn what_is_not_named_is_not_opened() {
 }
 
 #[test]
+fn missing_sources_are_left_out_if_they_may_be() {
+    let context = context();
+    let asked = Asked::new(&context, "hidden\n");
+    context.write("hidden", "h");
+    let select = |sources: &[&str], parents: bool| {
+        let sources: Vec<String> = sources.iter().map(|text| text.to_string()).collect();
+        let wanted = Wanted { sources: &sources, parents, if_exists: true, ..Wanted::default() };
+        super::select(&asked.tree, &wanted)
+    };
+    for (sources, expected) in [
+        (&["a.txt", "none", "b.md"][..], &["a.txt", "b.md"][..]),
+        (&["none"], &[]),
+        (&["none/*.txt"], &[]),
+        (&["a.txt/below"], &[]),
+        (&["hidden"], &[]),
+        // A link that leads nowhere.
+        (&["lost.txt"], &[]),
+    ] {
+        assert_eq!(show(&select(sources, false).unwrap()), expected, "{sources:?}");
+    }
+    assert!(select(&["none/./x", "none"], true).unwrap().is_empty());
+    assert!(matches!(select(&["[", "none"], false), Err(Error::Pattern(_))));
+    // What appears changes the digest.
+    let digest = |sources| select(sources, false).unwrap().digest(&asked.tree).unwrap();
+    let before = digest(&["a.txt", "none"]);
+    assert_eq!(before, digest(&["a.txt", "other"]));
+    context.write("none", "");
+    assert_ne!(before, digest(&["a.txt", "none"]));
+}
+
+#[test]
 fn names_that_are_not_text() {
     use std::os::unix::ffi::OsStringExt;
     let context = TempDir::new();
@@ -217,7 +248,7 @@ fn large_trees_are_complete() {
     }
     let tree = Tree::new(RootDir::open(context.path()).unwrap(), Owners::Root);
     let sources = [".".to_owned()];
-    let wanted = Wanted { sources: &sources, exclude: &[], parents: false, archives: false };
+    let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let one = select(&tree, &wanted).unwrap();
     assert_eq!((one.len(), one.bytes()), (1 + 60 * 2 + 60 * 20, 60 * 20));
     let other = select(&tree, &wanted).unwrap();

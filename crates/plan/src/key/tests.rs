@@ -86,6 +86,7 @@ fn copy() -> Copy {
         chmod: None,
         link: false,
         parents: false,
+        if_exists: false,
         exclude: Vec::new(),
         unpack: None,
         checksum: None,
@@ -252,6 +253,7 @@ fn copy_does_not_depend_on_where_the_content_is() {
         edited(copy(), |copy| copy.origin = Origin::Stage(StageId(1))),
         edited(copy(), |copy| copy.sources[0] = elsewhere.clone()),
         edited(copy(), |copy| copy.checksum = Some("sha256:1".into())),
+        edited(copy(), |copy| copy.if_exists = true),
     ] {
         assert_eq!(key_of_copy(&variant), expected);
     }

@@ -1,0 +1,2 @@
+# The arguments of all Dockerfiles.
+ARG GREETING=hello

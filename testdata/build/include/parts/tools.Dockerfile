@@ -1,0 +1,5 @@
+ARG GREETING
+RUN <<script
+echo "$GREETING" > /greeting
+script
+LABEL tools=yes
