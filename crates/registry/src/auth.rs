@@ -12,20 +12,21 @@ use std::{
 };
 
 use hyper::{
-    HeaderMap, Method, StatusCode,
+    Method, StatusCode,
     header::{self, HeaderValue},
 };
 use serde::Deserialize;
 
-use oci::Reference;
-
 use crate::{
-    Credentials, Denial, Error, base64,
+    Credentials, Denial, Error,
+    access::Access,
+    base64,
     challenge::{self, Challenge},
+    content::Content,
     credentials::Login,
     error::harmless,
     exchange::Message,
-    send::{Ask, Sender},
+    send::{Ask, Refusal, Sender, detail},
     url::{Origin, Scheme, Url, parameter, same_site},
 };
 
@@ -35,18 +36,18 @@ const CLIENT_ID: &str = "kiln";
 /// The credentials, and what registries have made of them.
 pub(crate) struct Auth {
     credentials: Credentials,
-    repositories: Mutex<HashMap<String, Arc<Repository>>>,
+    places: Mutex<HashMap<Access, Arc<Place>>>,
 }
 
-/// What is known about one repository.
+/// What is known about one access.
 #[derive(Default)]
-struct Repository {
+struct Place {
     known: Mutex<Option<Known>>,
     /// Held while a token is fetched, so that many layers ask for one token.
     fetching: tokio::sync::Mutex<()>,
 }
 
-/// The header that a repository wants.
+/// The header that is wanted there.
 struct Known {
     authorization: HeaderValue,
     until: Option<Instant>,
@@ -61,46 +62,42 @@ impl fmt::Debug for Auth {
 
 impl Auth {
     pub(crate) fn new(credentials: Credentials) -> Self {
-        Self { credentials, repositories: Mutex::default() }
+        Self { credentials, places: Mutex::default() }
     }
 
-    fn repository(&self, reference: &Reference) -> Arc<Repository> {
-        let key = format!("{}/{}", reference.host(), reference.path());
-        let mut all = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(key).or_default())
+    fn place(&self, access: &Access) -> Arc<Place> {
+        let mut all = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(access.clone()).or_default())
     }
 
-    /// Returns the header that a repository wanted the last time.
-    pub(crate) fn known(&self, reference: &Reference) -> Option<HeaderValue> {
-        self.repository(reference).fresh()
+    /// Returns the header that was wanted the last time.
+    pub(crate) fn known(&self, access: &Access) -> Option<HeaderValue> {
+        self.place(access).fresh()
     }
 
-    /// Answers the challenge of a registry; `refused` is the header that came with the refused request.
+    /// Answers the challenge of a registry.
     pub(crate) async fn answer(
         &self,
         sender: &Sender,
-        ask: &Ask<'_>,
-        headers: &HeaderMap,
-        refused: Option<HeaderValue>,
+        ask: &Ask,
+        refusal: Refusal,
     ) -> Result<HeaderValue, Error> {
-        let repository = self.repository(ask.reference);
-        let _one_at_a_time = repository.fetching.lock().await;
-        if let Some(fresh) = repository.fresh().filter(|fresh| Some(fresh) != refused.as_ref()) {
+        let place = self.place(&ask.access);
+        let _one_at_a_time = place.fetching.lock().await;
+        if let Some(fresh) =
+            place.fresh().filter(|fresh| Some(fresh) != refusal.authorization.as_ref())
+        {
             return Ok(fresh);
         }
-        let known = self.make(sender, ask, headers).await?;
+        let known = self.make(sender, ask, refusal).await?;
         let authorization = known.authorization.clone();
-        *repository.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        *place.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(authorization)
     }
 
-    async fn make(
-        &self,
-        sender: &Sender,
-        ask: &Ask<'_>,
-        headers: &HeaderMap,
-    ) -> Result<Known, Error> {
-        let login = self.credentials.login(ask.reference);
+    async fn make(&self, sender: &Sender, ask: &Ask, refusal: Refusal) -> Result<Known, Error> {
+        let Refusal { headers, said, .. } = refusal;
+        let login = self.credentials.login(&ask.access);
         if let Some(Login::Registry(token)) = login {
             return known(ask, &format!("Bearer {token}"), None);
         }
@@ -115,16 +112,16 @@ impl Auth {
             (Some(_), Some(Login::Password { user, password })) => {
                 known(ask, &basic(user, password), None)
             }
-            (Some(_), _) => Err(self.denied(ask)),
+            (Some(_), _) => Err(self.denied(ask, said)),
             (None, _) => Err(ask.protocol("it wants neither Basic nor Bearer authentication")),
         }
     }
 
-    /// Fetches a token for reading the repository; without credentials too, which public repositories want.
+    /// Fetches a token; without credentials too, which public repositories want.
     async fn token(
         &self,
         sender: &Sender,
-        ask: &Ask<'_>,
+        ask: &Ask,
         challenge: &Challenge,
         login: Option<&Login>,
     ) -> Result<Known, Error> {
@@ -135,8 +132,7 @@ impl Auth {
         let request = TokenRequest {
             realm,
             service: challenge.parameter("service"),
-            // What is asked for is decided here: a registry could name a scope that nobody needs.
-            scope: format!("repository:{}:pull", ask.reference.path()),
+            scopes: &ask.access.scopes,
         };
         let asked = Instant::now();
         let (url, message) = request.message(login.filter(|_| own));
@@ -144,11 +140,12 @@ impl Auth {
         match answer.status {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let said = detail(answer).await;
                 if login.is_some() && !own {
                     let realm = url.origin.authority();
-                    return Err(ask.denied(Denial::ForeignRealm { realm }));
+                    return Err(ask.denied(Denial::ForeignRealm { realm }, said));
                 }
-                return Err(self.denied(ask));
+                return Err(self.denied(ask, said));
             }
             _ => return Err(sender.refused(ask, answer).await),
         }
@@ -161,19 +158,19 @@ impl Auth {
     }
 
     /// Returns the error of a registry that lets nobody in with what is stored.
-    pub(crate) fn denied(&self, ask: &Ask<'_>) -> Error {
-        let host = ask.reference.host().to_owned();
+    pub(crate) fn denied(&self, ask: &Ask, said: String) -> Error {
+        let host = ask.access.host.clone();
         let helper = self.credentials.helper(&host).map(harmless);
-        let reason = match (self.credentials.login(ask.reference), helper) {
+        let reason = match (self.credentials.login(&ask.access), helper) {
             (Some(_), _) => Denial::Rejected { host },
             (None, Some(helper)) => Denial::Helper { host, helper },
             (None, None) => Denial::NoCredentials { host },
         };
-        ask.denied(reason)
+        ask.denied(reason, said)
     }
 }
 
-impl Repository {
+impl Place {
     fn fresh(&self) -> Option<HeaderValue> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.as_ref()?;
@@ -186,25 +183,27 @@ impl Repository {
 struct TokenRequest<'a> {
     realm: Url,
     service: Option<&'a str>,
-    scope: String,
+    scopes: &'a [String],
 }
 
 impl TokenRequest<'_> {
     /// Returns a GET with Basic authentication or none, or for a refresh token the POST of OAuth2.
     fn message(self, login: Option<&Login>) -> (Url, Message) {
-        let mut message = Message { method: Method::GET, headers: Vec::new(), body: None };
+        let mut message = Message::new(Method::GET);
         if let Some(Login::Identity(token)) = login {
             let mut form = vec![
                 parameter("grant_type", "refresh_token"),
                 parameter("refresh_token", token),
                 parameter("client_id", CLIENT_ID),
-                parameter("scope", &self.scope),
             ];
+            if !self.scopes.is_empty() {
+                form.push(parameter("scope", &self.scopes.join(" ")));
+            }
             form.extend(self.service.map(|service| parameter("service", service)));
             message.method = Method::POST;
             let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
             message.headers.push((header::CONTENT_TYPE, kind));
-            message.body = Some(form.join("&").into());
+            message.content = Content::Bytes(form.join("&").into());
             return (self.realm, message);
         }
         if let Some(Login::Password { user, password }) = login {
@@ -212,11 +211,14 @@ impl TokenRequest<'_> {
             let value = HeaderValue::try_from(basic(user, password)).ok();
             message.headers.extend(value.map(|value| (header::AUTHORIZATION, secret(value))));
         }
-        let url = match self.service {
+        let mut url = match self.service {
             Some(service) => self.realm.with_parameter("service", service),
             None => self.realm,
         };
-        (url.with_parameter("scope", &self.scope), message)
+        for scope in self.scopes {
+            url = url.with_parameter("scope", scope);
+        }
+        (url, message)
     }
 }
 
@@ -260,7 +262,7 @@ fn lifetime(expires_in: Option<serde_json::Value>) -> Duration {
     Duration::from_secs(seconds.clamp(LEAST, 24 * 3600) - MARGIN)
 }
 
-fn known(ask: &Ask<'_>, authorization: &str, until: Option<Instant>) -> Result<Known, Error> {
+fn known(ask: &Ask, authorization: &str, until: Option<Instant>) -> Result<Known, Error> {
     let value = HeaderValue::try_from(authorization);
     let value = value.map_err(|_| ask.protocol("its token cannot be sent in a header"))?;
     Ok(Known { authorization: secret(value), until })
@@ -321,13 +323,14 @@ mod tests {
         let request = TokenRequest {
             realm: Url::parse("https://a.example/t?x=1").unwrap(),
             service: Some("s p"),
-            scope: "repository:a/b:pull".to_owned(),
+            scopes: &["repository:a/b:pull,push".to_owned(), "repository:c:pull".to_owned()],
         };
         let (url, message) = request.message(Some(&Login::Identity("i+d".to_owned())));
         assert_eq!((url.target.as_str(), message.method), ("/t?x=1", Method::POST));
+        let Content::Bytes(body) = message.content else { panic!("no body") };
         assert_eq!(
-            message.body.unwrap(),
-            "grant_type=refresh_token&refresh_token=i%2Bd&client_id=kiln&scope=repository%3Aa%2Fb%3Apull&service=s%20p"
+            body,
+            "grant_type=refresh_token&refresh_token=i%2Bd&client_id=kiln&scope=repository%3Aa%2Fb%3Apull%2Cpush%20repository%3Ac%3Apull&service=s%20p"
         );
     }
 }

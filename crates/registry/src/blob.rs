@@ -149,7 +149,7 @@ impl Blob {
         let path = self.client.blob_path(&self.reference, &self.digest);
         let mut ask = self.client.ask(&self.reference, path);
         ask.wanted = self.wanted();
-        let mut message = Message { method: Method::GET, headers: Vec::new(), body: None };
+        let mut message = Message::new(Method::GET);
         if self.received > 0 {
             let range = HeaderValue::try_from(format!("bytes={}-", self.received));
             let range = range.map_err(|_| ask.protocol("its blob is too long"))?;
@@ -184,7 +184,7 @@ impl Blob {
 }
 
 /// A part must be the one that was asked for, or the blob would be put together wrongly.
-fn check_range(ask: &Ask<'_>, answer: &Answer, from: u64, size: u64) -> Result<(), Error> {
+fn check_range(ask: &Ask, answer: &Answer, from: u64, size: u64) -> Result<(), Error> {
     let range = answer.header(header::CONTENT_RANGE).and_then(|text| text.strip_prefix("bytes "));
     let parts = range.and_then(|range| range.split_once('/'));
     let start = parts.and_then(|(range, _)| range.split_once('-')?.0.trim().parse::<u64>().ok());

@@ -8,6 +8,7 @@ use oci::Reference;
 
 use crate::{
     Authorities, Credentials, Error, Limits, Proxies,
+    access::Access,
     auth::Auth,
     connect::Connector,
     exchange::Exchanges,
@@ -77,11 +78,16 @@ impl Client {
         &self.shared.sender
     }
 
-    /// Starts a request for something in a reference's repository.
-    pub(crate) fn ask<'a>(&self, reference: &'a Reference, path: String) -> Ask<'a> {
+    /// Starts a request for something in a reference's repository, to be read.
+    pub(crate) fn ask(&self, reference: &Reference, path: String) -> Ask {
+        self.ask_for(Access::pull(reference), reference, path)
+    }
+
+    /// Starts a request with some access to something in a reference's repository.
+    pub(crate) fn ask_for(&self, access: Access, reference: &Reference, path: String) -> Ask {
         let registry = self.origin(reference.host());
         let url = Url::new(registry.clone(), path);
-        Ask { reference, wanted: reference.tagged().familiar(), registry, url }
+        Ask { access, wanted: reference.tagged().familiar(), registry, url }
     }
 
     /// Returns how and where a registry is spoken to.

@@ -22,8 +22,8 @@ use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use crate::{
     Fault, Limits,
+    content::Payload,
     error::harmless,
-    exchange::Payload,
     proxy::{Proxy, Routes},
     tls::Trust,
     url::{Origin, Scheme},

@@ -7,9 +7,7 @@ use std::{collections::BTreeMap, fmt, io, path::Path, path::PathBuf};
 
 use serde::Deserialize;
 
-use oci::Reference;
-
-use crate::{CredentialsError, Error, base64, error::harmless};
+use crate::{CredentialsError, Error, access::Access, base64, error::harmless};
 
 /// The names under which tools have stored what belongs to Docker Hub.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
@@ -125,8 +123,8 @@ impl Credentials {
     }
 
     /// Returns what is stored for a repository: the entry with the longest matching key.
-    pub(crate) fn login(&self, reference: &Reference) -> Option<&Login> {
-        let mut key = format!("{}/{}", normal(reference.host()), reference.path());
+    pub(crate) fn login(&self, access: &Access) -> Option<&Login> {
+        let mut key = format!("{}/{}", normal(&access.host), access.path);
         loop {
             if let Some(login) = self.entries.get(&key) {
                 return Some(login);
@@ -224,7 +222,8 @@ mod tests {
     }
 
     fn user(credentials: &Credentials, reference: &str) -> Option<String> {
-        match credentials.login(&Reference::parse(reference).unwrap())? {
+        let reference = oci::Reference::parse(reference).unwrap();
+        match credentials.login(&Access::pull(&reference))? {
             Login::Password { user, password } => Some(format!("{user}:{password}")),
             Login::Identity(token) => Some(format!("identity {token}")),
             Login::Registry(token) => Some(format!("registry {token}")),

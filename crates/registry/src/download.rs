@@ -158,7 +158,7 @@ fn message(request: &FileRequest<'_>, user: Option<String>) -> Result<Message, E
         let Some(value) = value else { continue };
         headers.push((name.clone(), header_value(&name, value)?));
     }
-    Ok(Message { method: Method::GET, headers, body: None })
+    Ok(Message { headers, ..Message::new(Method::GET) })
 }
 
 /// The value stays out of the error: it may be a credential.

@@ -11,10 +11,12 @@ use oci::Digest;
 #[non_exhaustive]
 pub enum Error {
     /// The registry does not have it: check the name.
-    #[error("`{wanted}` does not exist")]
+    #[error("`{wanted}` does not exist{}", after_colon(.said))]
     NotFound {
         /// Reference of the image or blob.
         wanted: String,
+        /// What the registry says about it, made harmless; empty where it says nothing.
+        said: String,
     },
     /// The index has no image for the platform: choose another.
     #[error("`{wanted}` has no image for {platform}, only for {}", listed(.available))]
@@ -27,20 +29,24 @@ pub enum Error {
         available: Vec<String>,
     },
     /// The registry wants other credentials or none will do: log in, or check the name.
-    #[error("access to `{wanted}` is denied, or it does not exist: {reason}")]
+    #[error("access to `{wanted}` is denied, or it does not exist: {reason}{}", in_brackets(.said))]
     Denied {
         /// Reference of the image or blob.
         wanted: String,
         /// Why.
         reason: Denial,
+        /// What the registry says about it, made harmless; empty where it says nothing.
+        said: String,
     },
     /// Too many requests, for longer than may be waited: come back later, or log in.
-    #[error("`{host}` limits the rate of requests")]
+    #[error("`{host}` limits the rate of requests{}{}", until(*.retry_after), after_colon(.said))]
     RateLimited {
         /// The registry.
         host: String,
         /// How long it asks to wait.
         retry_after: Option<Duration>,
+        /// What the registry says about it, made harmless; empty where it says nothing.
+        said: String,
     },
     /// The host cannot be reached, or the exchange kept breaking: check the network, the proxy, the certificates.
     #[error("cannot reach `{url}`")]
@@ -144,6 +150,16 @@ pub enum Error {
     /// The download ended because the program is ending.
     #[error("the download was abandoned")]
     Abandoned,
+}
+
+impl Error {
+    /// How long the registry asks to wait before the next try.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// Why a registry lets nobody in.
@@ -301,6 +317,9 @@ pub enum Fault {
         /// What should have come.
         expected: u64,
     },
+    /// What is to be sent cannot be read.
+    #[error("cannot read what is to be sent")]
+    Source(#[source] io::Error),
     /// What came is not HTTP.
     #[error("the answer is not HTTP")]
     Malformed(#[source] Box<dyn StdError + Send + Sync>),
@@ -324,6 +343,7 @@ impl Fault {
             Self::Forbidden { .. }
             | Self::Tunnel { .. }
             | Self::Certificates { .. }
+            | Self::Source(_)
             | Self::Malformed(_) => false,
         }
     }
@@ -351,6 +371,15 @@ fn listed(platforms: &[String]) -> String {
     }
     let shown = platforms.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
     if platforms.len() > MOST { format!("{shown}, …") } else { shown }
+}
+
+fn in_brackets(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" (the registry says: {said})") }
+}
+
+fn until(retry_after: Option<Duration>) -> String {
+    let seconds = |after: Duration| format!(", and asks to wait {} seconds", after.as_secs());
+    retry_after.map(seconds).unwrap_or_default()
 }
 
 fn after_colon(detail: &str) -> String {

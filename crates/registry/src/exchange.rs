@@ -4,18 +4,16 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use hyper::{
     HeaderMap, Method, Request, StatusCode, Uri, Version,
-    body::{Body, Frame, Incoming, SizeHint},
+    body::{Body, Incoming},
     client::conn::http1::SendRequest,
     header::{self, HeaderName, HeaderValue},
 };
@@ -24,45 +22,34 @@ use tokio::time::timeout;
 use crate::{
     Fault, Limits,
     connect::{Connected, Connector, Reach},
+    content::{Content, Gauge, Payload},
     url::{Origin, Scheme, Url},
 };
-
-/// What is sent: nothing, or bytes at hand.
-#[derive(Debug)]
-pub(crate) struct Payload(Option<Bytes>);
-
-impl Payload {
-    pub(crate) fn new(bytes: Option<Bytes>) -> Self {
-        Self(bytes.filter(|bytes| !bytes.is_empty()))
-    }
-}
-
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
 
 /// A request, without what depends on the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) method: Method,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) body: Option<Bytes>,
+    pub(crate) content: Content,
+}
+
+impl Message {
+    /// A request without content.
+    pub(crate) fn new(method: Method) -> Self {
+        Self { method, headers: Vec::new(), content: Content::Nothing }
+    }
+
+    /// The same with a further header.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Whether it sends a blob, of which a part may have arrived when it fails: what to do then is for the caller to know.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.content, Content::Stream(_))
+    }
 }
 
 /// Makes exchanges, and keeps the connections that can serve another.
@@ -110,7 +97,7 @@ impl Exchanges {
     ) -> Result<Answer, Fault> {
         while let Some(connection) = self.idle.take(&url.origin) {
             match self.exchange_over(connection, url, message).await {
-                Err(Fault::Broken(_)) => {}
+                Err(Fault::Broken(_)) if !message.is_stream() => {}
                 result => return result,
             }
         }
@@ -130,11 +117,16 @@ impl Exchanges {
         message: &Message,
     ) -> Result<Answer, Fault> {
         let request = self.request(&connection, url, message)?;
-        let after = self.limits().headers;
-        let response = timeout(after, connection.sender.send_request(request))
-            .await
-            .map_err(|_| Fault::Timeout { of: "answer", after })?
-            .map_err(fault)?;
+        let gauge = request.body().gauge();
+        let answer = connection.sender.send_request(request);
+        let response = match gauge {
+            Some(gauge) => moving(self.limits(), &gauge, answer).await?,
+            None => {
+                let after = self.limits().headers;
+                let answer = timeout(after, answer).await;
+                answer.map_err(|_| Fault::Timeout { of: "answer", after })?.map_err(fault)?
+            }
+        };
         let (head, body) = response.into_parts();
         let idle = Arc::clone(&self.idle);
         let lease = Some((idle, connection)).filter(|_| head.version == Version::HTTP_11);
@@ -177,7 +169,7 @@ impl Exchanges {
         for (name, value) in &message.headers {
             request = request.header(name, value);
         }
-        request.body(Payload::new(message.body.clone())).map_err(malformed)
+        request.body(message.content.payload()).map_err(malformed)
     }
 }
 
@@ -288,6 +280,33 @@ impl Answer {
             bytes.extend_from_slice(&chunk);
         }
         Ok(Some(bytes))
+    }
+}
+
+/// Waits for the answer to a request whose content is still going out, as long as it does.
+async fn moving<T>(
+    limits: &Limits,
+    gauge: &Gauge,
+    answer: impl Future<Output = hyper::Result<T>>,
+) -> Result<T, Fault> {
+    let mut answer = std::pin::pin!(answer);
+    let mut since_last = Duration::ZERO;
+    loop {
+        let sent = gauge.sent();
+        match timeout(limits.read, &mut answer).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => {
+                return Err(gauge.take_error().map_or_else(|| fault(error), Fault::Source));
+            }
+            // The source keeps its own time.
+            Err(_) if gauge.is_starved() && !gauge.has_ended() => {}
+            Err(_) if gauge.sent() > sent => {}
+            Err(_) if gauge.has_ended() => since_last += limits.read,
+            Err(_) => return Err(Fault::Timeout { of: "progress", after: limits.read }),
+        }
+        if since_last >= limits.stored {
+            return Err(Fault::Timeout { of: "answer", after: limits.stored });
+        }
     }
 }
 

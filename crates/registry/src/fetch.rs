@@ -141,9 +141,13 @@ impl Client {
         if let Some(descriptor) = descriptor {
             ask.wanted = format!("{}@{}", reference.familiar_name(), descriptor.digest);
         }
+        let pinned = match descriptor {
+            Some(descriptor) => Some(*descriptor.digest.as_digest()),
+            None => reference.digest().map(|digest| *digest.as_digest()),
+        };
         let mut tries = Tries::new(self.sender().limits());
         loop {
-            match self.document_once(&ask, descriptor).await {
+            match self.document_once(&ask, descriptor, pinned).await {
                 Err(Error::Unreachable { source, .. })
                     if source.is_passing() && tries.again(None).await => {}
                 result => return result,
@@ -153,8 +157,9 @@ impl Client {
 
     async fn document_once(
         &self,
-        ask: &Ask<'_>,
+        ask: &Ask,
         descriptor: Option<&Descriptor>,
+        pinned: Option<Digest>,
     ) -> Result<Document, Error> {
         let answer = self.sender().send(ask, &message(Method::GET)).await?;
         if answer.is_page() {
@@ -167,10 +172,6 @@ impl Client {
         if let Some(descriptor) = descriptor {
             check_size(ask, descriptor.size, bytes.len() as u64)?;
         }
-        let pinned = match descriptor {
-            Some(descriptor) => Some(*descriptor.digest.as_digest()),
-            None => ask.reference.digest().map(|digest| *digest.as_digest()),
-        };
         for expected in pinned.iter().chain(&said) {
             check_digest(&ask.wanted, expected, &bytes)?;
         }
@@ -234,26 +235,25 @@ impl Client {
 }
 
 fn message(method: Method) -> Message {
-    let accept = (header::ACCEPT, HeaderValue::from_static(ACCEPT));
-    Message { method, headers: vec![accept], body: None }
+    Message::new(method).with(header::ACCEPT, HeaderValue::from_static(ACCEPT))
 }
 
 /// The digest that the registry says the document has; it is compared even for a tag, where nothing else could tell a
 /// damaged document.
-fn header_digest(ask: &Ask<'_>, answer: &Answer) -> Result<Option<Digest>, Error> {
+pub(crate) fn header_digest(ask: &Ask, answer: &Answer) -> Result<Option<Digest>, Error> {
     let Some(value) = answer.headers.get(CONTENT_DIGEST) else { return Ok(None) };
     let digest = value.to_str().ok().and_then(|text| Digest::parse(text).ok());
     digest.map(Some).ok_or_else(|| ask.protocol("its `Docker-Content-Digest` is not a digest"))
 }
 
-fn check_size(ask: &Ask<'_>, expected: u64, actual: u64) -> Result<(), Error> {
+fn check_size(ask: &Ask, expected: u64, actual: u64) -> Result<(), Error> {
     if expected == actual {
         return Ok(());
     }
     Err(Error::Size { wanted: ask.wanted.clone(), expected, actual })
 }
 
-fn check_digest(wanted: &str, expected: &Digest, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_digest(wanted: &str, expected: &Digest, bytes: &[u8]) -> Result<(), Error> {
     let mut hasher = expected.hasher();
     hasher.update(bytes);
     let actual = hasher.finish();

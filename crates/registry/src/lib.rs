@@ -1,12 +1,14 @@
 //! The network: from references to manifests and blobs, by the OCI distribution specification.
 //!
 //! A [`Client`] resolves a reference to one platform's manifest and config ([`Client::resolve`]) and downloads blobs
-//! ([`Client::blob`]), as chunks or, for synchronous code, as a [`BlobReader`]. Files and environment variables enter
-//! as values: [`Options`], [`Places`]. It also downloads files of the web ([`Client::file`]).
+//! ([`Client::blob`]), as chunks or, for synchronous code, as a [`BlobReader`]; it sends blobs ([`Client::upload`]) and
+//! manifests ([`Client::publish`]). Files and environment variables enter as values: [`Options`], [`Places`]. It also
+//! downloads files of the web ([`Client::file`]).
 //!
-//! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers),
-//! `download` (files of the web), then downwards: `send` (retries, redirects), `auth` with `challenge` and `credentials`, `exchange` (one request,
-//! one answer), `connect` with `proxy` and `tls`.
+//! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
+//! `publish` (the same, the other way), `download` (files of the web), then downwards: `send` (retries, redirects),
+//! `auth` with `access`, `challenge` and `credentials`, `exchange` and `content` (one request, one answer), `connect` with
+//! `proxy` and `tls`.
 //!
 //! Invariants:
 //! - A document or blob whose end was reached without an error has the size and digest that it was asked for by.
@@ -16,12 +18,14 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod auth;
 mod base64;
 mod blob;
 mod challenge;
 mod client;
 mod connect;
+mod content;
 mod credentials;
 mod download;
 mod error;
@@ -29,13 +33,16 @@ mod exchange;
 mod fetch;
 mod limits;
 mod proxy;
+mod publish;
 mod reader;
 mod send;
 mod tls;
+mod upload;
 mod url;
 
 pub use blob::Blob;
 pub use client::{Client, Options};
+pub use content::{OnProgress, Source};
 pub use credentials::{Credentials, Places};
 pub use download::{Download, FileRequest};
 pub use error::{CredentialsError, Denial, DocumentError, Error, Fault};
@@ -44,3 +51,4 @@ pub use limits::Limits;
 pub use proxy::Proxies;
 pub use reader::BlobReader;
 pub use tls::Authorities;
+pub use upload::{Upload, Uploaded};

@@ -10,8 +10,10 @@ pub struct Limits {
     pub connect: Duration,
     /// From a request to the last header of its answer.
     pub headers: Duration,
-    /// Between two pieces of a body.
+    /// Between two pieces of a body, in either direction.
     pub read: Duration,
+    /// From the last byte of a blob that was sent to the answer: meanwhile the registry verifies and stores it.
+    pub stored: Duration,
     /// Bytes that must come in each [`Limits::read`] spent waiting, so that a body cannot drip for ever.
     pub least_per_read: u64,
     /// How often a request is made again after a broken connection, a 429 or a 5xx.
@@ -33,6 +35,8 @@ impl Limits {
             connect: Duration::from_secs(15),
             headers: Duration::from_secs(30),
             read: Duration::from_secs(30),
+            // Some copy the blob to another service before they answer.
+            stored: Duration::from_secs(300),
             // 1 KiB a second.
             least_per_read: 30 * 1024,
             // With the back-off, somewhat less than 4 seconds of patience for a registry that restarts.

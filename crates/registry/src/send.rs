@@ -6,15 +6,14 @@
 use std::time::Duration;
 
 use hyper::{
-    Method, StatusCode,
+    HeaderMap, Method, StatusCode,
     header::{self, HeaderValue},
 };
 use serde::Deserialize;
 
-use oci::Reference;
-
 use crate::{
     Denial, Error, Limits,
+    access::Access,
     auth::Auth,
     connect::Reach,
     error::harmless,
@@ -27,8 +26,8 @@ const MOST_REDIRECTS: u32 = 10;
 
 /// What is wanted, from whom.
 #[derive(Debug, Clone)]
-pub(crate) struct Ask<'a> {
-    pub(crate) reference: &'a Reference,
+pub(crate) struct Ask {
+    pub(crate) access: Access,
     /// How errors name what is wanted.
     pub(crate) wanted: String,
     /// The registry, which decides how far others may send.
@@ -36,7 +35,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) url: Url,
 }
 
-impl Ask<'_> {
+impl Ask {
     /// The same wish, at another resource.
     pub(crate) fn elsewhere(&self, url: Url) -> Self {
         Self { url, ..self.clone() }
@@ -46,9 +45,20 @@ impl Ask<'_> {
         Error::Protocol { url: self.url.to_string(), reason }
     }
 
-    pub(crate) fn denied(&self, reason: Denial) -> Error {
-        Error::Denied { wanted: self.wanted.clone(), reason }
+    pub(crate) fn denied(&self, reason: Denial, said: String) -> Error {
+        Error::Denied { wanted: self.wanted.clone(), reason, said }
     }
+}
+
+/// How a registry has refused a request for the first time.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Its challenges are among them.
+    pub(crate) headers: HeaderMap,
+    /// What it says about it.
+    pub(crate) said: String,
+    /// The header that came with the request.
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 /// How far a host that `home` has sent to may be.
@@ -93,26 +103,30 @@ impl Sender {
     }
 
     /// Sends a request, authenticated if the registry wants that, and returns an answer that means success.
-    pub(crate) async fn send(&self, ask: &Ask<'_>, message: &Message) -> Result<Answer, Error> {
-        let known = self.auth.known(ask.reference);
+    ///
+    /// A host that is not the registry itself, as where it lets uploads go, hears nothing about who is asking.
+    pub(crate) async fn send(&self, ask: &Ask, message: &Message) -> Result<Answer, Error> {
+        let is_registry = ask.url.origin == ask.registry;
+        let known = self.auth.known(&ask.access).filter(|_| is_registry);
         let answer = self.fetch(ask, &authorized(message, known.as_ref())).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
-        if answer.status != StatusCode::UNAUTHORIZED || answer.url.origin != ask.url.origin {
+        let asks_who = answer.status == StatusCode::UNAUTHORIZED && is_registry;
+        if !asks_who || answer.url.origin != ask.url.origin {
             return Err(self.refused(ask, answer).await);
         }
 
         let headers = answer.headers.clone();
-        // The body is of no interest, but read it: then the connection can be used again.
-        drop(answer.bytes(self.limits().token).await);
-        let authorization = self.auth.answer(self, ask, &headers, known).await?;
+        // Read, so that the connection can be used again.
+        let refusal = Refusal { headers, said: detail(answer).await, authorization: known };
+        let authorization = self.auth.answer(self, ask, refusal).await?;
         let answer = self.fetch(ask, &authorized(message, Some(&authorization))).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(ask, answer).await) }
     }
 
     /// Sends a request as it is, again if what goes wrong may pass, and returns an answer of any status.
-    pub(crate) async fn fetch(&self, ask: &Ask<'_>, message: &Message) -> Result<Answer, Error> {
+    pub(crate) async fn fetch(&self, ask: &Ask, message: &Message) -> Result<Answer, Error> {
         self.fetch_from(&ask.url, &ask.registry, message).await
     }
 
@@ -123,6 +137,9 @@ impl Sender {
         home: &Origin,
         message: &Message,
     ) -> Result<Answer, Error> {
+        if message.is_stream() {
+            return self.follow(url, home, message).await;
+        }
         let mut tries = Tries::new(self.limits());
         loop {
             match self.follow(url, home, message).await {
@@ -181,26 +198,21 @@ impl Sender {
     }
 
     /// Returns the error that an answer without success means.
-    pub(crate) async fn refused(&self, ask: &Ask<'_>, answer: Answer) -> Error {
-        let status = answer.status;
+    pub(crate) async fn refused(&self, ask: &Ask, answer: Answer) -> Error {
+        let (status, url, retry_after) = (answer.status, answer.url.clone(), retry_after(&answer));
+        let said = detail(answer).await;
         match status {
-            StatusCode::NOT_FOUND => Error::NotFound { wanted: ask.wanted.clone() },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-                if answer.url.origin == ask.url.origin =>
-            {
-                self.auth.denied(ask)
+            StatusCode::NOT_FOUND => Error::NotFound { wanted: ask.wanted.clone(), said },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if url.origin == ask.registry => {
+                self.auth.denied(ask, said)
             }
             StatusCode::UNAUTHORIZED => {
-                ask.denied(Denial::Redirected { host: answer.url.origin.authority() })
+                ask.denied(Denial::Redirected { host: url.origin.authority() }, said)
             }
-            StatusCode::TOO_MANY_REQUESTS => Error::RateLimited {
-                host: answer.url.origin.authority(),
-                retry_after: retry_after(&answer),
-            },
-            _ => {
-                let url = answer.url.to_string();
-                Error::Status { url, status: status.as_u16(), detail: detail(answer).await }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Error::RateLimited { host: url.origin.authority(), retry_after, said }
             }
+            _ => Error::Status { url: url.to_string(), status: status.as_u16(), detail: said },
         }
     }
 }
@@ -239,17 +251,25 @@ struct OneError {
     message: String,
 }
 
-/// Returns what a registry says about its refusal, empty if it is not of the specification's form.
-async fn detail(answer: Answer) -> String {
+/// Returns what a registry says about its refusal: as Docker writes it if it is of the specification's form, the first
+/// line if it is text, else nothing.
+pub(crate) async fn detail(answer: Answer) -> String {
     // Any error document fits; a page for people is of no interest.
     const LONGEST: u64 = 64 * 1024;
+    let is_text = answer.header(header::CONTENT_TYPE).is_some_and(|k| k.starts_with("text/plain"));
     let Ok(Some(bytes)) = answer.bytes(LONGEST).await else { return String::new() };
-    let Ok(Errors { errors }) = serde_json::from_slice(&bytes) else { return String::new() };
-    let said =
-        errors.iter().map(|OneError { code, message }| match (code.as_str(), message.as_str()) {
-            (code, "") => code.to_owned(),
+    let Ok(Errors { errors }) = serde_json::from_slice(&bytes) else {
+        let text = String::from_utf8_lossy(&bytes);
+        return text.lines().next().filter(|_| is_text).map(harmless).unwrap_or_default();
+    };
+    let said = errors.iter().map(|OneError { code, message }| {
+        let code = code.to_lowercase().replace('_', " ");
+        match (code.as_str(), message.as_str()) {
+            (_, "") => code,
             ("", message) => message.to_owned(),
-            (code, message) => format!("{code}, {message}"),
-        });
+            (code, message) if code == message => message.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        }
+    });
     harmless(&said.collect::<Vec<_>>().join("; "))
 }

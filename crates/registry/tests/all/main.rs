@@ -14,3 +14,4 @@ mod real;
 mod redirect;
 mod support;
 mod tls;
+mod upload;

@@ -3,6 +3,7 @@
 pub(crate) mod image;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod warehouse;
 
 use std::time::Duration;
 

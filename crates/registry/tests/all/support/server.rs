@@ -21,6 +21,9 @@ pub(crate) struct Request {
     /// By name in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
+    /// Whether the connection is to break before all of the body has come.
+    pub(crate) broken: bool,
     /// How many requests for the same target came before.
     pub(crate) nth: usize,
 }
@@ -102,8 +105,12 @@ pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> String {
 
 type Script = dyn Fn(&Request) -> Reply + Send + Sync;
 
+/// Says after how many bytes of a request's body the connection breaks.
+type Breaks = dyn Fn(&Request) -> Option<usize> + Send + Sync;
+
 struct Shared {
     script: Box<Script>,
+    breaks: Box<Breaks>,
     log: Mutex<Vec<Request>>,
     counts: Mutex<HashMap<String, usize>>,
     connections: AtomicUsize,
@@ -125,10 +132,20 @@ impl Server {
         host: &str,
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::start_breaking(host, |_| None, script)
+    }
+
+    /// One that reads only a part of some requests. The script sees that part, and what it replies is not sent.
+    pub(crate) fn start_breaking(
+        host: &str,
+        breaks: impl Fn(&Request) -> Option<usize> + Send + Sync + 'static,
+        script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Box::new(script),
+            breaks: Box::new(breaks),
             log: Mutex::default(),
             counts: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -184,14 +201,20 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
-    while let Some(mut request) = read_request(&mut reader)? {
+    while let Some(mut request) = read_head(&mut reader)? {
         {
             let mut counts = shared.counts.lock().unwrap();
             let count = counts.entry(request.target.clone()).or_default();
             request.nth = *count;
             *count += 1;
         }
+        let breaks = (shared.breaks)(&request);
+        read_body(&mut reader, &mut request, breaks)?;
         shared.log.lock().unwrap().push(request.clone());
+        if breaks.is_some() {
+            drop((shared.script)(&request));
+            return Ok(());
+        }
         for act in (shared.script)(&request).0 {
             match act {
                 Act::Send(bytes) if request.method == "HEAD" => {
@@ -210,7 +233,7 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
+fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -224,9 +247,20 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
         let Some((name, value)) = line.split_once(':') else { break };
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Some(Request { method, target, headers, body, nth: 0 }))
+    let (body, bytes) = (String::new(), Vec::new());
+    Ok(Some(Request { method, target, headers, body, bytes, broken: false, nth: 0 }))
+}
+
+fn read_body(
+    reader: &mut impl BufRead,
+    request: &mut Request,
+    breaks: Option<usize>,
+) -> std::io::Result<()> {
+    let length = request.header("content-length").and_then(|length| length.parse().ok());
+    let length: usize = length.unwrap_or(0);
+    request.bytes = vec![0; breaks.unwrap_or(length).min(length)];
+    reader.read_exact(&mut request.bytes)?;
+    request.body = String::from_utf8_lossy(&request.bytes).into_owned();
+    request.broken = breaks.is_some();
+    Ok(())
 }

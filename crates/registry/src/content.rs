@@ -1,0 +1,231 @@
+//! What is sent with a request: nothing, bytes at hand, or a blob that is read while it goes out.
+//!
+//! A request may have to be made again, so what is kept is where the bytes come from: each try reads them anew.
+
+use std::{
+    fmt, io,
+    io::Read,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+/// How much is read from a source at once.
+const PIECE: usize = 128 * 1024;
+
+/// How many pieces wait between the disk and the network.
+const QUEUE: usize = 8;
+
+/// Where the bytes of a blob come from, as often as they are wanted.
+pub trait Source: Send + Sync {
+    /// Starts to read at byte `from`, on a thread that may wait.
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>>;
+}
+
+/// Bytes at hand.
+impl Source for Bytes {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.len());
+        Ok(Box::new(io::Cursor::new(self.slice(from..))))
+    }
+}
+
+/// Hears how many bytes of a blob have left; fewer than before when it has to be sent again.
+pub type OnProgress = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// What is sent with a request.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Content {
+    #[default]
+    Nothing,
+    Bytes(Bytes),
+    Stream(Stream),
+}
+
+/// A part of a blob, up to its end.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) from: u64,
+    pub(crate) size: u64,
+    pub(crate) on_progress: OnProgress,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({}..{})", self.from, self.size)
+    }
+}
+
+impl Content {
+    /// Starts to read it. Must be called on a runtime: a stream is read on a thread of its own.
+    pub(crate) fn payload(&self) -> Payload {
+        match self {
+            Self::Nothing => Payload::Bytes(None),
+            Self::Bytes(bytes) => Payload::Bytes(Some(bytes.clone()).filter(|b| !b.is_empty())),
+            Self::Stream(stream) => Payload::Stream(stream.start()),
+        }
+    }
+}
+
+impl Stream {
+    fn start(&self) -> Flow {
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        let (source, from, left) = (Arc::clone(&self.source), self.from, self.size - self.from);
+        tokio::task::spawn_blocking(move || {
+            let result = read(source.as_ref(), from, left, &sender);
+            if let Err(error) = result {
+                // Nobody listens any more: the request has ended before its time.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        let stream = self.clone();
+        Flow { pieces, left, stream, gauge: Arc::default() }
+    }
+}
+
+/// Reads `left` bytes; fewer are an error.
+fn read(
+    source: &dyn Source,
+    from: u64,
+    mut left: u64,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let mut input = source.open(from)?;
+    while left > 0 {
+        let wanted = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
+        let mut piece = vec![0; wanted];
+        input.read_exact(&mut piece)?;
+        left -= wanted as u64;
+        if left == 0 {
+            // Sources that verify what they hand out do so at the end: a blob is complete only after that.
+            let mut further = [0];
+            if input.read(&mut further)? > 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "there is more than there should be",
+                ));
+            }
+        }
+        if sender.blocking_send(Ok(piece.into())).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// How far a stream has come, for who watches over its time.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    sent: AtomicU64,
+    /// The network waits for the source, not the other way round.
+    starved: AtomicBool,
+    ended: AtomicBool,
+    error: Mutex<Option<io::Error>>,
+}
+
+impl Gauge {
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is wrong with the source, if that ended the request.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A body on its way out.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Bytes(Option<Bytes>),
+    Stream(Flow),
+}
+
+/// A stream on its way out.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    left: u64,
+    stream: Stream,
+    gauge: Arc<Gauge>,
+}
+
+impl Payload {
+    /// What watches over it; nothing for what is small.
+    pub(crate) fn gauge(&self) -> Option<Arc<Gauge>> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Stream(flow) => Some(Arc::clone(&flow.gauge)),
+        }
+    }
+}
+
+impl Flow {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let polled = self.pieces.poll_recv(context);
+        self.gauge.starved.store(polled.is_pending(), Ordering::Relaxed);
+        let Poll::Ready(next) = polled else { return Poll::Pending };
+        match next {
+            Some(Ok(bytes)) => {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                let sent = self.stream.size - self.left;
+                self.gauge.sent.store(sent, Ordering::Relaxed);
+                self.gauge.ended.store(self.left == 0, Ordering::Relaxed);
+                (self.stream.on_progress)(sent);
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Some(Err(error)) => {
+                let kind = error.kind();
+                *self.gauge.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Poll::Ready(Some(Err(kind.into())))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let polled = match &mut *self {
+            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Self::Stream(flow) => flow.poll(context),
+        };
+        polled.map(|next| next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_none(),
+            Self::Stream(flow) => flow.left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Self::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Self::Stream(flow) => flow.left,
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! Blobs to a registry: found there, mounted from another repository, or sent (distribution-spec, "Pushing blobs").
+//!
+//! A blob is sent in one PUT, as the specification lets every registry understand. Where that breaks, the registry is
+//! asked how much it has, and the rest follows in a PATCH; a registry that cannot tell gets all of it again. Manifests are
+//! in [`crate::publish`].
+
+use std::{fmt, sync::Arc};
+
+use hyper::{
+    Method, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
+
+use oci::{Descriptor, Reference};
+
+use crate::{
+    Client, Error,
+    access::Access,
+    content::{Content, OnProgress, Source, Stream},
+    exchange::{Answer, Message},
+    send::{Ask, Tries},
+    url::{Origin, Scheme, Url},
+};
+
+/// So much progress makes a broken connection forgiven: the tries are counted anew.
+const FORGIVEN_AFTER: u64 = 1024 * 1024;
+
+/// From how many repositories a blob is tried to be mounted. Each costs a request.
+const MOST_MOUNTS: usize = 3;
+
+/// A blob that a registry is to have.
+#[derive(Clone)]
+pub struct Upload<'a> {
+    /// The repository.
+    pub to: &'a Reference,
+    /// The blob.
+    pub blob: &'a Descriptor,
+    /// Its bytes, read if it has to be sent, and again where the connection breaks.
+    pub source: Arc<dyn Source>,
+    /// Repositories of the same registry that may have it; where a guess is wrong, the blob is sent.
+    pub mounts: &'a [Reference],
+    /// Hears how many bytes have left.
+    pub on_progress: OnProgress,
+}
+
+impl fmt::Debug for Upload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("to", &self.to)
+            .field("blob", &self.blob)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a registry came to have a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uploaded {
+    /// It had it in this repository.
+    Present,
+    /// It had it in this other one, of which it takes it.
+    Mounted(Reference),
+    /// It was sent.
+    Sent,
+}
+
+impl Client {
+    /// Whether a repository has a blob.
+    pub async fn has_blob(&self, to: &Reference, blob: &Descriptor) -> Result<bool, Error> {
+        let mut ask = self.ask_for(Access::push(to), to, self.blob_path(to, &blob.digest));
+        ask.wanted = to.familiar_name();
+        match self.sender().send(&ask, &Message::new(Method::HEAD)).await {
+            // One of another size is none: the registry then says what it thinks of the right one.
+            Ok(answer) => Ok(content_length(&answer).is_none_or(|length| length == blob.size)),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sees to it that a repository has a blob, at the least cost.
+    ///
+    /// # Errors
+    /// The registry may have kept a part of the blob, which nobody sees and which it removes in its own time.
+    pub async fn upload(&self, upload: &Upload<'_>) -> Result<Uploaded, Error> {
+        match self.has_blob(upload.to, upload.blob).await {
+            Ok(true) => return Ok(Uploaded::Present),
+            // The answer to a HEAD cannot say why; that to the next request does.
+            Ok(false) | Err(Error::Denied { .. } | Error::Status { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut session = None;
+        for from in upload.mounts.iter().filter(|from| is_other(upload.to, from)).take(MOST_MOUNTS)
+        {
+            match self.mount(upload, from).await? {
+                Mounting::Done => return Ok(Uploaded::Mounted(from.clone())),
+                // The first one is kept for the upload; the registry forgets the others in its own time.
+                Mounting::Session(at) => session = session.or(Some(at)),
+                Mounting::Refused => {}
+            }
+        }
+        let session = match session {
+            Some(session) => session,
+            None => self.start(upload).await?,
+        };
+        self.fill(upload, session).await?;
+        Ok(Uploaded::Sent)
+    }
+
+    fn ask_to_push(&self, upload: &Upload<'_>, query: &str) -> Ask {
+        let path = format!("/v2/{}/blobs/uploads/{query}", upload.to.path());
+        let mut ask = self.ask_for(Access::push(upload.to), upload.to, path);
+        ask.wanted = upload.to.familiar_name();
+        ask
+    }
+
+    /// Asks the registry to take a blob from another repository. A refusal is no error: it may have no right to tell.
+    async fn mount(&self, upload: &Upload<'_>, from: &Reference) -> Result<Mounting, Error> {
+        let mut ask = self.ask_to_push(upload, "");
+        ask.access = Access::mount(upload.to, from);
+        ask.url = ask.url.with_parameter("mount", &upload.blob.digest.to_string());
+        ask.url = ask.url.with_parameter("from", from.path());
+        match self.sender().send(&ask, &Message::new(Method::POST)).await {
+            Ok(answer) if answer.status == StatusCode::CREATED => Ok(Mounting::Done),
+            Ok(answer) if answer.status == StatusCode::ACCEPTED => {
+                Ok(Mounting::Session(session(&ask, &answer)?))
+            }
+            Ok(_) | Err(Error::Status { .. } | Error::Denied { .. } | Error::NotFound { .. }) => {
+                Ok(Mounting::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an upload; returns where it goes on.
+    async fn start(&self, upload: &Upload<'_>) -> Result<Url, Error> {
+        let ask = self.ask_to_push(upload, "");
+        let answer = self.sender().send(&ask, &Message::new(Method::POST)).await?;
+        session(&ask, &answer)
+    }
+
+    /// Sends the blob, again from where it broke as long as that may help.
+    async fn fill(&self, upload: &Upload<'_>, mut session: Url) -> Result<(), Error> {
+        let ask = self.ask_to_push(upload, "");
+        let mut tries = Tries::new(self.sender().limits());
+        let (mut from, mut from_at_last_break) = (0, 0);
+        loop {
+            let error = match self.send_rest(&ask.elsewhere(session.clone()), upload, from).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if !may_pass(&error, from > 0) {
+                return Err(error);
+            }
+            let state = self.state(&ask, &session, upload).await;
+            if state.as_ref().is_some_and(|(_, has)| *has >= from_at_last_break + FORGIVEN_AFTER) {
+                tries = Tries::new(self.sender().limits());
+            }
+            if !tries.again(error.retry_after()).await {
+                return Err(error);
+            }
+            (session, from) = match state {
+                Some(state) => state,
+                None => (self.start(upload).await?, 0),
+            };
+            from_at_last_break = from;
+        }
+    }
+
+    /// Sends what the registry does not have yet, and ends the upload.
+    async fn send_rest(&self, ask: &Ask, upload: &Upload<'_>, from: u64) -> Result<(), Error> {
+        let size = upload.blob.size;
+        let content = Content::Stream(Stream {
+            source: Arc::clone(&upload.source),
+            from,
+            size,
+            on_progress: Arc::clone(&upload.on_progress),
+        });
+        let kind = HeaderValue::from_static("application/octet-stream");
+        let message = |method| Message::new(method).with(header::CONTENT_TYPE, kind.clone());
+        if from == 0 {
+            let put = Message { content, ..message(Method::PUT) };
+            return self.end(&with_digest(ask, upload.blob), upload, &put).await;
+        }
+        let mut at = ask.url.clone();
+        if from < size {
+            let range = HeaderValue::try_from(format!("{from}-{}", size - 1));
+            let range = range.map_err(|_| ask.protocol("its blob is too long"))?;
+            let patch = message(Method::PATCH).with(header::CONTENT_RANGE, range);
+            let answer = self.sender().send(ask, &Message { content, ..patch }).await?;
+            at = session(ask, &answer)?;
+        }
+        self.end(&with_digest(&ask.elsewhere(at), upload.blob), upload, &message(Method::PUT)).await
+    }
+
+    async fn end(&self, ask: &Ask, upload: &Upload<'_>, put: &Message) -> Result<(), Error> {
+        let answer = self.sender().send(ask, put).await?;
+        if answer.status != StatusCode::CREATED && answer.status != StatusCode::NO_CONTENT {
+            return Err(ask.protocol("it does not say that it has stored the blob"));
+        }
+        crate::fetch::header_digest(ask, &answer)?
+            .filter(|said| said != upload.blob.digest.as_digest())
+            .map_or(Ok(()), |_| Err(ask.protocol("it has stored the blob under another digest")))
+    }
+
+    /// Asks how much of an upload has arrived, and where it goes on; `None` if the registry cannot tell.
+    async fn state(&self, ask: &Ask, at: &Url, upload: &Upload<'_>) -> Option<(Url, u64)> {
+        let ask = ask.elsewhere(at.clone());
+        let answer = self.sender().send(&ask, &Message::new(Method::GET)).await.ok()?;
+        let range = answer.header(header::RANGE)?;
+        let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?.trim();
+        let last: u64 = last.parse().ok()?;
+        // `0-0` is said of one byte and of none. One that is sent twice is found out in the end.
+        let has = if last == 0 { 0 } else { last + 1 };
+        let at = match answer.header(header::LOCATION) {
+            Some(_) => session(&ask, &answer).ok()?,
+            None => ask.url,
+        };
+        (has > 0 && has <= upload.blob.size).then_some((at, has))
+    }
+}
+
+/// What came of an attempt to mount.
+enum Mounting {
+    Done,
+    Session(Url),
+    Refused,
+}
+
+fn is_other(to: &Reference, from: &Reference) -> bool {
+    from.host() == to.host() && from.path() != to.path()
+}
+
+/// Returns where an upload goes on. It may be on another host, which then gets no credentials.
+fn session(ask: &Ask, answer: &Answer) -> Result<Url, Error> {
+    let location = answer.header(header::LOCATION).unwrap_or_default();
+    if location.is_empty() {
+        return Err(ask.protocol("it does not say where to upload to"));
+    }
+    let refused = |reason| Error::Redirect { url: answer.url.to_string(), reason };
+    goes_on(&ask.registry, &answer.url, location).map_err(refused)
+}
+
+fn goes_on(registry: &Origin, here: &Url, location: &str) -> Result<Url, &'static str> {
+    // Behind a proxy that adds the encryption, a registry may not know of it.
+    let is_itself = |there: &Url| {
+        registry.scheme == Scheme::Https
+            && there.origin.scheme == Scheme::Http
+            && there.origin.host == registry.host
+    };
+    match Url::parse(location).ok().filter(is_itself) {
+        Some(there) => Ok(Url::new(registry.clone(), there.target)),
+        None => here.redirected(location),
+    }
+}
+
+fn with_digest(ask: &Ask, blob: &Descriptor) -> Ask {
+    ask.elsewhere(ask.url.clone().with_parameter("digest", &blob.digest.to_string()))
+}
+
+/// Whether an upload may go well the next time: the connection broke, the registry is in trouble, or has lost its place.
+fn may_pass(error: &Error, resumed: bool) -> bool {
+    match error {
+        Error::Unreachable { source, .. } => source.is_passing(),
+        Error::RateLimited { .. } | Error::NotFound { .. } => true,
+        Error::Status { status: 408 | 409 | 416 | 500..=599, .. } => true,
+        // What has arrived before does not go together with the rest: then all of it is sent again.
+        Error::Status { status: 400, .. } => resumed,
+        _ => false,
+    }
+}
+
+/// The length that the answer to a HEAD announces.
+fn content_length(answer: &Answer) -> Option<u64> {
+    let name: HeaderName = header::CONTENT_LENGTH;
+    answer.header(name)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_stays_encrypted() {
+        let here = Url::parse("https://a.example:5000/v2/x/blobs/uploads/").unwrap();
+        for (location, there) in [
+            ("/u?s=1", Some("https://a.example:5000/u?s=1")),
+            ("https://b.example/u", Some("https://b.example/u")),
+            ("http://a.example:5000/u", Some("https://a.example:5000/u")),
+            ("http://a.example/u?s=1", Some("https://a.example:5000/u?s=1")),
+            ("http://b.example/u", None),
+        ] {
+            let url = goes_on(&here.origin, &here, location).ok();
+            assert_eq!(url, there.map(|there| Url::parse(there).unwrap()), "{location}");
+        }
+    }
+}

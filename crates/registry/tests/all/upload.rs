@@ -1,0 +1,427 @@
+//! Blobs and manifests to registries: honest ones, ones that break, ones that send elsewhere.
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use oci::{Descriptor, Digest, Reference, media_type};
+use registry::{Client, Denial, Error, Fault, Limits, Source, Upload, Uploaded};
+
+use crate::support::{
+    amd64, client, client_as, client_with,
+    image::Image,
+    impatient,
+    process::{DockerRegistry, installed},
+    reference,
+    server::{Reply, Request, Server},
+    warehouse::Warehouse,
+};
+
+/// Several times the pieces in which a source is read.
+const SIZE: usize = 3_000_000;
+
+fn layer() -> Vec<u8> {
+    Image::new("linux/amd64", SIZE).layer
+}
+
+async fn upload_from(
+    client: &Client,
+    to: &Reference,
+    bytes: &[u8],
+    mounts: &[Reference],
+) -> Result<Uploaded, Error> {
+    let blob = Descriptor::of(media_type::OCI_LAYER, bytes);
+    let source = Arc::new(Bytes::copy_from_slice(bytes));
+    let on_progress = Arc::new(|_| ());
+    client.upload(&Upload { to, blob: &blob, source, mounts, on_progress }).await
+}
+
+async fn upload(client: &Client, to: &Reference, bytes: &[u8]) -> Result<Uploaded, Error> {
+    upload_from(client, to, bytes, &[]).await
+}
+
+fn methods(server: &Server) -> Vec<String> {
+    server.log().into_iter().map(|request| request.method).collect()
+}
+
+#[tokio::test]
+async fn a_blob_is_sent_once() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    let server = Server::start(move |request| served.serve(request));
+    let to = server.reference("team/app:1");
+    assert_eq!(upload(&client(), &to, &layer()).await.unwrap(), Uploaded::Sent);
+    assert!(warehouse.blob("team/app", &layer()));
+    assert_eq!(methods(&server), ["HEAD", "POST", "PUT"]);
+    assert_eq!(upload(&client(), &to, &layer()).await.unwrap(), Uploaded::Present);
+    assert_eq!(methods(&server).len(), 4);
+    upload(&client(), &to, b"").await.unwrap();
+    assert!(warehouse.blob("team/app", b""));
+}
+
+#[tokio::test]
+async fn what_another_repository_has_is_mounted() {
+    let warehouse = Warehouse::default();
+    warehouse.put("team/base", &layer());
+    let served = warehouse.clone();
+    let server = Server::start(move |request| served.serve(request));
+    let to = server.reference("team/app:1");
+    let mounts = ["elsewhere.example/a", "HOST/team/app", "HOST/team/none", "HOST/team/base:7"]
+        .map(|name| reference(&name.replace("HOST", &server.address.to_string())));
+    let uploaded = upload_from(&client(), &to, &layer(), &mounts).await.unwrap();
+    assert_eq!(uploaded, Uploaded::Mounted(mounts[3].clone()));
+    assert_eq!(methods(&server), ["HEAD", "POST", "POST"]);
+    assert!(warehouse.blob("team/app", &layer()));
+
+    // A wrong guess costs nothing more: the answer to it is an upload that has begun.
+    let uploaded = upload_from(&client(), &to, b"new", &mounts[2..3]).await.unwrap();
+    assert_eq!(uploaded, Uploaded::Sent);
+    assert_eq!(methods(&server)[3..], ["HEAD", "POST", "PUT"]);
+
+    // Who may not even ask sends it.
+    let served = warehouse.clone();
+    let strict = Server::start(move |request| match request.target.contains("mount=") {
+        true => Reply::status(405),
+        false => served.serve(request),
+    });
+    let mounts = [strict.reference("team/base")];
+    let uploaded = upload_from(&client(), &strict.reference("b:1"), &layer(), &mounts).await;
+    assert_eq!(uploaded.unwrap(), Uploaded::Sent);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_where_it_broke() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    // Every request with a body breaks after a third of the blob; each has got further.
+    let breaks = |request: &Request| match request.method.as_str() {
+        "PUT" | "PATCH" => Some(SIZE / 3).filter(|_| length(request) > SIZE / 3),
+        _ => None,
+    };
+    let server = Server::start_breaking("127.0.0.1", breaks, move |request| served.serve(request));
+    let to = server.reference("team/app:1");
+    assert_eq!(upload(&client(), &to, &layer()).await.unwrap(), Uploaded::Sent);
+    assert!(warehouse.blob("team/app", &layer()));
+    assert_eq!(methods(&server), ["HEAD", "POST", "PUT", "GET", "PATCH", "GET", "PATCH", "PUT"]);
+    let sent: usize = server.log().iter().map(|request| request.bytes.len()).sum();
+    assert_eq!(sent, SIZE, "nothing is sent twice");
+}
+
+fn length(request: &Request) -> usize {
+    request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_registry_that_forgets_gets_all_of_it_again() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    let breaks = |request: &Request| (request.method == "PUT").then_some(SIZE / 2);
+    let once = AtomicUsize::new(0);
+    let server = Server::start_breaking(
+        "127.0.0.1",
+        move |request| breaks(request).filter(|_| once.fetch_add(1, Ordering::SeqCst) == 0),
+        move |request| match request.method.as_str() {
+            "GET" => Reply::status(404),
+            _ => served.serve(request),
+        },
+    );
+    upload(&client(), &server.reference("team/app:1"), &layer()).await.unwrap();
+    assert!(warehouse.blob("team/app", &layer()));
+    assert_eq!(methods(&server), ["HEAD", "POST", "PUT", "GET", "POST", "PUT"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_always_breaks_ends() {
+    let server = Server::start_breaking(
+        "127.0.0.1",
+        |request| (request.method == "PUT").then_some(0),
+        |request| Warehouse::default().serve(request),
+    );
+    let error = upload(&client(), &server.reference("team/app:1"), &layer()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { source: Fault::Broken(_), .. }), "{error:?}");
+    let puts = methods(&server).iter().filter(|method| *method == "PUT").count();
+    assert_eq!(puts, 5);
+}
+
+#[tokio::test]
+async fn troubles_of_the_registry_pass_or_are_told() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    let troubles = Mutex::new(vec![503, 500, 429]);
+    let server = Server::start(move |request| match request.method.as_str() {
+        "PUT" => match troubles.lock().unwrap().pop() {
+            Some(status) => Reply::status(status),
+            None => served.serve(request),
+        },
+        _ => served.serve(request),
+    });
+    upload(&client(), &server.reference("team/app:1"), &layer()).await.unwrap();
+    assert!(warehouse.blob("team/app", &layer()));
+
+    for (status, body, says) in [
+        (400, r#"{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}"#, "digest invalid: no"),
+        (413, "", "answers 413"),
+        (507, "", "answers 507"),
+    ] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "PUT" => Reply::new(status, &[], body),
+            _ => Warehouse::default().serve(request),
+        });
+        let error = upload(&client(), &server.reference("a:1"), b"x").await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn one_who_may_not_push_reads_why() {
+    let server = Server::start(|request| match request.method.as_str() {
+        "HEAD" => Reply::status(404),
+        _ => Reply::new(
+            403,
+            &[],
+            r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#,
+        ),
+    });
+    let to = server.reference("team/app:1");
+    let error = upload(&client(), &to, b"x").await.unwrap_err();
+    let Error::Denied { reason: Denial::NoCredentials { .. }, .. } = &error else {
+        panic!("{error:?}")
+    };
+    let says = "the registry says: denied: requested access to the resource is denied";
+    assert!(error.to_string().contains(says), "{error}");
+}
+
+#[tokio::test]
+async fn an_upload_elsewhere_takes_no_credentials_along() {
+    let storage = Warehouse::default();
+    let served = storage.clone();
+    let elsewhere = Server::start_at("127.0.0.2", move |request| {
+        let mut request = request.clone();
+        request.target = request.target.replace("signed=1&", "offset=0&");
+        // Begun at the registry, it goes on here.
+        served.serve(&Request {
+            method: "POST".into(),
+            target: "/v2/a/blobs/uploads/".into(),
+            ..request.clone()
+        });
+        served.serve(&request)
+    });
+    let url = elsewhere.url("/v2/a/blobs/uploads/0?signed=1");
+    let registry = Server::start(move |request| {
+        match (request.header("authorization"), request.method.as_str()) {
+            (Some("Basic dTpw"), "POST") => Reply::new(202, &[("Location", &url)], ""),
+            (Some("Basic dTpw"), _) => Reply::status(404),
+            _ => Reply::new(401, &[("WWW-Authenticate", "Basic realm=\"x\"")], ""),
+        }
+    });
+    let client = client_as(&format!(r#"{{"{}": {{"auth": "dTpw"}}}}"#, registry.address));
+    upload(&client, &registry.reference("a:1"), b"x").await.unwrap();
+    assert!(storage.blob("a", b"x"));
+    assert!(!elsewhere.log().is_empty());
+    assert!(elsewhere.log().iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn uploads_lead_nowhere_else() {
+    for (location, says) in [
+        ("", "does not say where to upload"),
+        ("file:///etc/passwd", "redirects"),
+        ("ftp://127.0.0.1/x", "redirects"),
+        ("http://user@127.0.0.1/x", "redirects"),
+    ] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "POST" => Reply::new(202, &[("Location", location)], ""),
+            _ => Reply::status(404),
+        });
+        let error = upload(&client(), &server.reference("a:1"), b"x").await.unwrap_err();
+        assert!(error.to_string().contains(says), "{location}: {error}");
+    }
+    // What is sent is not sent on.
+    let server = Server::start(|request| match request.method.as_str() {
+        "PUT" => Reply::redirect("http://127.0.0.1:1/x"),
+        _ => Warehouse::default().serve(request),
+    });
+    let error = upload(&client(), &server.reference("a:1"), b"x").await.unwrap_err();
+    assert!(matches!(error, Error::Redirect { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_token_for_pushing_is_asked_for() {
+    let tokens = Server::start(|request| Reply::ok(format!(r#"{{"token":"t{}"}}"#, request.nth)));
+    let realm = tokens.url("/token");
+    let warehouse = Warehouse::default();
+    // Taken back after each request: a new one is fetched, and what was refused is sent again.
+    let wanted = AtomicUsize::new(0);
+    let served = warehouse.clone();
+    let registry = Server::start(move |request| {
+        let said = request.header("authorization").map(str::to_owned);
+        let wanted = format!("Bearer t{}", wanted.fetch_add(1, Ordering::SeqCst) / 2);
+        if said.as_deref() == Some(&wanted) {
+            return served.serve(request);
+        }
+        Reply::new(401, &[("WWW-Authenticate", &format!("Bearer realm=\"{realm}\""))], "")
+    });
+    upload(&client(), &registry.reference("team/app:1"), &layer()).await.unwrap();
+    assert!(warehouse.blob("team/app", &layer()));
+    for asked in tokens.log() {
+        assert!(asked.target.contains("scope=repository%3Ateam%2Fapp%3Apull%2Cpush"), "{asked:?}");
+    }
+}
+
+/// Fails after some bytes.
+struct Broken(usize);
+
+impl Source for Broken {
+    fn open(&self, _: u64) -> io::Result<Box<dyn Read + Send>> {
+        struct Fails;
+        impl Read for Fails {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the disk is on fire"))
+            }
+        }
+        Ok(Box::new(io::Cursor::new(vec![0; self.0]).chain(Fails)))
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_fails_is_told_and_not_tried_again() {
+    for good in [0, 1_000_000, SIZE] {
+        let warehouse = Warehouse::default();
+        let served = warehouse.clone();
+        let server = Server::start(move |request| served.serve(request));
+        let to = server.reference("a:1");
+        let blob = Descriptor::of(media_type::OCI_LAYER, &vec![0; SIZE]);
+        let upload = Upload {
+            to: &to,
+            blob: &blob,
+            source: Arc::new(Broken(good)),
+            mounts: &[],
+            on_progress: Arc::new(|_| ()),
+        };
+        let error = client().upload(&upload).await.unwrap_err();
+        let Error::Unreachable { source: Fault::Source(cause), .. } = &error else {
+            panic!("{good}: {error:?}")
+        };
+        assert_eq!(cause.to_string(), "the disk is on fire");
+        assert!(!warehouse.blob("a", &vec![0; SIZE]));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_stops_listening_is_left() {
+    let limits = Limits {
+        read: Duration::from_millis(200),
+        stored: Duration::from_millis(600),
+        retries: 1,
+        ..impatient()
+    };
+    let big = vec![7; 64 << 20];
+    // Reads nothing of the body for longer than the sender waits, or all of it and does not answer.
+    for nothing in [true, false] {
+        let server = Server::start_breaking(
+            "127.0.0.1",
+            move |request| {
+                if request.method == "PUT" && nothing {
+                    std::thread::sleep(Duration::from_secs(3));
+                }
+                (request.method == "PUT" && nothing).then_some(0)
+            },
+            move |request| match request.method.as_str() {
+                "PUT" => Reply::raw("").pause(Duration::from_secs(3)),
+                "GET" => Reply::status(404),
+                _ => Warehouse::default().serve(request),
+            },
+        );
+        let began = Instant::now();
+        let error = upload(&client_with(limits), &server.reference("a:1"), &big).await.unwrap_err();
+        let Error::Unreachable { source: Fault::Timeout { of, .. }, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(*of, if nothing { "progress" } else { "answer" });
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn progress_is_heard() {
+    let server = Server::start({
+        let warehouse = Warehouse::default();
+        move |request| warehouse.serve(request)
+    });
+    let (to, bytes) = (server.reference("a:1"), layer());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
+    let blob = Descriptor::of(media_type::OCI_LAYER, &bytes);
+    let upload = Upload {
+        to: &to,
+        blob: &blob,
+        source: Arc::new(Bytes::from(bytes)),
+        mounts: &[],
+        on_progress: Arc::new(move |sent| hearing.lock().unwrap().push(sent)),
+    };
+    client().upload(&upload).await.unwrap();
+    let heard = heard.lock().unwrap();
+    assert!(heard.len() > 3 && heard.is_sorted());
+    assert_eq!(heard.last(), Some(&(SIZE as u64)));
+}
+
+#[tokio::test]
+async fn a_manifest_is_stored_under_its_name() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    let server = Server::start(move |request| served.serve(request));
+    let image = Image::new("linux/amd64", 1);
+    let kind = media_type::OCI_MANIFEST;
+    let to = server.reference("team/app:1");
+    let stored = client().publish(&to, kind, &image.manifest).await.unwrap();
+    assert_eq!(stored.digest.as_digest(), &Digest::of(&image.manifest));
+    assert_eq!(warehouse.manifest("team/app", "1"), Some(image.manifest.clone()));
+    assert_eq!(server.log()[0].header("content-type"), Some(kind));
+
+    let digest = Digest::of(&image.manifest).to_string();
+    let pinned = server.reference(&format!("team/app@{digest}"));
+    client().publish(&pinned, kind, &image.manifest).await.unwrap();
+    assert!(warehouse.manifest("team/app", &digest).is_some());
+    let error = client().publish(&pinned, kind, b"{}").await.unwrap_err();
+    assert!(matches!(error, Error::Digest { .. }), "{error:?}");
+
+    let liar = Server::start(|_| {
+        let digest = Digest::of(b"other").to_string();
+        Reply::new(201, &[("Docker-Content-Digest", &digest)], "")
+    });
+    let error = client().publish(&liar.reference("a:1"), kind, b"{}").await.unwrap_err();
+    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_registry_takes_an_image() {
+    if !installed("docker-registry") {
+        return;
+    }
+    let server = DockerRegistry::start("", "");
+    let (client, image) = (client(), Image::new("linux/amd64", SIZE));
+    let at = |name: &str| reference(&format!("{}/{name}", server.address));
+    let (app, copy) = (at("team/app:1"), at("team/copy:1"));
+    for (to, mounts, expected) in [
+        (&app, vec![], Uploaded::Sent),
+        (&app, vec![], Uploaded::Present),
+        (&copy, vec![app.clone()], Uploaded::Mounted(app.clone())),
+    ] {
+        for bytes in [&image.layer, &image.config] {
+            assert_eq!(upload_from(&client, to, bytes, &mounts).await.unwrap(), expected);
+        }
+        client.publish(to, media_type::OCI_MANIFEST, &image.manifest).await.unwrap();
+        let found = client.resolve(to, &amd64()).await.unwrap();
+        assert_eq!(found.manifest_bytes, image.manifest);
+    }
+    // The registry looks for what a manifest names.
+    let orphan = Image::new("linux/amd64", 5);
+    let error = client.publish(&app, media_type::OCI_MANIFEST, &orphan.manifest).await.unwrap_err();
+    assert!(error.to_string().contains("blob unknown"), "{error}");
+}
