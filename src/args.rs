@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandbox::Rung;
 
 use crate::command::{
-    Build, Check, History, Images, Import, Inspect, Load, Pull, Rmi, Run, Save, Sync, Tag,
+    Build, Check, History, Images, Import, Inspect, Load, Pull, Push, Rmi, Run, Save, Sync, Tag,
 };
 
 /// Builds container images from Dockerfiles: no daemon, root or not, one binary.
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Get an image from a registry
     Pull(Pull),
+    /// Send an image to a registry
+    Push(Push),
     /// List images
     Images(Images),
     /// Show what is known about images

@@ -9,6 +9,7 @@ mod inspect;
 mod load;
 mod output;
 mod pull;
+mod push;
 mod rmi;
 mod run;
 mod save;
@@ -20,7 +21,7 @@ use store::Store;
 
 pub(crate) use self::{
     build::Build, check::Check, history::History, images::Images, import::Import, inspect::Inspect,
-    load::Load, pull::Pull, rmi::Rmi, run::Run, save::Save, sync::Sync, tag::Tag,
+    load::Load, pull::Pull, push::Push, rmi::Rmi, run::Run, save::Save, sync::Sync, tag::Tag,
 };
 use crate::{
     args::{Args, Command},
@@ -54,6 +55,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Check(check) => check::run(engine, *check),
         Command::Run(run) => run::run(engine, run),
         Command::Pull(pull) => pull::run(engine, &pull),
+        Command::Push(push) => push::run(engine, &push),
         Command::Images(images) => images::run(engine, &images),
         Command::Inspect(inspect) => inspect::run(engine, &inspect),
         Command::History(history) => history::run(engine, &history),

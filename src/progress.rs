@@ -1,7 +1,8 @@
-//! What is shown of a build while it runs. Everything here goes to standard error.
+//! What is shown of a build, and of layers on their way, while it happens. Everything here goes to standard error.
 //!
-//! [`plain`]: one readable stream. [`live`]: a view that is redrawn, on a terminal.
+//! [`plain`]: one readable stream. [`live`]: a view that is redrawn, on a terminal. [`layers`]: what `pull` and `push` show.
 
+mod layers;
 mod live;
 mod plain;
 
@@ -13,6 +14,7 @@ use std::{
 
 use engine::{Event, Events};
 
+pub(crate) use self::layers::Layers;
 use crate::{args::Progress, environment};
 
 /// Shows events in a thread of its own, so that a slow terminal does not slow down the build.

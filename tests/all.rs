@@ -88,6 +88,8 @@ mod commands {
     mod inspect;
     /// `kiln pull`.
     mod pull;
+    /// `kiln push`, and `kiln build --push`.
+    mod push;
     /// `kiln rmi`.
     mod rmi;
     /// `kiln run`.

@@ -35,7 +35,7 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     if let Some(question) = check::question(&build)? {
         return check::answer(engine, build, question);
     }
-    let outputs = outputs(&build.outputs)?;
+    let outputs = outputs(&build)?;
     // The id of an earlier build would be taken for this one's.
     if let Some(path) = &build.iidfile {
         remove(path)?;
@@ -54,6 +54,9 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     for output in &outputs {
         write(engine, &built, output, &tags)?;
     }
+    for output in outputs.iter().filter(|output| output.pushes()) {
+        push(engine, &built, output, &tags, quiet)?;
+    }
     if let Some(path) = iidfile {
         fs::write(&path, built.id.to_string()).map_err(Failure::io("write", path.display()))?;
     }
@@ -65,11 +68,19 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn outputs(given: &[String]) -> Result<Vec<Output>, Failure> {
-    let parse = |value: &String| {
+fn outputs(build: &Build) -> Result<Vec<Output>, Failure> {
+    let given = build.outputs.iter().map(String::as_str);
+    let given = given.chain(build.push.then_some("type=registry"));
+    let parse = |value: &str| {
         Output::parse(value).map_err(|error| Failure::usage(format!("--output: {error}")))
     };
-    given.iter().map(parse).collect()
+    let outputs: Vec<Output> = given.map(parse).collect::<Result<_, _>>()?;
+    for output in outputs.iter().filter(|output| output.pushes()) {
+        if build.tags.is_empty() && output.names()?.is_empty() {
+            return Err(Failure::usage("what is pushed needs a name: give one by --tag/-t"));
+        }
+    }
+    Ok(outputs)
 }
 
 fn execute(
@@ -290,6 +301,24 @@ fn write(
     };
     let root = root.as_ref().map(engine::Rootfs::root);
     Ok(export::write(engine.store(), engine.flavour(), &image, root, output)?)
+}
+
+/// Pushes the image under the names of the output, or else of the build. It is in the store by then, whatever happens.
+fn push(
+    engine: &Engine,
+    built: &Built,
+    output: &Output,
+    tags: &[Reference],
+    quiet: bool,
+) -> Result<(), Failure> {
+    let mut names = output.names()?;
+    if names.is_empty() {
+        names = tags.iter().map(Reference::tagged).collect();
+    }
+    let named: Vec<_> = names.into_iter().map(|name| (name, built.image.clone())).collect();
+    let client = Client::new(environment::registry_options()?)?;
+    let show = if quiet { super::push::Show::Nothing } else { super::push::Show::Everything };
+    super::push::images(engine, client, &named, &output.push_options()?, show).map(|_| ())
 }
 
 #[expect(clippy::print_stderr, reason = "for people")]

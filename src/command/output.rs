@@ -1,4 +1,4 @@
-//! Standard output: data only, and no error if nobody listens any more.
+//! Standard output: data only, and no error if nobody listens any more. Standard error: what is for people.
 
 use std::io::{self, Write};
 
@@ -13,6 +13,12 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(Failure::io("write to", "standard output"))
+}
+
+/// Tells people something: on standard error.
+#[expect(clippy::print_stderr, reason = "for people")]
+pub(super) fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 /// Tells what the store found broken and put aside.

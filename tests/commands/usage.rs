@@ -32,9 +32,9 @@ fn a_misspelt_command_or_flag_meets_the_right_one() {
 fn help_is_data_and_names_every_command() {
     let env = TestEnv::empty();
     let help = env.ok(&["--help"]).text();
-    for command in
-        ["build", "run", "images", "tag", "rmi", "save", "load", "import", "inspect", "pull"]
-    {
+    for command in [
+        "build", "run", "images", "tag", "rmi", "save", "load", "import", "inspect", "pull", "push",
+    ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(command)),
             "{command}:\n{help}"

@@ -117,6 +117,15 @@ pub enum Error {
         /// The type.
         kind: &'static str,
     },
+    /// A registry refused, or cannot be reached.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A task ended without a result.
+    #[error("internal error: {what} ended without a result; please report it")]
+    Lost {
+        /// Which task.
+        what: &'static str,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),

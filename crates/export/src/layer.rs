@@ -59,6 +59,14 @@ enum Source {
 }
 
 impl Layer {
+    /// The blob in the store that has its bytes, if one has.
+    pub(crate) fn blob(&self) -> Option<&BlobDigest> {
+        match &self.source {
+            Source::Blob(digest) => Some(digest),
+            Source::Snapshot(..) | Source::Decompressed(..) => None,
+        }
+    }
+
     /// Writes the layer's bytes. They are those of the descriptor, or there is an error at the end.
     pub fn write(&self, store: &Store, flavour: Flavour, out: &mut dyn Write) -> Result<(), Error> {
         match self.source {
@@ -134,7 +142,8 @@ fn needs_work(store: &Store, id: &SnapshotId, options: &LayerOptions) -> bool {
         && !packed().is_some_and(|blob| has(&blob))
 }
 
-fn prepare(
+/// Prepares one layer.
+pub(crate) fn prepare(
     store: &Store,
     flavour: Flavour,
     id: SnapshotId,
@@ -173,7 +182,7 @@ fn prepare(
 }
 
 /// Returns how a media type says that a layer is compressed; `None` in another way.
-fn compression_of(media_type: &str) -> Option<Compression> {
+pub(crate) fn compression_of(media_type: &str) -> Option<Compression> {
     match media_type {
         media_type::OCI_LAYER | media_type::DOCKER_LAYER => Some(Compression::Uncompressed),
         media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => Some(Compression::Gzip),

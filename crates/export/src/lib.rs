@@ -1,8 +1,8 @@
-//! A finished image in the store becomes files: an archive, a layout, a directory. Nothing here builds anything, or talks
-//! to a registry.
+//! A finished image in the store becomes files: an archive, a layout, a directory; or what a registry has. Nothing here
+//! builds anything.
 //!
 //! Reading order: `output` (what `--output` says), `exporter` (the trait and the table), one file for each way out
-//! (`oci_layout`, `docker_archive`, `directory`, `tarball`, `tag`), then what they share: `manifest` and `layer` (the
+//! (`oci_layout`, `docker_archive`, `directory`, `tarball`, `tag`, and `push`), then what they share: `manifest` and `layer` (the
 //! image as descriptors and bytes), `sink` (an archive or a directory of blobs), `destination` (files that are there as a
 //! whole or not at all).
 //!
@@ -23,6 +23,7 @@ mod layer;
 mod manifest;
 mod oci_layout;
 mod output;
+mod push;
 mod sink;
 mod tag;
 mod tarball;
@@ -42,6 +43,7 @@ pub use exporter::{EXPORTERS, Exporter, Named};
 pub use layer::{Compression, Layer, LayerOptions, layers};
 pub use manifest::{Assembled, MediaTypes, assemble};
 pub use output::Output;
+pub use push::{PushOptions, Pusher};
 
 /// Writes an image as `output` says. `root` is its merged root file system; only outputs for which
 /// [`Output::needs_root`] holds look at it, for the others it may be `None`.

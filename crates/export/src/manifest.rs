@@ -19,8 +19,9 @@ pub enum MediaTypes {
     Oci,
     /// Docker's, of before it.
     Docker,
-    /// Those that the image came with, so that what was pulled has the same digest when it is pushed; the image
-    /// specification's for what was built.
+    /// Those that the image came with, so that what was pulled has the same digest when it is pushed. For what was built
+    /// Docker's, as BuildKit does, since all registries and engines know them and podman heeds a HEALTHCHECK only there;
+    /// the image specification's where Docker has no word for it: zstd, annotations.
     AsKept,
 }
 
@@ -49,12 +50,34 @@ pub fn assemble(
     layers: &LayerOptions,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Assembled, Error> {
-    let mut layers = layer::layers(store, flavour, image, layers)?;
+    let layers = layer::layers(store, flavour, image, layers)?;
+    assemble_of(store, image, types, layers, annotations)
+}
+
+/// The same of layers that were prepared.
+pub(crate) fn assemble_of(
+    store: &Store,
+    image: &Image,
+    types: MediaTypes,
+    mut layers: Vec<Layer>,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Assembled> {
     if annotations.is_empty()
         && let Some(kept) = kept(store, image, types, &layers)?
     {
         return Ok(kept);
     }
+    let has_word = |layer: &Layer| {
+        let media_type = &layer.descriptor.media_type;
+        WORDS.iter().any(|(oci, docker)| [oci, docker].contains(&&media_type.as_str()))
+    };
+    let types = match types {
+        MediaTypes::AsKept if annotations.is_empty() && layers.iter().all(has_word) => {
+            MediaTypes::Docker
+        }
+        MediaTypes::AsKept => MediaTypes::Oci,
+        types => types,
+    };
     for layer in &mut layers {
         layer.descriptor.media_type = in_words_of(types, &layer.descriptor.media_type).to_owned();
     }
@@ -118,18 +141,20 @@ fn kept(
     Ok(Some(Assembled::new(image, &kept.media_type, bytes, manifest.config, layers)))
 }
 
+/// What is the same in the image specification's words and in Docker's.
+const WORDS: [(&str, &str); 4] = [
+    (media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST),
+    (media_type::OCI_CONFIG, media_type::DOCKER_CONFIG),
+    (media_type::OCI_LAYER, media_type::DOCKER_LAYER),
+    (media_type::OCI_LAYER_GZIP, media_type::DOCKER_LAYER_GZIP),
+];
+
 /// Says the same in other words. What has none in them (a foreign layer, zstd in Docker's) stays.
 fn in_words_of(types: MediaTypes, media_type: &str) -> &str {
-    const WORDS: [(&str, &str); 4] = [
-        (media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST),
-        (media_type::OCI_CONFIG, media_type::DOCKER_CONFIG),
-        (media_type::OCI_LAYER, media_type::DOCKER_LAYER),
-        (media_type::OCI_LAYER_GZIP, media_type::DOCKER_LAYER_GZIP),
-    ];
     let pair = WORDS.iter().find(|(oci, docker)| [oci, docker].contains(&&media_type));
     match (types, pair) {
         (MediaTypes::Docker, Some((_, docker))) => docker,
-        // A manifest made anew is in one language, and not in the layers' own.
+        // A manifest made anew is in one language, and not in the layers' own: `AsKept` was decided before.
         (MediaTypes::Oci | MediaTypes::AsKept, Some((oci, _))) => oci,
         (_, None) => media_type,
     }

@@ -8,9 +8,10 @@ use std::{collections::BTreeMap, path::Path};
 use oci::Reference;
 
 use crate::{
-    Destination,
+    Compression, Destination, MediaTypes, PushOptions,
     error::{Error, Result},
     exporter::{self, Exporter},
+    oci_layout,
 };
 
 /// Where a finished image is to go, and how. What is wrong with it was said when it was parsed.
@@ -96,7 +97,26 @@ impl Output {
 
     /// Whether the image's names are to be pushed to their registries when it was written: `type=registry`, `push=true`.
     pub fn pushes(&self) -> bool {
-        self.kind() == "registry" || self.attributes.get("push").is_some_and(|push| push == "true")
+        // What is neither true nor false was refused when the value was parsed.
+        self.kind() == "registry" || self.flag("push", false).unwrap_or(false)
+    }
+
+    /// Returns how it is pushed.
+    ///
+    /// # Errors
+    /// Those of [`Output::parse`], which has found none of them.
+    pub fn push_options(&self) -> Result<PushOptions, Error> {
+        let types = match self.attribute("oci-mediatypes") {
+            None => MediaTypes::AsKept,
+            Some(_) if self.flag("oci-mediatypes", true)? => MediaTypes::Oci,
+            Some(_) => MediaTypes::Docker,
+        };
+        Ok(PushOptions {
+            types,
+            layers: oci_layout::layer_options(self, Compression::Gzip)?,
+            annotations: self.attributes_of("annotation."),
+            by_digest: self.flag("push-by-digest", false)?,
+        })
     }
 
     /// Returns the names that the value gives the image (`name=`, several behind commas); the others are the caller's.

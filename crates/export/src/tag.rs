@@ -7,6 +7,7 @@ use crate::{
     Output,
     error::{Error, Result},
     exporter::{Exporter, From},
+    oci_layout::COMPRESSION_KEYS,
 };
 
 /// `type=image`.
@@ -33,10 +34,19 @@ impl Exporter for Image {
     }
 
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("name", "the image's name, several behind commas"),
+        const KEYS: &[(&str, &str)] = &[
+            COMPRESSION_KEYS[2],
             ("push", "`true` to push it to the registries of its names"),
-        ]
+            ("push-by-digest", "`true` to push it without a tag"),
+            COMPRESSION_KEYS[0],
+            COMPRESSION_KEYS[1],
+            (
+                "oci-mediatypes",
+                "`true` for a manifest in the image specification's words, `false` for Docker's",
+            ),
+            ("annotation.", "an annotation of the manifest"),
+        ];
+        KEYS
     }
 
     fn needs_dest(&self) -> bool {
@@ -44,7 +54,8 @@ impl Exporter for Image {
     }
 
     fn check(&self, output: &Output) -> Result<(), Error> {
-        output.flag("push", false).map(|_| ())
+        output.flag("push", false)?;
+        output.push_options().map(|_| ())
     }
 
     fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {

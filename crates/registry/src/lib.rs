@@ -37,6 +37,7 @@ mod publish;
 mod reader;
 mod send;
 mod tls;
+mod transfer;
 mod upload;
 mod url;
 
@@ -51,4 +52,5 @@ pub use limits::Limits;
 pub use proxy::Proxies;
 pub use reader::BlobReader;
 pub use tls::Authorities;
+pub use transfer::{News, Transfer, Watcher};
 pub use upload::{Upload, Uploaded};

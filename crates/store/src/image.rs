@@ -24,8 +24,10 @@ pub struct Image {
     pub config_bytes: Vec<u8>,
     /// The snapshots of its layers, bottom first, one for each diff id of the config.
     pub snapshots: Vec<SnapshotId>,
-    /// The manifest that it came with; `None` for what was built here.
+    /// The manifest that it came with; `None` for what was built here and was never pushed.
     pub manifest: Option<StoredManifest>,
+    /// Under which digests it can be had from registries: `host/path@digest`, of a manifest or of an index that lists it.
+    pub digests: BTreeSet<Reference>,
 }
 
 /// The manifest of an image that was loaded or pulled; its bytes are a blob.
@@ -44,6 +46,8 @@ struct ImageRecord {
     snapshots: Vec<SnapshotId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest: Option<StoredManifest>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    digests: BTreeSet<String>,
 }
 
 impl Store {
@@ -68,6 +72,7 @@ impl Store {
             config: String::from_utf8_lossy(config_bytes).into_owned(),
             snapshots: snapshots.to_vec(),
             manifest: manifest.cloned(),
+            digests: BTreeSet::new(),
         };
         let lock = self.inner.lock_shared()?;
         self.inner.hold_made(&lock, Held::Image(id))?;
@@ -75,11 +80,27 @@ impl Store {
         if let Some(old) = &old {
             // Built again, it is still the one that was pulled.
             record.manifest = record.manifest.or_else(|| old.manifest.clone());
+            record.digests.clone_from(&old.digests);
         }
         if old.as_ref() != Some(&record) {
             self.inner.put_locked(&lock, Kind::Image, &key(&id), &record)?;
         }
         Ok(id)
+    }
+
+    /// Remembers that a registry has an image under this reference, whose digest counts.
+    pub fn add_digest(&self, id: &ImageId, reference: &Reference) -> Result<(), Error> {
+        let Some(digest) = reference.digest() else { return Ok(()) };
+        let name = format!("{}/{}@{digest}", reference.host(), reference.path());
+        // Read and written again: nobody may do the same in between.
+        let lock = self.inner.lock_exclusive()?;
+        let Some(mut record) = self.inner.get::<ImageRecord>(Kind::Image, &key(id))? else {
+            return Err(Error::NoSuchImage { name: id.to_string() });
+        };
+        if !record.digests.insert(name) {
+            return Ok(());
+        }
+        self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
     }
 
     /// Returns an image, `None` if it is not there.
@@ -129,7 +150,9 @@ impl Inner {
         let config =
             ImageConfig::parse(&config_bytes).map_err(|source| Error::Config { source })?;
         let (snapshots, manifest) = (record.snapshots, record.manifest);
-        Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest }))
+        let digests =
+            record.digests.iter().filter_map(|name| Reference::parse(name).ok()).collect();
+        Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest, digests }))
     }
 }
 

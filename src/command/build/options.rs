@@ -48,9 +48,12 @@ pub(crate) struct Build {
     /// What the image runs on [default: this machine]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
-    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH]; a bare PATH is a directory, `-` a tar to standard output
+    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH], type=image|registry[,push=true]; a bare PATH is a directory, `-` a tar to standard output
     #[arg(short, long = "output", value_name = "type=…")]
     pub(crate) outputs: Vec<String>,
+    /// Push the image to the registries of its names: --output=type=registry
+    #[arg(long)]
+    pub(crate) push: bool,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     pub(crate) progress: Progress,

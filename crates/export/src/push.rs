@@ -1,0 +1,322 @@
+//! An image to a registry: layers first, then the config, then the manifest that makes them an image.
+//!
+//! Each layer is compressed, at most once in its life, and then sent; so while one is on its way another is being
+//! compressed. What the registry has is neither read nor sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, PipeReader, Read},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use filetree::Flavour;
+use oci::{Descriptor, DiffId, Reference};
+use registry::{Client, News, Source, Upload, Uploaded, Watcher};
+use store::{Image, SnapshotId, Store, StoredManifest};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    error::{Error, Result},
+    layer::{self, Compression, Layer, LayerOptions},
+    manifest::{self, MediaTypes},
+};
+
+/// How many blobs are sent at once, as Docker does.
+const UPLOADS: usize = 5;
+
+/// The characters of a layer's digest that people see.
+const SHORT: usize = 12;
+
+/// How an image is pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushOptions {
+    /// In whose words.
+    pub types: MediaTypes,
+    /// How its layers are compressed.
+    pub layers: LayerOptions,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether it gets no tag at the registry, only the name of its digest.
+    pub by_digest: bool,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self {
+            types: MediaTypes::AsKept,
+            layers: LayerOptions { compression: Compression::Gzip, force: false },
+            annotations: BTreeMap::new(),
+            by_digest: false,
+        }
+    }
+}
+
+/// Where images are pushed from, and by whom.
+#[derive(Debug, Clone)]
+pub struct Pusher {
+    /// The store.
+    pub store: Store,
+    /// How overlay marks deletions in it.
+    pub flavour: Flavour,
+    /// Who talks to registries.
+    pub client: Client,
+    /// Who watches.
+    pub watcher: Watcher,
+}
+
+impl Pusher {
+    /// Pushes an image; returns what describes its manifest. The store remembers where it is to be found now.
+    ///
+    /// # Errors
+    /// The registry may have some of the blobs by then, but nothing that names them.
+    pub async fn push(
+        &self,
+        image: &Image,
+        to: &Reference,
+        options: &PushOptions,
+    ) -> Result<Descriptor, Error> {
+        let lease = self.store.lease()?;
+        lease.hold_image(&image.id)?;
+        let layers = self.push_layers(image, to, options).await?;
+        let (store, types, annotations) = (&self.store, options.types, &options.annotations);
+        let assembled = manifest::assemble_of(store, image, types, layers, annotations)?;
+        let config = Upload {
+            to,
+            blob: &assembled.config,
+            source: Arc::new(Bytes(assembled.config_bytes)),
+            mounts: &[],
+            on_progress: Arc::new(|_| ()),
+        };
+        self.client.upload(&config).await?;
+        let name = if options.by_digest { pinned(to, &assembled.descriptor)? } else { to.clone() };
+        let (media_type, bytes) = (&assembled.descriptor.media_type, &assembled.manifest);
+        let published = self.client.publish(&name, media_type, bytes).await?;
+        // What one push was asked for in particular is not what the image is like from now on.
+        let bytes = (*options == PushOptions::default()).then_some(bytes.as_slice());
+        self.remember(image, to, &assembled.descriptor, bytes)?;
+        Ok(published)
+    }
+
+    /// Returns the layers as the registry has them now, bottom first.
+    async fn push_layers(
+        &self,
+        image: &Image,
+        to: &Reference,
+        options: &PushOptions,
+    ) -> Result<Vec<Layer>> {
+        let diff_ids = &image.config.rootfs.diff_ids;
+        let mut distinct = BTreeSet::new();
+        let wanted: Vec<_> =
+            image.snapshots.iter().copied().zip(diff_ids.iter().copied()).collect();
+        for (_, diff_id) in wanted.iter().rev().filter(|(_, diff_id)| distinct.insert(*diff_id)) {
+            self.watcher.tell(&short(diff_id), News::ToPush);
+        }
+        let others = Arc::new(Others::of(&self.store, to)?);
+        let compressing =
+            Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, usize::from)));
+        let sending = Arc::new(Semaphore::new(UPLOADS));
+        let mut tasks = JoinSet::new();
+        for (snapshot, diff_id) in &wanted {
+            if !distinct.remove(diff_id) {
+                continue;
+            }
+            let task = LayerPush {
+                pusher: self.clone(),
+                to: to.clone(),
+                snapshot: *snapshot,
+                diff_id: *diff_id,
+                options: layer_options(&self.store, image, snapshot, &options.layers)?,
+                others: Arc::clone(&others),
+                compressing: Arc::clone(&compressing),
+                sending: Arc::clone(&sending),
+            };
+            tasks.spawn(task.run());
+        }
+        let mut done = BTreeMap::new();
+        while let Some(ended) = tasks.join_next().await {
+            // The first error ends the others: dropped, they stop sending.
+            let layer = ended.map_err(|_| Error::Lost { what: "the push of a layer" })??;
+            done.insert(layer.0, layer.1);
+        }
+        Ok(wanted.iter().filter_map(|(_, diff_id)| done.get(diff_id).cloned()).collect())
+    }
+
+    /// Remembers where the image can be had, and its manifest: pushed elsewhere, it has the same digest.
+    fn remember(
+        &self,
+        image: &Image,
+        to: &Reference,
+        manifest: &Descriptor,
+        bytes: Option<&[u8]>,
+    ) -> Result<()> {
+        if let Some(bytes) = bytes.filter(|_| image.manifest.is_none()) {
+            self.store.put_blob(bytes)?;
+            let digest = oci::ManifestDigest::new(*manifest.digest.as_digest());
+            let stored = StoredManifest { digest, media_type: manifest.media_type.clone() };
+            self.store.put_image(&image.config_bytes, &image.snapshots, Some(&stored))?;
+        }
+        Ok(self.store.add_digest(&image.id, &pinned(to, manifest)?)?)
+    }
+}
+
+/// Returns the name of a manifest in a repository that no other will ever have.
+fn pinned(to: &Reference, manifest: &Descriptor) -> Result<Reference> {
+    let name = format!("{}/{}@{}", to.host(), to.path(), manifest.digest);
+    Reference::parse(&name).map_err(|source| Error::Name { source })
+}
+
+/// What was kept uncompressed, as `docker save` writes it, is compressed for a registry; but not if a registry has the
+/// image like that.
+fn layer_options(
+    store: &Store,
+    image: &Image,
+    snapshot: &SnapshotId,
+    wanted: &LayerOptions,
+) -> Result<LayerOptions> {
+    let kept = store.layer(snapshot)?.and_then(|layer| layer.blob);
+    let is_plain = kept.is_some_and(|blob| {
+        layer::compression_of(&blob.media_type) == Some(Compression::Uncompressed)
+    });
+    Ok(LayerOptions { force: wanted.force || (is_plain && image.digests.is_empty()), ..*wanted })
+}
+
+fn short(diff_id: &DiffId) -> String {
+    diff_id.as_digest().to_hex().chars().take(SHORT).collect()
+}
+
+/// One layer on its way.
+struct LayerPush {
+    pusher: Pusher,
+    to: Reference,
+    snapshot: SnapshotId,
+    diff_id: DiffId,
+    options: LayerOptions,
+    others: Arc<Others>,
+    compressing: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
+}
+
+impl LayerPush {
+    async fn run(self) -> Result<(DiffId, Layer)> {
+        let layer = self.prepare().await?;
+        // Never closed.
+        let _permit = self.sending.acquire().await;
+        let name = short(&self.diff_id);
+        let (watcher, size, layer_name) =
+            (self.pusher.watcher.clone(), layer.descriptor.size, name.clone());
+        let upload = Upload {
+            to: &self.to,
+            blob: &layer.descriptor,
+            source: Arc::new(LayerSource {
+                store: self.pusher.store.clone(),
+                flavour: self.pusher.flavour,
+                layer: layer.clone(),
+            }),
+            mounts: self.others.that_may_have(&self.snapshot),
+            on_progress: Arc::new(move |done| {
+                watcher.tell(&layer_name, News::Pushing { done, size });
+            }),
+        };
+        let news = match self.pusher.client.upload(&upload).await? {
+            Uploaded::Present => News::There,
+            Uploaded::Mounted(from) => News::Mounted(from),
+            Uploaded::Sent => News::Pushed,
+        };
+        self.pusher.watcher.tell(&name, news);
+        Ok((self.diff_id, layer))
+    }
+
+    async fn prepare(&self) -> Result<Layer> {
+        let _permit = self.compressing.acquire().await;
+        let (store, flavour) = (self.pusher.store.clone(), self.pusher.flavour);
+        let (snapshot, diff_id, options) = (self.snapshot, self.diff_id, self.options);
+        let work = move || layer::prepare(&store, flavour, snapshot, diff_id, &options);
+        let prepared = tokio::task::spawn_blocking(work).await;
+        prepared.map_err(|_| Error::Lost { what: "the compression of a layer" })?
+    }
+}
+
+/// The other repositories of a registry that images with the same layers have names in: they may have them, too.
+#[derive(Debug, Default)]
+struct Others(BTreeMap<SnapshotId, Vec<Reference>>);
+
+impl Others {
+    fn of(store: &Store, to: &Reference) -> Result<Self> {
+        let mut others = Self::default();
+        for (name, id) in store.tags()? {
+            if name.host() != to.host() || name.path() == to.path() {
+                continue;
+            }
+            for snapshot in store.image(&id)?.map(|image| image.snapshots).unwrap_or_default() {
+                let known = others.0.entry(snapshot).or_default();
+                if !known.iter().any(|known| known.path() == name.path()) {
+                    known.push(name.clone());
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    fn that_may_have(&self, snapshot: &SnapshotId) -> &[Reference] {
+        self.0.get(snapshot).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// The bytes of a document.
+struct Bytes(Vec<u8>);
+
+impl Source for Bytes {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(Box::new(io::Cursor::new(self.0[from..].to_vec())))
+    }
+}
+
+/// The bytes of a layer, verified at their end.
+struct LayerSource {
+    store: Store,
+    flavour: Flavour,
+    layer: Layer,
+}
+
+impl Source for LayerSource {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut bytes: Box<dyn Read + Send> = match self.layer.blob() {
+            Some(digest) => Box::new(self.store.open_blob(digest).map_err(io::Error::other)?),
+            None => Box::new(Written::start(self)?),
+        };
+        // Read from the start in any case, to be verified.
+        io::copy(&mut (&mut bytes).take(from), &mut io::sink())?;
+        Ok(bytes)
+    }
+}
+
+/// What a thread writes, to be read.
+struct Written {
+    reader: PipeReader,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Written {
+    fn start(source: &LayerSource) -> io::Result<Self> {
+        let (reader, mut writer) = io::pipe()?;
+        let (store, flavour, layer) = (source.store.clone(), source.flavour, source.layer.clone());
+        let thread = thread::spawn(move || layer.write(&store, flavour, &mut writer));
+        Ok(Self { reader, thread: Some(thread) })
+    }
+}
+
+impl Read for Written {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(thread) = self.thread.take()
+        {
+            let lost = |_| io::Error::other("the thread that packs the layer has ended");
+            thread.join().map_err(lost)?.map_err(io::Error::other)?;
+        }
+        Ok(count)
+    }
+}
