@@ -51,7 +51,7 @@ pub(crate) enum Command {
     /// Say what could be better about a Dockerfile
     Check(Box<Check>),
     /// Run a command in a container made from an image
-    Run(Run),
+    Run(Box<Run>),
     /// Get an image from a registry
     Pull(Pull),
     /// Send an image to a registry

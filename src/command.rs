@@ -53,7 +53,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Build(build) => build::run(engine, *build),
         Command::Check(check) => check::run(engine, *check),
-        Command::Run(run) => run::run(engine, run),
+        Command::Run(run) => run::run(engine, *run),
         Command::Pull(pull) => pull::run(engine, &pull),
         Command::Push(push) => push::run(engine, &push),
         Command::Images(images) => images::run(engine, &images),

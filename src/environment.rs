@@ -9,12 +9,24 @@ use std::{
 
 use oci::Platform;
 
+use crate::report::Failure;
+
 /// Splits `NAME=VALUE`; a bare NAME has the value of the environment variable, or none.
 pub(crate) fn name_value(given: &str) -> Option<(String, String)> {
     match given.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
         None => Some((given.to_owned(), env::var(given).ok()?)),
     }
+}
+
+/// Returns the value of an environment variable, if it is text.
+pub(crate) fn text(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Returns the working directory.
+pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
+    env::current_dir().map_err(Failure::io("find", "the working directory"))
 }
 
 /// Returns the value of an environment variable as bytes.

@@ -1,5 +1,8 @@
 //! `kiln run`.
 
+pub(super) mod options;
+mod refused;
+
 use std::io;
 
 use engine::{
@@ -12,9 +15,9 @@ use registry::Client;
 use store::Image;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::options::{ContainerArgs, Pull};
 use super::runtime;
 use crate::{
-    args::Network,
     environment,
     report::{Exit, Failure},
 };
@@ -24,38 +27,8 @@ pub(crate) struct Run {
     /// Remove the container when it ends; containers are not kept yet, so this is always so
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Pass standard input on
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// Give the command a terminal
-    #[arg(short, long)]
-    pub(crate) tty: bool,
-    /// Set a variable; without `=VALUE` to that of the environment variable
-    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
-    /// Working directory
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) workdir: Option<String>,
-    /// User, with an optional group
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    pub(crate) user: Option<String>,
-    /// Replace the image's ENTRYPOINT
-    #[arg(long, value_name = "PROGRAM")]
-    pub(crate) entrypoint: Option<String>,
-    /// Host name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) hostname: Option<String>,
-    /// What the command reaches
-    #[arg(long, value_enum, default_value = "default")]
-    pub(crate) network: Network,
-    /// The image, and a command with its arguments instead of the image's CMD; options stand before the image
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true,
-        value_name = "IMAGE [COMMAND]"
-    )]
-    pub(crate) image_and_command: Vec<String>,
+    #[command(flatten)]
+    pub(crate) container: ContainerArgs,
 }
 
 /// Status of a command that could not be started, as Docker's.
@@ -65,24 +38,17 @@ const NOT_EXECUTABLE: u8 = 126;
 
 /// Runs a command to its end and exits as it does.
 pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
-    let mut words = run.image_and_command.into_iter();
-    let image = words.next().unwrap_or_default();
-    if image.starts_with('-') {
-        return Err(Failure::usage(format!(
-            "unknown option `{image}`; `kiln run --help` lists them"
-        )));
+    let image = run.container.image()?.to_owned();
+    if run.container.cidfile.is_some() {
+        let feature = "--cidfile".to_owned();
+        return Err(engine::Error::Unsupported { feature }.into());
     }
+    let pull = run.container.pull;
+    let platform = environment::platform(run.container.platform.as_deref())?;
+    let options = run.container.into_options()?;
     let request = RunRequest {
-        image: find(engine, &image)?,
-        command: words.collect(),
-        entrypoint: run.entrypoint,
-        env: run.env.iter().filter_map(|variable| environment::name_value(variable)).collect(),
-        workdir: run.workdir,
-        user: run.user,
-        hostname: run.hostname,
-        network: run.network.into(),
-        interactive: run.interactive,
-        terminal: run.tty,
+        image: find(engine, &image, pull, &platform)?,
+        options,
         signals: Signals::default(),
     };
     let output = Output { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
@@ -104,13 +70,13 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
     }
 }
 
-/// Returns the image, from its registry if the store does not have it.
-fn find(engine: &Engine, name: &str) -> Result<Image, Failure> {
+/// Returns the image, from its registry if that is wanted.
+fn find(engine: &Engine, name: &str, pull: Pull, platform: &Platform) -> Result<Image, Failure> {
     match (engine.store().find(name), Reference::parse(name)) {
-        (Err(store::Error::NoSuchImage { .. }), Ok(reference)) => {
+        (Ok(found), _) if pull != Pull::Always => Ok(found),
+        (Ok(_) | Err(store::Error::NoSuchImage { .. }), Ok(reference)) if pull != Pull::Never => {
             let client = Client::new(environment::registry_options()?)?;
-            let platform = Platform::host();
-            let pulled = pull::pull(engine, &client, &reference, &platform);
+            let pulled = pull::pull(engine, &client, &reference, platform);
             let pulled = runtime()?.block_on(pulled).map_err(|source| engine::Error::NotPulled {
                 name: name.to_owned(),
                 source: Box::new(source),

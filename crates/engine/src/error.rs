@@ -199,6 +199,9 @@ pub enum Error {
         /// Its id.
         id: String,
     },
+    /// Options of a container make no sense.
+    #[error(transparent)]
+    Option(#[from] crate::container::options::BadOption),
     /// An image without CMD and ENTRYPOINT is run without a command.
     #[error("no command specified: the image has neither CMD nor ENTRYPOINT")]
     NoCommand,

@@ -9,21 +9,109 @@ use rustix::thread::Uid;
 use crate::Error;
 use crate::Rights;
 
+/// A set of capabilities: rights of root, one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities(CapabilitySet);
+
+/// Names by number, as in `linux/capability.h`.
+const NAMES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+impl Capabilities {
+    /// None.
+    pub const NONE: Self = Self(CapabilitySet::empty());
+    /// All that there are.
+    pub const ALL: Self = Self(CapabilitySet::from_bits_retain((1 << NAMES.len()) - 1));
+    /// Docker's default.
+    pub const DEFAULT: Self = Self(
+        CapabilitySet::CHOWN
+            .union(CapabilitySet::DAC_OVERRIDE)
+            .union(CapabilitySet::FSETID)
+            .union(CapabilitySet::FOWNER)
+            .union(CapabilitySet::MKNOD)
+            .union(CapabilitySet::NET_RAW)
+            .union(CapabilitySet::SETGID)
+            .union(CapabilitySet::SETUID)
+            .union(CapabilitySet::SETFCAP)
+            .union(CapabilitySet::SETPCAP)
+            .union(CapabilitySet::NET_BIND_SERVICE)
+            .union(CapabilitySet::SYS_CHROOT)
+            .union(CapabilitySet::KILL)
+            .union(CapabilitySet::AUDIT_WRITE),
+    );
+
+    /// The one of this name, such as `CAP_CHOWN`.
+    pub fn named(name: &str) -> Option<Self> {
+        let number = NAMES.iter().position(|known| *known == name)?;
+        Some(Self(CapabilitySet::from_bits_retain(1 << number)))
+    }
+
+    /// Whether there is one of this name.
+    pub fn is_name(name: &str) -> bool {
+        Self::named(name).is_some()
+    }
+
+    /// These and the others.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// These without the others.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 - others.0)
+    }
+
+    /// Whether all of the others are among these.
+    pub fn contains(self, others: Self) -> bool {
+        self.0.contains(others.0)
+    }
+}
+
 /// Docker's default.
-pub(crate) const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::AUDIT_WRITE);
+pub(crate) const DEFAULT: CapabilitySet = Capabilities::DEFAULT.0;
 
 /// Limits what any program started from here on can have, set-user-id ones included.
 pub(crate) fn drop_bounding_set(rights: &Rights) -> Result<(), Error> {

@@ -50,6 +50,7 @@ mod pty;
 
 mod sys;
 
+pub use caps::Capabilities;
 pub use error::Error;
 pub use join::join;
 pub use network::BuildNetwork;

@@ -3,48 +3,26 @@
 //! What the command writes goes into a snapshot that is removed when it ends.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::{self, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
-use filetree::RootDir;
-use oci::{Config, config::DEFAULT_PATH};
-use sandbox::{Child, Exit, Killer, RawMode, Rights, Spec, Stdin, Terminal};
+use sandbox::{Child, Exit, Killer, RawMode, Stdin};
 use store::Image;
 
-use crate::{
-    Engine, Error,
-    op::run::{Network, network_files, own_network},
-    rootfs,
-};
+use super::{options::ContainerOptions, spec};
+use crate::{Engine, Error, rootfs};
 
-/// What to run, and how it differs from what the image says.
+/// What to run.
 #[derive(Debug)]
 pub struct RunRequest {
     /// The image.
     pub image: Image,
-    /// Replaces CMD unless empty.
-    pub command: Vec<String>,
-    /// Replaces ENTRYPOINT; an empty text clears it.
-    pub entrypoint: Option<String>,
-    /// Further variables, over those of the image.
-    pub env: Vec<(String, String)>,
-    /// Replaces WORKDIR.
-    pub workdir: Option<String>,
-    /// Replaces USER.
-    pub user: Option<String>,
-    /// The host name; a part of the image's id if there is none.
-    pub hostname: Option<String>,
-    /// What the command reaches.
-    pub network: plan::Network,
-    /// Whether it reads the caller's standard input.
-    pub interactive: bool,
-    /// Whether it has a terminal.
-    pub terminal: bool,
+    /// How it differs from what the image says.
+    pub options: ContainerOptions,
     /// How signals reach it.
     pub signals: Signals,
 }
@@ -93,16 +71,22 @@ pub fn run(engine: &Engine, request: RunRequest, output: Output) -> Result<i32, 
     lease.hold_image(&request.image.id)?;
     let snapshot = rootfs::fresh(engine, &request.image.snapshots)?;
     let mounted = rootfs::writable(engine, &snapshot, &request.image.snapshots)?;
-    let network = match request.network {
-        plan::Network::None => Network::None,
-        plan::Network::Host => Network::Host,
-        plan::Network::Default => own_network().0.map_or(Network::Host, Network::Own),
+    let network = spec::network(&request.options);
+    let parts = spec::Parts {
+        id: &request.image.id.as_digest().to_hex(),
+        config: &request.image.config.config,
+        root: mounted.root(),
+        mount: mounted.mount()?,
+        network: &network,
     };
-    let spec = spec(&request, mounted.root(), mounted.mount()?, &network)?;
+    let mut spec = spec::spec(&request.options, parts)?;
+    if request.options.interactive {
+        spec.stdin = own_stdin()?;
+    }
 
     let mut child = sandbox::spawn(spec)?;
     request.signals.lead_to(child.killer());
-    let exit = if request.terminal {
+    let exit = if request.options.terminal {
         with_terminal(&mut child, output)?
     } else {
         with_pipes(&mut child, output)?
@@ -113,67 +97,9 @@ pub fn run(engine: &Engine, request: RunRequest, output: Output) -> Result<i32, 
     }
 }
 
-fn spec(
-    request: &RunRequest,
-    root: &RootDir,
-    mount: OwnedFd,
-    network: &Network,
-) -> Result<Spec, Error> {
-    let config = &request.image.config.config;
-    let user = filetree::resolve_user(root, request.user.as_deref().unwrap_or(&config.user))?;
-    let image_workdir = Some(config.working_dir.clone()).filter(|dir| !dir.is_empty());
-    let cwd = request.workdir.clone().or(image_workdir).unwrap_or_else(|| "/".to_owned());
-    root.create_dir_all(&cwd, 0o755, user.uid, user.gid, None)?;
-    let id = request.image.id.as_digest().to_hex();
-    let hostname = request.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
-    Ok(Spec {
-        root: mount,
-        argv: argv(request, config)?,
-        env: environment(request, config, &user.home),
-        cwd,
-        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, insecure: false },
-        network: network.spec()?,
-        mounts: network_files(network, &hostname),
-        hostname,
-        shm_size: None,
-        stdin: if request.interactive { own_stdin()? } else { Stdin::Null },
-        terminal: if request.terminal { Terminal::Pty } else { Terminal::None },
-        held: Vec::new(),
-    })
-}
-
 fn own_stdin() -> Result<Stdin, Error> {
     let stdin = io::stdin().as_fd().try_clone_to_owned();
     Ok(Stdin::Given(stdin.map_err(Error::io("use", "/dev/stdin"))?))
-}
-
-/// ENTRYPOINT and then CMD, each replaced by what was asked for; a new entrypoint drops the image's CMD, as Docker does.
-fn argv(request: &RunRequest, config: &Config) -> Result<Vec<OsString>, Error> {
-    let (entrypoint, cmd) = match &request.entrypoint {
-        Some(entrypoint) if entrypoint.is_empty() => (Vec::new(), Vec::new()),
-        Some(entrypoint) => (vec![entrypoint.clone()], Vec::new()),
-        None => {
-            (config.entrypoint.clone().unwrap_or_default(), config.cmd.clone().unwrap_or_default())
-        }
-    };
-    let rest = if request.command.is_empty() { cmd } else { request.command.clone() };
-    let argv: Vec<OsString> = entrypoint.into_iter().chain(rest).map(OsString::from).collect();
-    if argv.is_empty() { Err(Error::NoCommand) } else { Ok(argv) }
-}
-
-fn environment(request: &RunRequest, config: &Config, home: &str) -> Vec<(OsString, OsString)> {
-    let mut merged = Config { env: vec![format!("PATH={DEFAULT_PATH}")], ..Config::default() };
-    if request.terminal {
-        merged.set_env("TERM", "xterm");
-    }
-    merged.set_env("HOME", home);
-    let image = config.env.iter().filter_map(|entry| entry.split_once('='));
-    let asked = request.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in image.chain(asked) {
-        merged.set_env(name, value);
-    }
-    let pairs = merged.env.iter().filter_map(|entry| entry.split_once('='));
-    pairs.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 fn with_pipes(child: &mut Child, output: Output) -> Result<Exit, Error> {

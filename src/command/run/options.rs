@@ -1,0 +1,314 @@
+//! The options that `run` and `create` share, and what they come to.
+
+use std::{path::PathBuf, str::FromStr};
+
+use engine::container::options::{
+    self, BadOption, ByteSize, CapabilityName, ContainerOptions, Cpus, Device, HostEntry, Label,
+    MemorySwap, Mount, Network, Port, Publish, Resources, SecurityOption, Sysctl, Ulimit, Variable,
+};
+
+use super::refused::Refused;
+use crate::{environment, report::Failure};
+
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct ContainerArgs {
+    /// Print help; `-h` is the host name, as with Docker
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Pass standard input on
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    interactive: Flag,
+    /// Give the command a terminal
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    tty: Flag,
+    /// Set a variable; without `=VALUE` to that of the environment variable
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<Variable>,
+    /// File of variables, NAME=VALUE a line, `#` for comments; --env goes before it
+    #[arg(long = "env-file", value_name = "FILE")]
+    env_files: Vec<PathBuf>,
+    /// Working directory; made if there is none
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// User, with an optional group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Further group of the user
+    #[arg(long = "group-add", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Replace the image's ENTRYPOINT
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Pass signals on and reap, by a first process of kiln's own
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    init: Flag,
+    /// Label of the container
+    #[arg(short, long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<Label>,
+    /// File of labels, KEY=VALUE a line
+    #[arg(long = "label-file", value_name = "FILE")]
+    label_files: Vec<PathBuf>,
+    /// Signal that stops the container
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// Seconds from that signal to the kill; -1 for ever
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    stop_timeout: Option<i64>,
+
+    /// Directory of the host, or volume, in the container
+    #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:ro]", value_parser = Mount::parse_volume)]
+    volumes: Vec<Mount>,
+    /// The same in words: type=bind|volume|tmpfs,source=…,target=…[,readonly]
+    #[arg(long = "mount", value_name = "type=…,target=…")]
+    mounts: Vec<Mount>,
+    /// Memory as a directory: size=, mode=, uid=, gid=, exec, ro
+    #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = Mount::parse_tmpfs)]
+    tmpfs: Vec<Mount>,
+    /// Let nothing be written to the root file system
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    read_only: Flag,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES")]
+    shm_size: Option<ByteSize>,
+    /// Device of the host
+    #[arg(long = "device", value_name = "PATH[:PATH]")]
+    devices: Vec<Device>,
+
+    /// What the command reaches: default, none or host
+    #[arg(long, alias = "net", value_name = "NETWORK", default_value = "default")]
+    network: Network,
+    /// Port of the host that leads to one of the container
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]CONTAINER[/udp]")]
+    publish: Vec<Publish>,
+    /// A port of the host for every exposed one
+    #[arg(short = 'P', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    publish_all: Flag,
+    /// Port that the container serves
+    #[arg(long, value_name = "PORT[/udp]")]
+    expose: Vec<Port>,
+    /// Host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Line of /etc/hosts
+    #[arg(long = "add-host", value_name = "NAME:ADDRESS")]
+    hosts: Vec<HostEntry>,
+    /// Name server
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    dns: Vec<std::net::IpAddr>,
+    /// Domain to look names up in; `.` for none
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Option of the resolver
+    #[arg(long = "dns-option", alias = "dns-opt", value_name = "OPTION")]
+    dns_options: Vec<String>,
+
+    /// Hold nothing back that root can have
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    privileged: Flag,
+    /// Capability to have, or ALL
+    #[arg(long, value_name = "NAME")]
+    cap_add: Vec<CapabilityName>,
+    /// Capability to do without, or ALL
+    #[arg(long, value_name = "NAME")]
+    cap_drop: Vec<CapabilityName>,
+    /// no-new-privileges, seccomp=unconfined or systempaths=unconfined
+    #[arg(long = "security-opt", value_name = "OPTION")]
+    security: Vec<SecurityOption>,
+    /// Kernel setting of the container's own: net.*, kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.*
+    #[arg(long = "sysctl", value_name = "NAME=VALUE")]
+    sysctls: Vec<Sysctl>,
+    /// Limit of each process: nofile=1024[:2048]
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    ulimits: Vec<Ulimit>,
+    #[command(flatten)]
+    resources: ResourceArgs,
+    #[command(flatten)]
+    refused: Refused,
+
+    /// What the image shall be for [default: this machine]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// When to ask the registry for the image: always, missing or never
+    #[arg(long, value_enum, default_value = "missing", hide_possible_values = true)]
+    pub(crate) pull: Pull,
+    /// Write the container's id to this file, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+    /// The image, and a command with its arguments instead of the image's CMD; options stand before the image
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "IMAGE [COMMAND]"
+    )]
+    image_and_command: Vec<String>,
+}
+
+/// Limits of all processes of a container together; `build` has the same for each step.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResourceArgs {
+    /// Most memory
+    #[arg(short, long, value_name = "BYTES")]
+    memory: Option<ByteSize>,
+    /// Most memory and swap together; -1 for no limit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_swap: Option<MemorySwap>,
+    /// Memory that is not taken away when there is little
+    #[arg(long, value_name = "BYTES")]
+    memory_reservation: Option<ByteSize>,
+    /// How many processors' time
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<Cpus>,
+    /// Length of a scheduling period in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_period: Option<u64>,
+    /// Microseconds in each period
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    cpu_quota: Option<i64>,
+    /// Weight against others; 1024 is the usual one
+    #[arg(short, long, value_name = "WEIGHT")]
+    cpu_shares: Option<u64>,
+    /// Which processors: 0-2,4
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Which memory nodes
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Most processes and threads; -1 for no limit
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pids_limit: Option<i64>,
+}
+
+impl ResourceArgs {
+    /// What was said, as far as it makes sense together.
+    pub(crate) fn resources(self) -> Result<Resources, Failure> {
+        let resources = Resources {
+            memory: self.memory,
+            memory_swap: self.memory_swap,
+            memory_reservation: self.memory_reservation,
+            cpus: self.cpus,
+            cpu_period: self.cpu_period,
+            cpu_quota: self.cpu_quota,
+            cpu_shares: self.cpu_shares,
+            cpuset_cpus: self.cpuset_cpus,
+            cpuset_mems: self.cpuset_mems,
+            pids: self.pids_limit,
+        };
+        resources.validate().map_err(wrong)?;
+        Ok(resources)
+    }
+}
+
+/// A switch that can also be written `--switch=false`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl FromStr for Flag {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        options::parse_bool(text).map(Self).ok_or("it is `true` or `false`")
+    }
+}
+
+/// When to ask a registry for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pull {
+    /// Every time
+    Always,
+    /// If it is not in the store
+    Missing,
+    /// Not at all
+    Never,
+}
+
+impl ContainerArgs {
+    /// The name of the image.
+    pub(crate) fn image(&self) -> Result<&str, Failure> {
+        let image = self.image_and_command.first().map_or("", String::as_str);
+        if image.starts_with('-') {
+            return Err(Failure::usage(format!(
+                "unknown option `{image}`; `kiln run --help` lists them"
+            )));
+        }
+        Ok(image)
+    }
+
+    /// What is to be kept with the container. Reads the files that the options name.
+    pub(crate) fn into_options(self) -> Result<ContainerOptions, Failure> {
+        self.refused.check()?;
+        let mut env = Vec::new();
+        for path in &self.env_files {
+            let read = options::parse_env_file(&read(path)?, environment::text);
+            env.extend(read.map_err(in_file(path))?);
+        }
+        for Variable { name, value } in self.env {
+            let value = value.or_else(|| environment::text(&name));
+            env.push(Variable { name, value });
+        }
+        let mut labels = Vec::new();
+        for path in &self.label_files {
+            labels.extend(options::parse_label_file(&read(path)?).map_err(in_file(path))?);
+        }
+        labels.extend(self.labels);
+        let mut mounts: Vec<Mount> =
+            self.volumes.into_iter().chain(self.mounts).chain(self.tmpfs).collect();
+        if mounts.iter().any(Mount::is_relative) {
+            let here = environment::current_directory()?;
+            mounts.iter_mut().for_each(|mount| mount.resolve(&here));
+        }
+        let options = ContainerOptions {
+            command: self.image_and_command.into_iter().skip(1).collect(),
+            entrypoint: self.entrypoint,
+            env,
+            workdir: self.workdir,
+            user: self.user,
+            groups: self.groups,
+            interactive: self.interactive.0,
+            terminal: self.tty.0,
+            labels: labels.into_iter().map(|label| (label.name, label.value)).collect(),
+            stop_signal: self.stop_signal,
+            stop_timeout: self.stop_timeout,
+            init: self.init.0,
+            hostname: self.hostname,
+            network: self.network,
+            publish: self.publish,
+            publish_all: self.publish_all.0,
+            expose: self.expose,
+            hosts: self.hosts,
+            dns: self.dns,
+            dns_search: self.dns_search,
+            dns_options: self.dns_options,
+            mounts,
+            read_only: self.read_only.0,
+            shm_size: self.shm_size.map(|size| size.0),
+            devices: self.devices,
+            privileged: self.privileged.0,
+            cap_add: self.cap_add,
+            cap_drop: self.cap_drop,
+            security: self.security,
+            sysctls: self.sysctls,
+            resources: self.resources.resources()?,
+            ulimits: self.ulimits,
+        };
+        options.validate().map_err(wrong)?;
+        Ok(options)
+    }
+}
+
+fn wrong(error: BadOption) -> Failure {
+    Failure::usage(error.to_string())
+}
+
+fn in_file(path: &std::path::Path) -> impl Fn(BadOption) -> Failure {
+    move |error| Failure::usage(format!("{}: {error}", path.display()))
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(Failure::io("read", path.display()))
+}
+
+fn parse_address(text: &str) -> Result<std::net::IpAddr, String> {
+    text.parse().map_err(|_| format!("IP address is not correctly formatted: {text}"))
+}

@@ -1,0 +1,115 @@
+//! Options of Docker's `run` and `create` that kiln has no answer to: refused with the reason, and not ignored in silence.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::report::Failure;
+
+/// The table: an option, the values of it that change nothing, and why every other is refused.
+const OPTIONS: &[(&str, &[&str], &str)] = &[
+    (
+        "restart",
+        &["no", ""],
+        "nothing of kiln stays around to start a container again; a service manager can",
+    ),
+    (
+        "link",
+        &[],
+        "containers of kiln do not find each other by name; use `--network host` or published ports",
+    ),
+    ("link-local-ip", &[], NETWORKS),
+    ("network-alias", &[], NETWORKS),
+    ("net-alias", &[], NETWORKS),
+    ("ip", &[], NETWORKS),
+    ("ip6", &[], NETWORKS),
+    ("mac-address", &[], NETWORKS),
+    ("volumes-from", &[], "name the volumes by `-v`"),
+    ("volume-driver", &["local", ""], "volumes are directories of the store"),
+    ("storage-opt", &[], "the store has one form"),
+    ("ipc", &["private", "shareable", ""], NAMESPACES),
+    ("pid", &["private", ""], NAMESPACES),
+    ("uts", &["private", ""], NAMESPACES),
+    ("userns", &[""], NAMESPACES),
+    ("cgroupns", &["private", ""], NAMESPACES),
+    ("cgroup-parent", &[""], "the control group of a container is found or made by kiln"),
+    ("runtime", &[""], "kiln is the runtime"),
+    ("isolation", &["default", ""], "there is one kind of isolation on Linux"),
+    ("gpus", &[], "lend the devices by `--device`"),
+    ("cdi-device", &[], "lend the devices by `--device`"),
+    ("device-cgroup-rule", &[], "devices are lent one by one, by `--device`"),
+    ("log-driver", &["json-file", "local", ""], "`kiln logs` has the output"),
+    ("log-opt", &[], "`kiln logs` has the output"),
+    ("health-cmd", &[], HEALTH),
+    ("health-interval", &[], HEALTH),
+    ("health-retries", &[], HEALTH),
+    ("health-timeout", &[], HEALTH),
+    ("health-start-period", &[], HEALTH),
+    ("health-start-interval", &[], HEALTH),
+    ("blkio-weight", &["0"], IO),
+    ("blkio-weight-device", &[], IO),
+    ("device-read-bps", &[], IO),
+    ("device-read-iops", &[], IO),
+    ("device-write-bps", &[], IO),
+    ("device-write-iops", &[], IO),
+    ("cpu-rt-period", &["0"], RT),
+    ("cpu-rt-runtime", &["0"], RT),
+    ("kernel-memory", &[], "Linux has given up this limit; `--memory` covers it"),
+    ("memory-swappiness", &["-1"], "control groups of version 2 have no such setting"),
+    ("oom-score-adj", &["0"], "`--memory` decides which processes have to go"),
+    ("annotation", &[], "kiln hands no annotations to anyone; labels are kept"),
+    ("domainname", &[""], "put the domain into `--hostname`"),
+];
+
+const NETWORKS: &str =
+    "a container has the host's network, one of its own without neighbours, or none";
+const NAMESPACES: &str = "a container has namespaces of its own";
+const HEALTH: &str = "nothing of kiln stays around to check a container's health";
+const IO: &str = "disk throughput is not limited";
+const RT: &str = "real-time scheduling is not handed out";
+
+/// What was given of [`OPTIONS`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refused {
+    /// The option and why it is refused.
+    given: Option<(&'static str, &'static str)>,
+}
+
+impl Refused {
+    /// Returns an error if anything was given that would have to be ignored.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self.given {
+            Some((name, reason)) => {
+                Err(Failure::usage(format!("--{name} is not supported: {reason}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl clap::Args for Refused {
+    fn augment_args(command: Command) -> Command {
+        let arg = |(name, _, _): &(&'static str, _, _)| {
+            Arg::new(*name).long(*name).action(ArgAction::Append).hide(true)
+        };
+        command.args(OPTIONS.iter().map(arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Refused {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let refused = |(name, harmless, _): &&(&'static str, &[&str], _)| {
+            let values = matches.get_many::<String>(name).unwrap_or_default();
+            values.into_iter().any(|value| !harmless.contains(&value.as_str()))
+        };
+        let given = OPTIONS.iter().find(refused);
+        Ok(Self { given: given.map(|(name, _, reason)| (*name, *reason)) })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
