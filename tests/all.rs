@@ -94,6 +94,8 @@ mod commands {
     mod rmi;
     /// `kiln run`.
     mod run;
+    /// The options of `kiln run`: what the command finds around it.
+    mod run_options;
     /// `kiln save` and `kiln load`.
     mod save_load;
     /// `kiln tag`.
