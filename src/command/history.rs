@@ -59,7 +59,7 @@ pub(super) fn run(engine: &Engine, history: &History) -> Result<Exit, Failure> {
     for entry in &image.config.history {
         let snapshot = if entry.empty_layer { None } else { layers.next() };
         let size = match snapshot {
-            Some(snapshot) => engine.store().layer(snapshot)?.map_or(0, |layer| layer.size),
+            Some(snapshot) => engine.layer_size(snapshot)?,
             None => 0,
         };
         let created_by = match history.no_trunc {

@@ -85,8 +85,10 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
     }
     let mut out = Measured { hasher: Hasher::sha256(), size: 0 };
     let options = PackOptions { clamp_mtime: None };
-    filetree::pack(&engine.store().snapshot_dir(&snapshot), engine.flavour(), &options, &mut out)?;
-    let layer = Layer { diff_id: DiffId::new(out.hasher.finish()), size: out.size, blob: None };
+    let directory = engine.store().snapshot_dir(&snapshot);
+    let contents = Some(filetree::pack(&directory, engine.flavour(), &options, &mut out)?);
+    let diff_id = DiffId::new(out.hasher.finish());
+    let layer = Layer { diff_id, size: out.size, contents, blob: None };
     engine.store().set_layer(&snapshot, &layer)?;
     Ok(layer)
 }

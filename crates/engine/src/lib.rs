@@ -52,7 +52,7 @@ use filetree::Flavour;
 use oci::ImageId;
 use registry::Client;
 use sandbox::Rung;
-use store::{Image, Store};
+use store::{Image, Layer, SnapshotId, Store};
 
 /// A store, and the rung of the isolation ladder on which steps run. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -85,13 +85,22 @@ impl Engine {
         image.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })
     }
 
-    /// Returns the size of an image's layers in bytes, uncompressed.
+    /// Returns the size of an image as Docker counts it: what the files of each of its layers contain, in bytes.
     pub fn image_size(&self, image: &Image) -> Result<u64, Error> {
-        let mut size = 0;
-        for snapshot in &image.snapshots {
-            size += self.store.layer(snapshot)?.map_or(0, |layer| layer.size);
+        image.snapshots.iter().map(|snapshot| self.layer_size(snapshot)).sum()
+    }
+
+    /// Returns how many bytes the files of a layer contain. Counts them if nobody has yet.
+    pub fn layer_size(&self, snapshot: &SnapshotId) -> Result<u64, Error> {
+        let known = self.store.layer(snapshot)?;
+        if let Some(contents) = known.as_ref().and_then(|layer| layer.contents) {
+            return Ok(contents);
         }
-        Ok(size)
+        let contents = filetree::contents_size(&self.store.snapshot_dir(snapshot))?;
+        if let Some(layer) = known {
+            self.store.set_layer(snapshot, &Layer { contents: Some(contents), ..layer })?;
+        }
+        Ok(contents)
     }
 
     /// How overlay marks deletions on this rung.

@@ -209,7 +209,7 @@ fn gzip(
     let mut tar = Measured::new(filetree::gzip_writer(file));
     match bytes {
         Source::Decompressed(digest, _) => decompress(store, &digest, &mut tar)?,
-        Source::Blob(_) | Source::Snapshot(..) => pack(store, flavour, id, &mut tar)?,
+        Source::Blob(_) | Source::Snapshot(..) => drop(pack(store, flavour, id, &mut tar)?),
     }
     let file = tar.verify(diff_id)?.finish().map_err(failed)?;
     let blob: BlobWriter = file.into_inner().map_err(|error| failed(error.into_error()))?;
@@ -223,14 +223,15 @@ fn gzip(
 /// Finds out how large a layer is of which nothing is recorded.
 fn measure(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId) -> Result<u64> {
     let mut sink = Measured::new(io::sink());
-    pack(store, flavour, id, &mut sink)?;
+    let contents = Some(pack(store, flavour, id, &mut sink)?);
     let size = sink.size;
     sink.verify(diff_id)?;
-    store.set_layer(id, &store::Layer { diff_id: *diff_id, size, blob: None })?;
+    store.set_layer(id, &store::Layer { diff_id: *diff_id, size, contents, blob: None })?;
     Ok(size)
 }
 
-fn pack(store: &Store, flavour: Flavour, id: &SnapshotId, out: &mut impl Write) -> Result<()> {
+/// Packs a snapshot; returns how many bytes its files contain.
+fn pack(store: &Store, flavour: Flavour, id: &SnapshotId, out: &mut impl Write) -> Result<u64> {
     // As the digest in the config was made: whatever was clamped, was clamped in the snapshot.
     let options = PackOptions { clamp_mtime: None };
     Ok(filetree::pack(&store.snapshot_dir(id), flavour, &options, out)?)

@@ -58,7 +58,7 @@ pub(crate) fn built_layer(store: &Store, files: &[(&str, &str)]) -> (SnapshotId,
     let id = open.seal().unwrap();
     let tar = packed(store, &id);
     let diff_id = DiffId::new(Digest::of(&tar));
-    let layer = Layer { diff_id, size: tar.len() as u64, blob: None };
+    let layer = Layer { diff_id, size: tar.len() as u64, contents: None, blob: None };
     store.set_layer(&id, &layer).unwrap();
     (id, diff_id)
 }
@@ -87,7 +87,9 @@ pub(crate) fn loaded_layer(
     store.put_blob(&bytes).unwrap();
     let blob = Descriptor::of(media_type::DOCKER_LAYER_GZIP, &bytes);
     let size = tar.len() as u64;
-    store.set_layer(&id, &Layer { diff_id, size, blob: Some(blob.clone()) }).unwrap();
+    store
+        .set_layer(&id, &Layer { diff_id, size, contents: None, blob: Some(blob.clone()) })
+        .unwrap();
     (id, diff_id, blob)
 }
 

@@ -13,6 +13,7 @@
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
 //! | [`settle`] | what a step left behind without changing anything |
 //! | [`whiteout`], [`pack`](mod@pack), [`unpack`] | a snapshot to a layer and back |
+//! | [`measure`] | how much a snapshot contains |
 //! | [`archive`], [`copy_out`](mod@copy_out), [`compress`] | archives that ADD extracts, a tree to the host, compressed streams |
 //!
 //! Invariants: no path of a tree is ever joined to a host path; no digest depends on a time, an absolute path or an order
@@ -28,6 +29,7 @@ pub mod error;
 pub mod gitignore;
 pub mod glob;
 pub mod ignore;
+pub mod measure;
 pub mod pack;
 pub mod passwd;
 pub mod root;
@@ -54,6 +56,7 @@ pub use copy_out::copy_out;
 pub use error::{Error, Exclusion, Fault, Limit};
 pub use gitignore::git_ignored;
 pub use ignore::Patterns;
+pub use measure::contents_size;
 pub use pack::{PackOptions, pack, pack_tree};
 pub use passwd::{User, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};

@@ -32,7 +32,7 @@ use std::{
 use rustix::fs::{AtFlags, FileType, Stat};
 
 use crate::{
-    Error, RootDir,
+    Error, RootDir, measure,
     root::{Timestamp, read_link_at},
     whiteout::{self, Flavour},
     xattr::{Carrier, Xattr, path_through},
@@ -52,7 +52,8 @@ pub struct PackOptions {
 }
 
 /// Writes a sealed snapshot, overlay's upper directory, as a layer (OCI image specification, "Image Layer Filesystem
-/// Changeset"): the same snapshot makes the same bytes on any machine.
+/// Changeset"): the same snapshot makes the same bytes on any machine. Returns how many bytes its files contain, as
+/// [`contents_size`](crate::contents_size) counts them.
 ///
 /// # Errors
 /// [`Error::WhiteoutName`] for a file whose name would delete another one, [`Error::OverlayAttribute`] for a snapshot that
@@ -62,7 +63,7 @@ pub fn pack(
     flavour: Flavour,
     options: &PackOptions,
     out: &mut impl Write,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let root = RootDir::open(upper)?;
     Packer::new(out, Some(flavour), options.clamp_mtime).pack(root.as_fd())
 }
@@ -72,7 +73,7 @@ pub fn pack(
 /// # Errors
 /// [`Error::Changed`] when somebody writes into the tree. What was written by then is no archive.
 pub fn pack_tree(root: &RootDir, out: &mut impl Write) -> Result<(), Error> {
-    Packer::new(out, None, None).pack(root.as_fd())
+    Packer::new(out, None, None).pack(root.as_fd()).map(|_| ())
 }
 
 struct Packer<'a, W> {
@@ -80,6 +81,8 @@ struct Packer<'a, W> {
     /// What to look for in a snapshot; nothing in a merged tree.
     flavour: Option<Flavour>,
     clamp_mtime: Option<i64>,
+    /// Bytes of the files that were put.
+    contents: u64,
     /// The first name of each file that has several.
     links: BTreeMap<(u64, u64), Vec<u8>>,
     /// The header being made; kept for its memory.
@@ -96,10 +99,11 @@ struct Attributes {
 impl<'a, W: Write> Packer<'a, W> {
     fn new(out: &'a mut W, flavour: Option<Flavour>, clamp_mtime: Option<i64>) -> Self {
         let out = Output::new(out);
-        Self { out, flavour, clamp_mtime, links: BTreeMap::new(), header: Vec::new() }
+        let (links, header) = (BTreeMap::new(), Vec::new());
+        Self { out, flavour, clamp_mtime, contents: 0, links, header }
     }
 
-    fn pack(mut self, root: BorrowedFd<'_>) -> Result<(), Error> {
+    fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
         let root = open_dir(root, c".").map_err(Error::io("open", "/"))?;
         let attributes = self.attributes(Carrier::Open(root.as_fd()), || PathBuf::from("/"))?;
         if attributes.opaque {
@@ -111,7 +115,8 @@ impl<'a, W: Write> Packer<'a, W> {
                 self.put(&mut walk, &name, kind)?;
             }
         }
-        self.out.finish()
+        self.out.finish()?;
+        Ok(self.contents)
     }
 
     fn put(&mut self, walk: &mut Walk, name: &CStr, kind: FileType) -> Result<(), Error> {
@@ -217,6 +222,9 @@ impl<'a, W: Write> Packer<'a, W> {
         stat: &Stat,
         xattrs: &[Xattr],
     ) -> Result<(), Error> {
+        if !matches!(kind, Kind::HardLink { .. }) {
+            self.contents += measure::size_of(stat);
+        }
         let mtime = self.clamp(mtime_of(stat));
         let (mode, uid, gid) = (stat.st_mode, stat.st_uid, stat.st_gid);
         self.append(&Entry { name, kind, mode, uid, gid, mtime, xattrs })

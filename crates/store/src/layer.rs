@@ -12,6 +12,9 @@ pub struct Layer {
     pub diff_id: DiffId,
     /// The size of its tar in bytes.
     pub size: u64,
+    /// How many bytes its files contain; `None` in a record of before that was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<u64>,
     /// The blob that it was unpacked from, as loaded or pulled; `None` for what was built: that is packed again, byte
     /// for byte, when it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +91,7 @@ mod tests {
         assert_eq!(store.layer(&id).unwrap(), None);
         let blob = Descriptor::of(media_type::DOCKER_LAYER_GZIP, b"gzip");
         let diff_id = DiffId::new(Digest::of(b"tar"));
-        let layer = Layer { diff_id, size: 3, blob: Some(blob.clone()) };
+        let layer = Layer { diff_id, size: 3, contents: Some(2), blob: Some(blob.clone()) };
         store.set_layer(&id, &layer).unwrap();
         store.set_packed(&id, "gzip-6", &blob).unwrap();
         let chain = ChainId::bottom(diff_id);

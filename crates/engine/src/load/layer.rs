@@ -54,8 +54,9 @@ pub(crate) fn store(
         None => layer_media_type(&start).to_owned(),
     };
     let blob = Descriptor { media_type, digest, size: copied, annotations: None, platform: None };
+    let contents = Some(filetree::contents_size(snapshot.fs())?);
     let snapshot = snapshot.seal()?;
-    let layer = Layer { diff_id: *source.diff_id, size: unpacked.size, blob: Some(blob) };
+    let layer = Layer { diff_id: *source.diff_id, size: unpacked.size, contents, blob: Some(blob) };
     engine.store().set_layer(&snapshot, &layer)?;
     engine.store().set_snapshot_of_chain(source.chain, &snapshot)?;
     Ok(snapshot)

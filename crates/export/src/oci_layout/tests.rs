@@ -187,7 +187,8 @@ fn a_blob_with_a_long_digest_has_a_long_name() {
     writer.write_all(&tar).unwrap();
     writer.commit(Some(&digest), None).unwrap();
     let kept = Descriptor { digest, ..Descriptor::of(media_type::OCI_LAYER, &tar) };
-    let layer = Layer { diff_id: built.1, size: tar.len() as u64, blob: Some(kept) };
+    let layer =
+        Layer { diff_id: built.1, size: tar.len() as u64, contents: None, blob: Some(kept) };
     store.set_layer(&built.0, &layer).unwrap();
     let image = image(&store, &[built], None);
     let path = scratch.file("image.tar");

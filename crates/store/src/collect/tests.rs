@@ -67,6 +67,7 @@ fn what_nothing_names_goes_and_what_an_image_names_stays() {
     let layer = Layer {
         diff_id: DiffId::new(Digest::of(b"tar")),
         size: 3,
+        contents: None,
         blob: Some(Descriptor::of(media_type::OCI_LAYER_GZIP, b"layer")),
     };
     store.set_layer(&used, &layer).unwrap();
