@@ -30,26 +30,39 @@ pub(super) fn run(engine: &Engine, rmi: &Rmi) -> Result<Exit, Failure> {
 
 fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Failure> {
     let image = engine.store().find(name)?;
-    let names: Vec<Reference> = names(engine, &image.id)?;
-    let asked = Reference::parse(name).map(|reference| reference.tagged()).ok();
-    let untagged: Vec<Reference> = match asked.filter(|reference| names.contains(reference)) {
-        Some(reference) => vec![reference],
-        None if names.len() > 1 && !force => {
-            return Err(Failure::usage(format!(
-                "cannot remove `{name}`: the image has {} names; remove them one by one, or all by -f",
-                names.len()
-            )));
-        }
-        None => names.clone(),
+    let reference = match Reference::parse(name) {
+        Ok(reference) if is_name(engine, &reference.tagged())? => reference.tagged(),
+        _ => return remove_image(engine, &image.id, name, force),
     };
-    for reference in &untagged {
-        engine.store().untag(reference)?;
-        output::print(&format!("Untagged: {}\n", reference.familiar()))?;
+    // Of a name for several platforms, all of them.
+    let ids = engine.store().untag(&reference)?;
+    output::print(&format!("Untagged: {}\n", reference.familiar()))?;
+    for id in ids {
+        if names(engine, &id)?.is_empty() {
+            engine.store().remove_image(&id)?;
+            output::print(&format!("Deleted: {id}\n"))?;
+        }
     }
-    if untagged.len() == names.len() {
-        engine.store().remove_image(&image.id)?;
-        output::print(&format!("Deleted: {}\n", image.id))?;
+    Ok(())
+}
+
+fn is_name(engine: &Engine, reference: &Reference) -> Result<bool, Failure> {
+    Ok(engine.store().tags()?.iter().any(|(name, _)| name == reference))
+}
+
+/// Removes an image that was named by its id.
+fn remove_image(engine: &Engine, id: &ImageId, given: &str, force: bool) -> Result<(), Failure> {
+    let names = names(engine, id)?;
+    if names.len() > 1 && !force {
+        return Err(Failure::usage(format!(
+            "cannot remove `{given}`: the image has {} names; remove them one by one, or all by -f",
+            names.len()
+        )));
     }
+    for name in engine.store().remove_image(id)? {
+        output::print(&format!("Untagged: {}\n", name.familiar()))?;
+    }
+    output::print(&format!("Deleted: {id}\n"))?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `kiln tag`.
 
 use engine::Engine;
-use oci::Reference;
+use oci::{ImageId, Reference};
 
 use crate::report::{Exit, Failure};
 
@@ -13,10 +13,12 @@ pub(crate) struct Tag {
     pub(crate) target: String,
 }
 
-/// Gives an image a further name; the name is taken from the image that had it before.
+/// Gives an image, or the images of a name for several platforms, a further name; it is taken from the image that had it
+/// before.
 pub(super) fn run(engine: &Engine, tag: &Tag) -> Result<Exit, Failure> {
     let target = Reference::parse(&tag.target)?;
-    let image = engine.store().find(&tag.source)?;
-    engine.store().tag(&target.tagged(), &image.id)?;
+    let images = engine.store().find_all(&tag.source)?;
+    let ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
+    engine.store().tag_all(&target.tagged(), &ids)?;
     Ok(Exit::Done)
 }

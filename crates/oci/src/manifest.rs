@@ -69,11 +69,14 @@ impl Index {
         Self { schema_version: 2, media_type, manifests, annotations: None }
     }
 
-    /// Returns the first manifest for `platform`; of those that name no platform, the first; attestations
-    /// (platform `unknown`) never.
+    /// Returns the manifest that `platform` [likes best](Platform::preference); without one, the first of those that name
+    /// no platform. Attestations (platform `unknown`) never.
     pub fn select(&self, platform: &Platform) -> Option<&Descriptor> {
-        let named = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| platform.runs(p));
-        let unnamed = |d: &&Descriptor| d.platform.is_none();
-        self.manifests.iter().find(named).or_else(|| self.manifests.iter().find(unnamed))
+        let unnamed = |descriptor: &&Descriptor| descriptor.platform.is_none();
+        let named = |descriptor: &Descriptor| {
+            descriptor.platform.clone().filter(|platform| !platform.architecture.is_empty())
+        };
+        let best = platform.choose(&self.manifests, named);
+        best.or_else(|| self.manifests.iter().find(unnamed))
     }
 }

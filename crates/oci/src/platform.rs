@@ -57,12 +57,62 @@ impl Platform {
         }
     }
 
-    /// Whether an image for `image` runs on this platform without emulation.
+    /// Whether this platform takes an image for `image`, by [`Platform::preference`].
     pub fn runs(&self, image: &Self) -> bool {
+        self.preference(image).is_some()
+    }
+
+    /// How much this platform likes an image for `image`: 0 is what it asks for, more is what it puts up with, `None` is
+    /// what it cannot run. As in containerd: an older variant of the processor after the own one, then the 32-bit
+    /// architecture that the processor usually runs, too. What does not say its architecture comes last.
+    pub fn preference(&self, image: &Self) -> Option<usize> {
         let (this, image) = (self.clone().normalized(), image.clone().normalized());
-        this.os == image.os
-            && this.architecture == image.architecture
-            && (this.variant == image.variant || this.variant.is_none() || image.variant.is_none())
+        let mut accepted = this.accepted();
+        if image.architecture.is_empty() {
+            return Some(accepted.len());
+        }
+        if this.os != image.os {
+            return None;
+        }
+        accepted.dedup();
+        accepted.iter().position(|(architecture, variant)| {
+            *architecture == image.architecture && *variant == image.variant
+        })
+    }
+
+    /// Chooses from `items` the one whose platform this one likes best, the first of several.
+    pub fn choose<'a, T>(
+        &self,
+        items: impl IntoIterator<Item = &'a T>,
+        platform: impl Fn(&T) -> Option<Self>,
+    ) -> Option<&'a T> {
+        let rank = |item: &'a T| Some((self.preference(&platform(item)?)?, item));
+        items.into_iter().filter_map(rank).min_by_key(|(rank, _)| *rank).map(|(_, item)| item)
+    }
+
+    /// The architectures and variants that this platform runs, the best first.
+    fn accepted(&self) -> Vec<(&str, Option<String>)> {
+        let number = |lowest: u32| {
+            let number = self.variant.as_deref().and_then(|variant| variant.strip_prefix('v'));
+            number.and_then(|number| number.parse::<u32>().ok()).unwrap_or(lowest)
+        };
+        let down = |from: u32, to: u32| (to..=from.min(99)).rev().map(|n| Some(format!("v{n}")));
+        let own = (self.architecture.as_str(), self.variant.clone());
+        let plain = (self.architecture.as_str(), None);
+        match self.architecture.as_str() {
+            "amd64" => {
+                let variants = down(number(1), 2).map(|variant| ("amd64", variant));
+                variants.chain([plain, ("386", None)]).collect()
+            }
+            "arm" => std::iter::once(own)
+                .chain(down(number(7), 5).map(|variant| ("arm", variant)))
+                .collect(),
+            "arm64" => {
+                let small = down(8, 5).map(|variant| ("arm", variant));
+                [own, plain].into_iter().chain(small).collect()
+            }
+            _ => vec![own, plain],
+        }
     }
 
     fn linux(architecture: &str) -> Self {
@@ -85,14 +135,17 @@ impl Platform {
         }
     }
 
+    /// The same with the names that are usual: no variant where it says nothing, a `v` in front of a number.
     fn normalized(mut self) -> Self {
-        let implied = matches!(
-            (self.architecture.as_str(), self.variant.as_deref()),
-            ("arm64", Some("v8" | "8")) | ("amd64", Some("v1")) | (_, Some(""))
-        );
-        if implied {
-            self.variant = None;
-        }
+        let variant = self.variant.take().unwrap_or_default().to_lowercase();
+        let is_number = !variant.is_empty() && variant.bytes().all(|byte| byte.is_ascii_digit());
+        let variant = if is_number { format!("v{variant}") } else { variant };
+        self.variant = match (self.architecture.as_str(), variant.as_str()) {
+            ("arm64", "v8") | ("amd64", "v1") => None,
+            ("arm", "") => Some("v7".to_owned()),
+            (_, "") => None,
+            _ => Some(variant),
+        };
         self
     }
 }
@@ -161,9 +214,39 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_variant_runs_on_any() {
-        let arm64 = Platform::parse("linux/arm64/v8").unwrap();
-        assert!(arm64.runs(&Platform::parse("linux/arm64").unwrap()));
-        assert!(!arm64.runs(&Platform::parse("linux/amd64").unwrap()));
+    fn the_best_image_is_chosen() {
+        for (wanted, offered, expected) in [
+            ("linux/arm64", "linux/arm64/v8", Some("linux/arm64")),
+            ("linux/arm64/v8", "linux/arm64", Some("linux/arm64")),
+            ("linux/arm64", "linux/amd64", None),
+            ("linux/arm64", "linux/arm/v7 linux/arm64", Some("linux/arm64")),
+            ("linux/arm64", "linux/amd64 linux/arm/v6 linux/arm/v7", Some("linux/arm/v7")),
+            ("linux/arm/v7", "linux/arm/v5 linux/arm/v6", Some("linux/arm/v6")),
+            ("linux/arm/v6", "linux/arm/v7 linux/arm/v5", Some("linux/arm/v5")),
+            ("linux/arm/v6", "linux/arm/v7 linux/arm64", None),
+            ("linux/amd64", "linux/386 linux/amd64", Some("linux/amd64")),
+            ("linux/amd64", "linux/386", Some("linux/386")),
+            ("linux/386", "linux/amd64", None),
+            ("linux/amd64/v3", "linux/amd64 linux/amd64/v2 linux/amd64/v4", Some("linux/amd64/v2")),
+            ("linux/amd64", "linux/amd64/v2", None),
+            ("linux/amd64", "windows/amd64", None),
+            ("linux/riscv64", "linux/ppc64le linux/riscv64", Some("linux/riscv64")),
+        ] {
+            let wanted = Platform::parse(wanted).unwrap();
+            let offered: Vec<Platform> =
+                offered.split(' ').map(|name| Platform::parse(name).unwrap()).collect();
+            let chosen = wanted.choose(&offered, |platform| Some(platform.clone()));
+            let chosen = chosen.map(ToString::to_string);
+            assert_eq!(chosen.as_deref(), expected, "{wanted} of {offered:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_does_not_say_is_the_last_choice() {
+        let silent = Platform { architecture: String::new(), ..Platform::host() };
+        let host = Platform::host();
+        assert!(host.runs(&silent));
+        let offered = [silent, host.clone()];
+        assert_eq!(host.choose(&offered, |platform| Some(platform.clone())), Some(&offered[1]));
     }
 }

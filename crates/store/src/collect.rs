@@ -120,9 +120,7 @@ impl Store {
         let tagged: BTreeSet<ImageId> = tags.iter().map(|(_, id)| *id).collect();
         let goes =
             |id: &ImageId| !leased.contains(id) && (rule == ImageRule::All || !tagged.contains(id));
-        for (reference, _) in tags.iter().filter(|(_, id)| goes(id)) {
-            self.inner.remove(lock, Kind::Tag, &crate::tag::key(reference))?;
-        }
+        self.inner.untag_images(lock, goes)?;
         let mut removed = 0;
         for id in self.inner.image_ids()?.iter().filter(|id| goes(id)) {
             removed += u64::from(self.inner.remove(lock, Kind::Image, &crate::image::key(id))?);

@@ -114,21 +114,15 @@ impl Store {
         ids.iter().filter_map(|id| self.inner.image(id).transpose()).collect()
     }
 
-    /// Removes an image and its tags, which are returned. Its snapshots and blobs go when they are collected; a build or
-    /// a container that uses them holds them.
+    /// Removes an image, and it from its names, which are returned; a name of images for other platforms too stays with
+    /// those. Its snapshots and blobs go when they are collected; a build or a container that uses them holds them.
     pub fn remove_image(&self, id: &ImageId) -> Result<Vec<Reference>, Error> {
         let lock = self.inner.lock_exclusive()?;
-        let mut removed = Vec::new();
-        for (reference, tagged) in self.tags()? {
-            if tagged == *id {
-                self.inner.remove(&lock, Kind::Tag, &crate::tag::key(&reference))?;
-                removed.push(reference);
-            }
-        }
+        let names = self.inner.untag_images(&lock, |tagged| tagged == id)?;
         if !self.inner.remove(&lock, Kind::Image, &key(id))? {
             return Err(Error::NoSuchImage { name: id.to_string() });
         }
-        Ok(removed)
+        Ok(names)
     }
 }
 

@@ -1,11 +1,17 @@
 //! Tags: the names of images; and finding an image by what people write.
+//!
+//! A name stands for one image, or for one for each of several platforms: what a registry calls an index. There is no
+//! document of it in the store; whoever writes one (`save`, `push`, `type=oci`) makes it of the images that
+//! [`Store::find_all`] returns for the name, in that order. So an index has nothing that could disagree with its images.
 
-use oci::{Digest, ImageId, Reference};
+use oci::{Digest, ImageId, Platform, Reference};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Image, Store,
     error::{Error, Result},
+    lock::Lock,
+    open::Inner,
     record::Kind,
 };
 
@@ -15,56 +21,93 @@ struct TagRecord {
     /// The long form.
     reference: String,
     image: ImageId,
+    /// The images for further platforms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<ImageId>,
+}
+
+impl TagRecord {
+    /// `None` if there is no image.
+    fn of(reference: String, mut ids: Vec<ImageId>) -> Option<Self> {
+        let mut seen = std::collections::BTreeSet::new();
+        ids.retain(|id| seen.insert(*id));
+        let (image, others) = ids.split_first()?;
+        Some(Self { reference, image: *image, others: others.to_vec() })
+    }
+
+    fn images(&self) -> impl Iterator<Item = &ImageId> {
+        std::iter::once(&self.image).chain(&self.others)
+    }
 }
 
 impl Store {
-    /// Gives an image a name, which it takes from the image that had it. Without a tag or a digest in the reference,
+    /// Gives an image a name, which it takes from the images that had it. Without a tag or a digest in the reference,
     /// `latest` is meant. Writes nothing if that is so already.
     pub fn tag(&self, reference: &Reference, id: &ImageId) -> Result<(), Error> {
-        let record = TagRecord { reference: name(reference), image: *id };
-        let lock = self.inner.lock_shared()?;
-        if !self.inner.keys_contain_image(id) {
-            return Err(Error::NoSuchImage { name: id.to_string() });
-        }
-        let key = key(reference);
-        if self.inner.get::<TagRecord>(Kind::Tag, &key)?.as_ref() == Some(&record) {
-            return Ok(());
-        }
-        self.inner.put_locked(&lock, Kind::Tag, &key, &record)
+        self.tag_all(reference, &[*id])
     }
 
-    /// Takes a name away; returns the image that had it.
-    pub fn untag(&self, reference: &Reference) -> Result<Option<ImageId>, Error> {
+    /// Gives a name to images for several platforms, in the order that an index of them shall have; the name is taken
+    /// from the images that had it. No images are no name: nothing changes.
+    pub fn tag_all(&self, reference: &Reference, ids: &[ImageId]) -> Result<(), Error> {
+        let lock = self.inner.lock_shared()?;
+        self.inner.put_tag(&lock, reference, ids.to_vec())
+    }
+
+    /// Gives a name to an image, which it takes from the one for the same platform: those for other platforms keep it.
+    pub fn tag_beside(&self, reference: &Reference, image: &Image) -> Result<(), Error> {
+        // Exclusive: another process may be adding an image for another platform.
+        let lock = self.inner.lock_exclusive()?;
+        let platform = image.config.platform();
+        let mut ids = Vec::new();
+        let mut replaced = false;
+        for known in self.inner.images_of_tag(&key(reference))? {
+            if known.config.platform() != platform {
+                ids.push(known.id);
+            } else if !replaced {
+                ids.push(image.id);
+                replaced = true;
+            }
+        }
+        if !replaced {
+            ids.push(image.id);
+        }
+        self.inner.put_tag(&lock, reference, ids)
+    }
+
+    /// Takes a name away; returns the images that had it, none if there was no such name.
+    pub fn untag(&self, reference: &Reference) -> Result<Vec<ImageId>, Error> {
         let lock = self.inner.lock_shared()?;
         let key = key(reference);
-        let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else { return Ok(None) };
+        let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else {
+            return Ok(Vec::new());
+        };
         self.inner.remove(&lock, Kind::Tag, &key)?;
-        Ok(Some(record.image))
+        Ok(record.images().copied().collect())
     }
 
-    /// Returns all names with their images, in the order of the names. A name whose image is gone is none.
+    /// Returns all names with their images, in the order of the names; a name of several images comes once for each, in
+    /// their order. A name whose image is gone is none.
     pub fn tags(&self) -> Result<Vec<(Reference, ImageId)>, Error> {
         let mut tags = Vec::new();
         for key in self.inner.keys(Kind::Tag)? {
             let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else { continue };
             let Ok(reference) = Reference::parse(&record.reference) else { continue };
-            if self.inner.keys_contain_image(&record.image) {
-                tags.push((reference, record.image));
-            }
+            let there = record.images().filter(|id| self.inner.keys_contain_image(id));
+            tags.extend(there.map(|id| (reference.clone(), *id)));
         }
-        tags.sort();
+        // Stable: the images of a name stay in their order.
+        tags.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(tags)
     }
 
-    /// Returns the image that has exactly this name; a digest stands for the image whose manifest has it, if it has a
-    /// name in the same repository.
-    pub fn find_reference(&self, reference: &Reference) -> Result<Option<Image>, Error> {
-        if let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key(reference))?
-            && let Some(image) = self.inner.image(&record.image)?
-        {
-            return Ok(Some(image));
-        }
-        let Some(digest) = reference.digest() else { return Ok(None) };
+    /// Returns the images that have exactly this name, none if there is no such name; a digest stands for the images
+    /// whose manifest has it, if they have a name in the same repository.
+    pub fn find_named(&self, reference: &Reference) -> Result<Vec<Image>, Error> {
+        let images = self.inner.images_of_tag(&key(reference))?;
+        let Some(digest) = reference.digest().filter(|_| images.is_empty()) else {
+            return Ok(images);
+        };
         for (other, id) in self.tags()? {
             if (other.host(), other.path()) != (reference.host(), reference.path()) {
                 continue;
@@ -74,28 +117,55 @@ impl Store {
                 image.manifest.as_ref().is_some_and(|manifest| manifest.digest == *digest)
             };
             if let Some(image) = image.filter(has_digest) {
-                return Ok(Some(image));
+                return Ok(vec![image]);
             }
         }
-        Ok(None)
+        Ok(Vec::new())
+    }
+
+    /// Returns the image of this name that a platform likes best (`oci::Platform::preference`), `None` if it runs none of
+    /// them.
+    pub fn find_platform(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Image>, Error> {
+        let images = self.find_named(reference)?;
+        Ok(platform.choose(&images, platform_of).cloned())
+    }
+
+    /// Returns the image of this name: of several, that of this machine's platform, else the first one.
+    pub fn find_reference(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        Ok(own(self.find_named(reference)?))
     }
 
     /// Finds an image by its id, by a reference in the short or the long form, or by the beginning of its id, in this
-    /// order.
+    /// order. Of several images of one name it is that of this machine's platform, else the first one.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::AmbiguousId`] if several ids begin like this.
     pub fn find(&self, name: &str) -> Result<Image, Error> {
+        let found = own(self.find_all(name)?);
+        found.ok_or_else(|| Error::NoSuchImage { name: name.to_owned() })
+    }
+
+    /// Finds what [`Store::find`] does, and of a name all its images, in their order. Several are what an index lists.
+    ///
+    /// # Errors
+    /// Those of [`Store::find`]. There is one image at least.
+    pub fn find_all(&self, name: &str) -> Result<Vec<Image>, Error> {
         if let Some(image) = self.find_id(name)? {
-            return Ok(image);
+            return Ok(vec![image]);
         }
-        if let Ok(reference) = Reference::parse(name)
-            && let Some(image) = self.find_reference(&reference)?
-        {
-            return Ok(image);
+        if let Ok(reference) = Reference::parse(name) {
+            let images = self.find_named(&reference)?;
+            if !images.is_empty() {
+                return Ok(images);
+            }
         }
         let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-        self.find_prefix(prefix)?.ok_or_else(|| Error::NoSuchImage { name: name.to_owned() })
+        let image = self.find_prefix(prefix)?;
+        Ok(vec![image.ok_or_else(|| Error::NoSuchImage { name: name.to_owned() })?])
     }
 
     fn find_id(&self, name: &str) -> Result<Option<Image>> {
@@ -118,13 +188,64 @@ impl Store {
     }
 }
 
-impl crate::open::Inner {
+impl Inner {
+    /// Writes a tag, unless it is so already. Of its images one at least has to be there.
+    fn put_tag(&self, lock: &Lock, reference: &Reference, ids: Vec<ImageId>) -> Result<()> {
+        if let Some(id) = ids.iter().find(|id| !self.keys_contain_image(id)) {
+            return Err(Error::NoSuchImage { name: id.to_string() });
+        }
+        let Some(record) = TagRecord::of(name(reference), ids) else { return Ok(()) };
+        let key = key(reference);
+        if self.get::<TagRecord>(Kind::Tag, &key)?.as_ref() == Some(&record) {
+            return Ok(());
+        }
+        self.put_locked(lock, Kind::Tag, &key, &record)
+    }
+
+    /// Takes images out of all names; returns the names that they had.
+    pub(crate) fn untag_images(
+        &self,
+        lock: &Lock,
+        goes: impl Fn(&ImageId) -> bool,
+    ) -> Result<Vec<Reference>> {
+        let mut names = Vec::new();
+        for key in self.keys(Kind::Tag)? {
+            let Some(record) = self.get::<TagRecord>(Kind::Tag, &key)? else { continue };
+            if !record.images().any(&goes) {
+                continue;
+            }
+            names.extend(Reference::parse(&record.reference));
+            let staying = record.images().filter(|id| !goes(id)).copied().collect();
+            match TagRecord::of(record.reference, staying) {
+                Some(record) => self.put_locked(lock, Kind::Tag, &key, &record)?,
+                None => drop(self.remove(lock, Kind::Tag, &key)?),
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn images_of_tag(&self, key: &str) -> Result<Vec<Image>> {
+        let Some(record) = self.get::<TagRecord>(Kind::Tag, key)? else { return Ok(Vec::new()) };
+        record.images().filter_map(|id| self.image(id).transpose()).collect()
+    }
+
     fn keys_contain_image(&self, id: &ImageId) -> bool {
         let key = crate::image::key(id);
         crate::layout::Tree::LOOKUP
             .into_iter()
             .any(|tree| self.layout.record(tree, Kind::Image, &key).exists())
     }
+}
+
+/// Of the images of one name, that of this machine's platform, else the first one.
+fn own(images: Vec<Image>) -> Option<Image> {
+    let own = Platform::host().choose(&images, platform_of).cloned();
+    own.or_else(|| images.into_iter().next())
+}
+
+fn platform_of(image: &Image) -> Option<Platform> {
+    Some(image.config.platform())
 }
 
 /// Returns the name under which a reference is kept: with the tag that is meant; beside a digest, a tag means nothing.
@@ -137,111 +258,9 @@ fn name(reference: &Reference) -> String {
 }
 
 /// Returns the key of a tag's record: a name can be longer than a file's, so it is hashed.
-pub(crate) fn key(reference: &Reference) -> String {
+fn key(reference: &Reference) -> String {
     Digest::of(name(reference).as_bytes()).to_hex()
 }
 
 #[cfg(test)]
-mod tests {
-    use oci::ManifestDigest;
-
-    use super::*;
-    use crate::{StoredManifest, testing::Scratch};
-
-    fn reference(value: &str) -> Reference {
-        Reference::parse(value).unwrap()
-    }
-
-    /// Stores an image without layers, different for each number.
-    fn image(store: &Store, number: u64) -> ImageId {
-        store.put_image(format!(r#"{{"author":"{number}"}}"#).as_bytes(), &[], None).unwrap()
-    }
-
-    #[test]
-    fn a_name_is_found_in_all_its_forms() {
-        let scratch = Scratch::new("tag");
-        let store = scratch.store();
-        let (one, two) = (image(&store, 1), image(&store, 2));
-        store.tag(&reference("app"), &one).unwrap();
-        store.tag(&reference("host:5000/a/b:v1"), &two).unwrap();
-        let hex = one.as_digest().to_hex();
-        for name in [
-            "app",
-            "app:latest",
-            "library/app",
-            "docker.io/library/app:latest",
-            &one.to_string(),
-            &hex,
-            &hex[..12],
-            &format!("sha256:{}", &hex[..12]),
-        ] {
-            assert_eq!(store.find(name).unwrap().id, one, "{name}");
-        }
-        assert_eq!(store.find("host:5000/a/b:v1").unwrap().id, two);
-        for name in ["app:1", "host:5000/a/b", "", "App", "sha256:", "zz", &"0".repeat(64)] {
-            let found = store.find(name);
-            assert!(matches!(found, Err(Error::NoSuchImage { .. })), "{name}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn the_beginning_of_several_ids_is_ambiguous() {
-        let scratch = Scratch::new("tag-prefix");
-        let store = scratch.store();
-        // Seventeen images: two at least begin with the same digit.
-        let ids: Vec<ImageId> = (0..17).map(|number| image(&store, number)).collect();
-        let first = |id: &ImageId| id.as_digest().to_hex()[..1].to_owned();
-        let shared = ids
-            .iter()
-            .map(first)
-            .find(|digit| ids.iter().filter(|id| first(id) == *digit).count() > 1)
-            .unwrap();
-        match store.find(&shared) {
-            Err(Error::AmbiguousId { prefix, candidates }) => {
-                assert_eq!(prefix, shared);
-                assert!(candidates.len() > 1);
-            }
-            other => panic!("{other:?}"),
-        }
-        // A name goes before the beginning of an id.
-        store.tag(&reference(&shared), &ids[0]).unwrap();
-        assert_eq!(store.find(&shared).unwrap().id, ids[0]);
-    }
-
-    #[test]
-    fn a_name_belongs_to_one_image() {
-        let scratch = Scratch::new("tag-move");
-        let store = scratch.store();
-        let (one, two) = (image(&store, 1), image(&store, 2));
-        store.tag(&reference("app"), &one).unwrap();
-        store.tag(&reference("app:latest"), &two).unwrap();
-        assert_eq!(store.tags().unwrap(), [(reference("app:latest"), two)]);
-        assert_eq!(store.untag(&reference("app")).unwrap(), Some(two));
-        assert_eq!(store.untag(&reference("app")).unwrap(), None);
-        assert!(store.tags().unwrap().is_empty());
-        let nowhere = ImageId::new(Digest::of(b"nowhere"));
-        let wrong = store.tag(&reference("app"), &nowhere);
-        assert!(matches!(wrong, Err(Error::NoSuchImage { .. })), "{wrong:?}");
-    }
-
-    #[test]
-    fn a_digest_counts_in_its_own_repository_only() {
-        let scratch = Scratch::new("tag-digest");
-        let store = scratch.store();
-        let digest = ManifestDigest::new(Digest::of(b"manifest"));
-        let manifest =
-            StoredManifest { digest, media_type: oci::media_type::OCI_MANIFEST.to_owned() };
-        let id = store.put_image(b"{}", &[], Some(&manifest)).unwrap();
-        store.tag(&reference("host.example/a:1"), &id).unwrap();
-        let pinned = |name: &str| store.find(&format!("{name}@{digest}"));
-        assert_eq!(pinned("host.example/a").unwrap().id, id);
-        assert_eq!(pinned("host.example/a:2").unwrap().id, id);
-        assert!(matches!(pinned("host.example/b"), Err(Error::NoSuchImage { .. })));
-
-        // The digest of an index, under which it was pulled.
-        let index = ManifestDigest::new(Digest::of(b"index"));
-        store.tag(&reference(&format!("host.example/a:1@{index}")), &id).unwrap();
-        assert_eq!(store.find(&format!("host.example/a@{index}")).unwrap().id, id);
-        assert_eq!(store.tags().unwrap().len(), 2);
-    }
-}
+mod tests;
