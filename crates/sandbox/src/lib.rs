@@ -14,6 +14,7 @@
 //! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`: its rights.
 //!   `exec`: the program.
 //! - [`network`](BuildNetwork): a network of its own with a way out.
+//! - [`foreign`](probe): programs for other processors.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
 //! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
 //!
@@ -45,6 +46,7 @@ mod caps;
 mod exec;
 mod seccomp;
 
+mod foreign;
 mod network;
 mod pty;
 
@@ -52,6 +54,9 @@ mod sys;
 
 pub use caps::Capabilities;
 pub use error::Error;
+pub use foreign::Handler;
+pub use foreign::handler;
+pub use foreign::probe;
 pub use join::join;
 pub use network::BuildNetwork;
 pub use network::host_resolv_conf;
