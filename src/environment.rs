@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use engine::pull::Accept;
 use oci::Platform;
 
 use crate::report::Failure;
@@ -90,9 +91,18 @@ pub(crate) fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Returns the platform that was asked for, or this machine's.
+/// Returns the platform that was asked for, or this machine's; `local` is this machine's too.
 pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {
-    given.map_or_else(|| Ok(Platform::host()), Platform::parse)
+    match given {
+        None | Some("local") => Ok(Platform::host()),
+        Some(given) => Platform::parse(given),
+    }
+}
+
+/// Returns the platform that an image is wanted for, and whether one for another will do: where none was asked for.
+pub(crate) fn wanted(given: Option<&str>) -> Result<(Platform, Accept), oci::Error> {
+    let accept = if given.is_some() { Accept::Platform } else { Accept::Any };
+    Ok((platform(given)?, accept))
 }
 
 /// Returns where files go that nobody needs for long.

@@ -3,7 +3,9 @@
 use std::{error::Error, process::ExitCode};
 
 use dockerfile::{Diagnostic, Source};
-use engine::Place;
+use engine::{Obstacle, Place};
+use oci::Platform;
+use sandbox::Handler;
 
 /// How a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +192,7 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
         engine::Error::NoSuchImage { .. } => Some(
             "`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned(),
         ),
+        engine::Error::Foreign { platform, obstacle } => foreign_hint(platform, obstacle),
         engine::Error::NoSecret { id } => Some(format!("give it by `--secret id={id},src=FILE`")),
         engine::Error::NotAllowed { entitlement } => Some(format!(
             "it is for who builds to decide, not for the Dockerfile alone: `--allow {}`",
@@ -202,6 +205,20 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
         engine::Error::Sandbox(error) => sandbox_hint(error),
         _ => None,
     }
+}
+
+/// How programs for a platform come to run here.
+fn foreign_hint(platform: &Platform, obstacle: &Obstacle) -> Option<String> {
+    let Obstacle::Handler(handler) = obstacle else { return None };
+    if let Handler::Disabled { name } = handler {
+        return Some(format!("as root: echo 1 > /proc/sys/fs/binfmt_misc/{name}"));
+    }
+    Some(format!(
+        "install an emulator as root, which registers itself: `apt-get install qemu-user-static binfmt-support` on Debian \
+         and Ubuntu, `dnf install qemu-user-static` on Fedora, or `docker run --privileged --rm tonistiigi/binfmt \
+         --install {}`; stages that only copy files need none",
+        platform.architecture
+    ))
 }
 
 fn sandbox_hint(error: &sandbox::Error) -> Option<String> {

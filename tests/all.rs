@@ -62,6 +62,8 @@ mod build {
     mod multistage;
     /// `--output`, `--iidfile` and what goes to which stream.
     mod output;
+    /// `--platform`.
+    mod platform;
     /// ADD and contexts from the web.
     mod remote;
     /// As an ordinary user with subordinate ids.

@@ -1,12 +1,15 @@
 #!/bin/sh
-# Makes a tiny root file system to build upon, as a tar that `kiln import` takes: base.sh OUT.tar
+# Makes a tiny root file system to build upon, as a tar that `kiln import` takes: base.sh OUT.tar [ARCHITECTURE]
+#
+# For another architecture (Debian's name) the busybox is fetched by apt, with lists of its own; nothing is installed.
 #
 # From a static busybox where there is one (Debian's busybox-static, installed, or fetched when apt can do that without
 # installing), else from this machine's own shell and tools with the libraries that they name. Needs no privileges: the tar
 # says that root owns everything, whoever made it. The same input gives the same bytes.
 set -eu
 
-out=${1:?usage: base.sh OUT.tar}
+out=${1:?usage: base.sh OUT.tar [ARCHITECTURE]}
+architecture=${2:-}
 work=$(mktemp -d)
 trap 'chmod -R u+rwx "$work"; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
@@ -32,9 +35,32 @@ fetch_busybox() {
   (cd "$work" && timeout 20 apt-get -qq download busybox-static >/dev/null 2>&1 && dpkg-deb -x busybox-static_*.deb deb) 2>/dev/null
 }
 
+# The busybox of another architecture, which apt of this machine need not know.
+fetch_foreign() {
+  . /etc/os-release
+  case $ID in
+    debian) source="http://deb.debian.org/debian $VERSION_CODENAME main" ;;
+    ubuntu) source="http://ports.ubuntu.com/ubuntu-ports $VERSION_CODENAME main universe" ;;
+    *) return 1 ;;
+  esac
+  mkdir -p "$work/lists/partial" "$work/archives/partial"
+  echo "deb [arch=$1] $source" >"$work/sources.list"
+  cat >"$work/apt.conf" <<END
+APT::Architectures { "$(dpkg --print-architecture)"; "$1"; };
+APT::Sandbox::User "root";
+Dir::State::Lists "$work/lists";
+Dir::Cache "$work";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::SourceList "$work/sources.list";
+END
+  export APT_CONFIG="$work/apt.conf"
+  (cd "$work" && timeout 120 apt-get -qq update && timeout 60 apt-get -qq download "busybox-static:$1" &&
+    dpkg-deb -x busybox-static_*.deb deb) >&2
+}
+
 from_busybox() {
   cp "$1" "$root/bin/busybox"
-  for applet in $("$1" --list); do
+  for applet in ${2:-$("$1" --list)}; do
     [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
   done
   echo "base: busybox ($1)" >&2
@@ -63,7 +89,10 @@ mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/home/app" "$root/tmp" "$roo
 printf 'root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\napp:x:1000:1000:app:/home/app:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\ndaemon:x:1:\nstaff:x:50:app\napp:x:1000:\n' >"$root/etc/group"
 
-if busybox=$(static_busybox) || { fetch_busybox && busybox=$(static_busybox); }; then
+if [ -n "$architecture" ]; then
+  fetch_foreign "$architecture"
+  from_busybox "$(ls "$work"/deb/bin/busybox "$work"/deb/usr/bin/busybox 2>/dev/null | head -n 1)" "$tools"
+elif busybox=$(static_busybox) || { fetch_busybox && busybox=$(static_busybox); }; then
   from_busybox "$busybox"
 else
   from_host

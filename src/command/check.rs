@@ -185,7 +185,7 @@ fn tell_unknown(unknown: &[BaseRef]) {
     for base in unknown {
         let name = match base {
             BaseRef::Image { reference, .. } => reference.familiar(),
-            BaseRef::Context { name } => name.clone(),
+            BaseRef::Context { name, .. } => name.clone(),
         };
         eprintln!(
             "note: base image `{name}` is not in the store: its variables and platform are not known"

@@ -26,9 +26,9 @@ pub(crate) struct Pull {
 /// Gets an image from its registry, and prints its name.
 pub(super) fn run(engine: &Engine, pull: &Pull) -> Result<Exit, Failure> {
     let reference = Reference::parse(&pull.name)?;
-    let platform = environment::platform(pull.platform.as_deref())?;
+    let (platform, accept) = environment::wanted(pull.platform.as_deref())?;
     let client = Client::new(environment::registry_options()?)?;
-    let pulled = runtime()?.block_on(pull::pull(engine, &client, &reference, &platform))?;
+    let pulled = runtime()?.block_on(pull::pull(engine, &client, &reference, &platform, accept))?;
     if !pull.quiet {
         tell(&pulled);
     }

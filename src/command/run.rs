@@ -1,5 +1,6 @@
 //! `kiln run`.
 
+pub(super) mod image;
 pub(super) mod options;
 mod refused;
 
@@ -8,19 +9,12 @@ use std::io;
 use engine::{
     Engine,
     container::{self, Output, RunRequest, Signals},
-    pull,
 };
-use oci::{Platform, Reference};
-use registry::Client;
-use store::Image;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::options::{ContainerArgs, Pull};
+use self::options::ContainerArgs;
 use super::runtime;
-use crate::{
-    environment,
-    report::{Exit, Failure},
-};
+use crate::report::{Exit, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
@@ -44,10 +38,10 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
         return Err(engine::Error::Unsupported { feature }.into());
     }
     let pull = run.container.pull;
-    let platform = environment::platform(run.container.platform.as_deref())?;
+    let platform = run.container.platform.clone();
     let options = run.container.into_options()?;
     let request = RunRequest {
-        image: find(engine, &image, pull, &platform)?,
+        image: image::find(engine, &image, pull, platform.as_deref())?,
         options,
         signals: Signals::default(),
     };
@@ -67,23 +61,6 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
             }
             None => Err(error.into()),
         },
-    }
-}
-
-/// Returns the image, from its registry if that is wanted.
-fn find(engine: &Engine, name: &str, pull: Pull, platform: &Platform) -> Result<Image, Failure> {
-    match (engine.store().find(name), Reference::parse(name)) {
-        (Ok(found), _) if pull != Pull::Always => Ok(found),
-        (Ok(_) | Err(store::Error::NoSuchImage { .. }), Ok(reference)) if pull != Pull::Never => {
-            let client = Client::new(environment::registry_options()?)?;
-            let pulled = pull::pull(engine, &client, &reference, platform);
-            let pulled = runtime()?.block_on(pulled).map_err(|source| engine::Error::NotPulled {
-                name: name.to_owned(),
-                source: Box::new(source),
-            });
-            Ok(pulled?.image)
-        }
-        (found, _) => Ok(found?),
     }
 }
 

@@ -15,6 +15,25 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Longer than any step of these tests takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Ids of a namespace can only be given from outside. It has a `binfmt_misc` of its own since Linux 6.7, so that nothing is
+/// registered on the machine itself.
+const EMULATING: &str = r#"
+inside='
+until read -r line < /proc/self/uid_map; do sleep 0.01; done
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 99
+interpreter=$(command -v qemu-aarch64-static)
+magic="\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+mask="\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+printf %s ":qemu-aarch64:M::$magic:$mask:$interpreter:F" > /proc/sys/fs/binfmt_misc/register || exit 99
+exec "$@"'
+exec 3<&0
+unshare --user --mount sh -c "$inside" sh "$@" <&3 &
+while [ "$(readlink "/proc/$!/ns/user")" = "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
+echo "0 0 65536" > "/proc/$!/gid_map"
+echo "0 0 65536" > "/proc/$!/uid_map"
+wait "$!"
+"#;
+
 /// A command line that is still being put together.
 pub(crate) struct Kiln {
     command: Command,
@@ -24,12 +43,15 @@ pub(crate) struct Kiln {
 impl Kiln {
     /// The binary under test, with the arguments that every call needs.
     pub(crate) fn new(binary: &Path) -> Self {
-        let mut command = Command::new(binary);
-        // Nothing of the machine's own configuration may reach a test.
-        for variable in ["KILN_ROOT", "DOCKER_CONFIG", "SOURCE_DATE_EPOCH", "BUILDKIT_PROGRESS"] {
-            command.env_remove(variable);
-        }
-        Self { command, stdin: Vec::new() }
+        Self { command: clean(binary), stdin: Vec::new() }
+    }
+
+    /// Runs in a user namespace that has an emulator of arm64, and all ids of the first one.
+    pub(crate) fn emulating(self) -> Self {
+        let mut command = clean(Path::new("sh"));
+        command.args(["-c", EMULATING, "sh"]).arg(self.command.get_program());
+        command.args(self.command.get_args());
+        Self { command, ..self }
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -96,6 +118,15 @@ impl Kiln {
         });
         Running { words, child, stdout: Some(stdout), lines, stderr: String::new() }
     }
+}
+
+/// A program without anything of the machine's own configuration.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for variable in ["KILN_ROOT", "DOCKER_CONFIG", "SOURCE_DATE_EPOCH", "BUILDKIT_PROGRESS"] {
+        command.env_remove(variable);
+    }
+    command
 }
 
 /// A kiln process that has been started. Dropped, it is killed.

@@ -31,12 +31,23 @@ pub(crate) fn pasta() -> bool {
     have("pasta", present, "no pasta (passt), or no access to /dev/net/tun")
 }
 
+/// The right to give a user namespace handlers of its own for programs of other processors, and qemu as one of them.
+pub(crate) fn emulator() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "mount", "-t", "binfmt_misc", "none"]);
+    unshare.arg("/proc/sys/fs/binfmt_misc").stdout(Stdio::null()).stderr(Stdio::null());
+    let present = rustix::process::geteuid().is_root()
+        && on_path("qemu-aarch64-static")
+        && unshare.status().is_ok_and(|status| status.success());
+    have("emulator", present, "needs root, Linux 6.7 and qemu-aarch64-static (qemu-user-static)")
+}
+
 /// A program on the search path, called like its capability.
 pub(crate) fn program(name: &str) -> bool {
     have(name, on_path(name), "not installed")
 }
 
-fn have(name: &str, present: bool, reason: &str) -> bool {
+pub(super) fn have(name: &str, present: bool, reason: &str) -> bool {
     if !present {
         let required = std::env::var("KILN_REQUIRE").unwrap_or_default();
         let must = required == "1" || required.split(',').any(|word| word == name);

@@ -93,7 +93,6 @@ pub enum ContextKind {
 
 /// What must be known before a plan can be made.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are few, and nearly all are images")]
 pub enum BaseRef {
     /// An image, for a platform. The reference has a tag or a digest.
     Image {
@@ -106,6 +105,8 @@ pub enum BaseRef {
     Context {
         /// The key in [`Request::contexts`].
         name: String,
+        /// The platform it is wanted for.
+        platform: Platform,
     },
 }
 

@@ -107,7 +107,7 @@ fn lower(
                 for need in needs {
                     let image = match &need {
                         BaseRef::Image { reference, .. } => bases.get(&reference.familiar()),
-                        BaseRef::Context { name } => bases.get(name),
+                        BaseRef::Context { name, .. } => bases.get(name),
                     };
                     let Some(image) = image else { return Ok(None) };
                     known.insert(need, image.clone());

@@ -1,6 +1,6 @@
 //! The story of one build: read, plan, execute, commit, tag.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dockerfile::{Diagnostic, Dockerfile, Failed};
 use oci::ImageId;
@@ -31,8 +31,9 @@ pub async fn build(engine: &Engine, request: BuildRequest, events: Events) -> Re
     let contexts = Contexts::open(engine, &request, &events)?;
     let file = read(engine, &contexts, &request, &events)?;
     let source = file.source.clone();
-    let plan = resolve::plan(engine, &file, &request, &contexts, &events).await;
-    let linted = check::of_build(engine, &file, &request, &contexts)?;
+    let mut known = BTreeMap::new();
+    let plan = resolve::plan(engine, &file, &request, &contexts, &mut known, &events).await;
+    let linted = check::of_build(engine, &file, &request, &contexts, known)?;
 
     let mistake = |diagnostic: &Diagnostic| {
         Box::new(Mistake { source: source.clone(), diagnostic: diagnostic.clone() })

@@ -34,23 +34,24 @@ pub fn check(engine: &Engine, request: &BuildRequest, events: &Events) -> Result
         None => {
             let facts = Facts::of(&contexts, Depth::All)?;
             let check = Check { engine, request, facts, all_stages: true };
-            check.lint(&file, &lower_request)?
+            check.lint(&file, &lower_request, BTreeMap::new())?
         }
     };
     Ok(Checked { file, request: lower_request, known, linted })
 }
 
-/// The checks of a build, which looks at the target only.
+/// The checks of a build, which looks at the target only, and knows the base images it takes.
 pub(crate) fn of_build(
     engine: &Engine,
     file: &Dockerfile,
     request: &BuildRequest,
     contexts: &Contexts,
+    known: BTreeMap<BaseRef, BaseImage>,
 ) -> Result<Linted, Error> {
     // A context that cannot be looked at is no reason to fail: the step that copies from it will say so, if there is one.
     let facts = Facts::of(contexts, Depth::Top).unwrap_or_default();
     let check = Check { engine, request, facts, all_stages: false };
-    Ok(check.lint(file, &resolve::lower_request(request))?.1)
+    Ok(check.lint(file, &resolve::lower_request(request), known)?.1)
 }
 
 /// Tells what the checks found, each in one line.
@@ -100,6 +101,7 @@ impl Check<'_> {
         &self,
         file: &Dockerfile,
         request: &Request,
+        mut known: BTreeMap<BaseRef, BaseImage>,
     ) -> Result<(BTreeMap<BaseRef, BaseImage>, Linted), Error> {
         let ignore = self.facts.ignore.as_ref();
         let hides = |path: &str| {
@@ -111,7 +113,6 @@ impl Check<'_> {
             has_exceptions: patterns.has_exceptions(),
             hides: &hides,
         });
-        let mut known = BTreeMap::new();
         loop {
             let linted = dockerfile::lint(
                 file,
@@ -134,16 +135,16 @@ impl Check<'_> {
         }
     }
 
-    /// A base image that is in the store.
+    /// A base image that is in the store. Of an image for another platform nothing can be said: a build pulls its own.
     fn base(&self, base: &BaseRef) -> Result<Option<Image>, Error> {
-        let reference = match base {
-            BaseRef::Image { reference, .. } => reference,
-            BaseRef::Context { name } => match self.request.named_contexts.get(name) {
-                Some(NamedContext::Image(reference)) => reference,
+        let (reference, platform) = match base {
+            BaseRef::Image { reference, platform } => (reference, platform),
+            BaseRef::Context { name, platform } => match self.request.named_contexts.get(name) {
+                Some(NamedContext::Image(reference)) => (reference, platform),
                 _ => return Ok(None),
             },
         };
-        Ok(self.engine.store().find_reference(&reference.tagged())?)
+        Ok(self.engine.store().find_platform(&reference.tagged(), platform)?)
     }
 }
 

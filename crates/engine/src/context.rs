@@ -154,12 +154,11 @@ impl Contexts {
                     resolve::image_blocking(&build.engine, reference, platform, &build.events)?;
                 Ok(Some(image.id.to_string().into_bytes()))
             }
-            Origin::Named(name) => {
+            Origin::Named { name, platform } => {
                 if let Some(fetched) = self.named_fetched(build, name)? {
                     return Ok(Some(fetched.identity));
                 }
-                let image =
-                    self.named_image(&build.engine, name, &build.request.platform, &build.events)?;
+                let image = self.origin_image(build, name, platform.as_ref())?;
                 Ok(image.map(|image| image.id.to_string().into_bytes()))
             }
         }
@@ -212,7 +211,7 @@ impl Contexts {
         }
         let tree = match origin {
             Origin::Context => self.open_main(&build.engine)?,
-            Origin::Named(name) => self.open_named(build, name)?,
+            Origin::Named { name, platform } => self.open_named(build, name, platform.as_ref())?,
             Origin::Stage(id) => {
                 let tip = build.result(*id)?;
                 self.open_rootfs(rootfs::readable(&build.engine, &tip.snapshots)?)?
@@ -250,10 +249,24 @@ impl Contexts {
         }
     }
 
-    fn open_named(&self, build: &Build, name: &str) -> Result<Arc<Tree>, Error> {
-        if let Some(image) =
-            self.named_image(&build.engine, name, &build.request.platform, &build.events)?
-        {
+    /// The image that an origin is, if it is one: a context that is none is not wanted for a platform.
+    fn origin_image(
+        &self,
+        build: &Build,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Option<Image>, Error> {
+        let Some(platform) = platform else { return Ok(None) };
+        self.named_image(&build.engine, name, platform, &build.events)
+    }
+
+    fn open_named(
+        &self,
+        build: &Build,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Arc<Tree>, Error> {
+        if let Some(image) = self.origin_image(build, name, platform)? {
             return self.open_rootfs(rootfs::merged(&build.engine, &image)?);
         }
         if let Some(fetched) = self.named_fetched(build, name)? {

@@ -3,9 +3,11 @@
 use std::{io, path::PathBuf};
 
 use dockerfile::{Diagnostic, Failed, Source};
-use oci::Digest;
+use oci::{Digest, Platform};
 use plan::GitMistake;
 use thiserror::Error;
+
+use crate::Obstacle;
 
 /// An error of the engine. After any of them the store is as if the failed step had never begun; earlier steps stay cached.
 #[derive(Debug, Error)]
@@ -74,6 +76,30 @@ pub enum Error {
         /// Why not.
         #[source]
         source: Box<Error>,
+    },
+    /// An image is there, or to be had, for other platforms only.
+    #[error("image `{name}` is for {}, and not for {wanted}", list(there))]
+    OtherPlatform {
+        /// Its name.
+        name: String,
+        /// The platform it is wanted for.
+        wanted: Box<Platform>,
+        /// The platforms it is there for.
+        there: Vec<Platform>,
+        /// Why it was not to be had for the wanted one elsewhere, if that was tried.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// A command for a platform whose programs do not run here. It was not started.
+    #[error(
+        "cannot run commands for {platform} on this machine ({}): {obstacle}",
+        Platform::host()
+    )]
+    Foreign {
+        /// The platform.
+        platform: Box<Platform>,
+        /// Why not.
+        obstacle: Obstacle,
     },
     /// A build context that cannot be used.
     #[error("cannot use `{value}` as a build context: {reason}")]
@@ -242,6 +268,11 @@ impl Error {
     ) -> impl FnOnce(rustix::io::Errno) -> Self {
         move |source| Self::Io { action, path: path.into(), source: source.into() }
     }
+}
+
+fn list(platforms: &[Platform]) -> String {
+    let names: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    names.join(" and ")
 }
 
 /// A mistake in a Dockerfile, with the text to show it in.

@@ -11,6 +11,7 @@
 //! - `schedule`: stages side by side.
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
 //! - `op`: the operations that touch a root file system. `rootfs`: snapshots as a root file system.
+//! - `foreign`: commands for other platforms than this machine's.
 //! - `commit`: layers and the image config.
 //! - [`load`] and [`pull`]: archives and registries' images into the store. [`container`]: `kiln run`.
 //!
@@ -30,6 +31,7 @@ mod commit;
 mod contents;
 mod context;
 mod error;
+mod foreign;
 mod include;
 mod op;
 mod remote;
@@ -43,6 +45,7 @@ pub use cancel::Cancel;
 pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
 pub use event::{Event, Events, Heading, StepNumber, Stream};
+pub use foreign::Obstacle;
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret,
 };

@@ -90,21 +90,22 @@ pub(crate) fn layout_image(
     }
 }
 
-/// Makes an image of one layer from the root file system in a tar archive, compressed or not, and gives it a name.
+/// Makes an image of one layer from the root file system for `platform` in a tar archive, compressed or not, and gives it
+/// a name.
 pub fn import(
     engine: &Engine,
     input: impl Read,
+    platform: &Platform,
     reference: Option<&Reference>,
 ) -> Result<ImageId, Error> {
     let snapshot = rootfs::fresh(engine, &[])?;
     layer::unpack(engine, input, &snapshot, &[])?;
     let snapshot = snapshot.seal()?;
     let created = Some(commit::now());
-    let platform = Platform::host();
     let mut config = ImageConfig {
         config: Config::default(),
         created: created.clone(),
-        ..ImageConfig::scratch(&platform)
+        ..ImageConfig::scratch(platform)
     };
     config.rootfs.diff_ids = vec![commit::layer(engine, snapshot)?.diff_id];
     let comment = "imported from a tar archive".to_owned();

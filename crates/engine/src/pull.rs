@@ -18,15 +18,43 @@ pub struct Pulled {
     pub digest: oci::ManifestDigest,
 }
 
-/// Pulls the image that `reference` means on `platform`, and gives it that name.
+/// Which images are taken that a registry has for one platform only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    /// All.
+    Any,
+    /// Those for the platform that is asked for.
+    Platform,
+}
+
+/// Pulls the image that `reference` means on `platform`, and gives it that name. Images for other platforms keep it.
 pub async fn pull(
     engine: &Engine,
     client: &Client,
     reference: &Reference,
     platform: &Platform,
+    accept: Accept,
+) -> Result<Pulled, Error> {
+    let pulled = fetch(engine, client, reference, platform, accept).await?;
+    engine.store().tag_beside(&reference.tagged(), &pulled.image)?;
+    Ok(pulled)
+}
+
+/// The same without a name.
+pub(crate) async fn fetch(
+    engine: &Engine,
+    client: &Client,
+    reference: &Reference,
+    platform: &Platform,
+    accept: Accept,
 ) -> Result<Pulled, Error> {
     let reference = reference.tagged();
     let resolved = client.resolve(&reference, platform).await?;
+    let offered = resolved.config.platform();
+    if accept == Accept::Platform && !platform.runs(&offered) {
+        let (name, wanted) = (reference.familiar(), Box::new(platform.clone()));
+        return Err(Error::OtherPlatform { name, wanted, there: vec![offered], source: None });
+    }
     let lease = engine.store().lease()?;
     let mut snapshots: Vec<SnapshotId> = Vec::new();
     let diff_ids = &resolved.config.rootfs.diff_ids;
@@ -44,7 +72,6 @@ pub async fn pull(
         snapshots.push(snapshot);
     }
     let image = commit(engine, &resolved, &snapshots)?;
-    engine.store().tag(&reference, &image.id)?;
     Ok(Pulled { digest: *resolved.digest(), image })
 }
 

@@ -9,22 +9,23 @@ use store::Image;
 
 use crate::{
     BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place,
-    context::Contexts, pull,
+    context::Contexts,
+    pull::{self, Accept},
 };
 
 /// Returns the plan of a build: lowers the Dockerfile, resolves the bases it asks for, and lowers again until it asks for no
-/// more.
+/// more. The bases are `known` afterwards.
 pub(crate) async fn plan(
     engine: &Engine,
     file: &Dockerfile,
     request: &BuildRequest,
     contexts: &Contexts,
+    known: &mut BTreeMap<BaseRef, BaseImage>,
     events: &Events,
 ) -> Result<Plan, Error> {
     let lower_request = lower_request(request);
-    let mut known = BTreeMap::new();
     loop {
-        let lowered = dockerfile::lower(file, &lower_request, &known).map_err(|diagnostic| {
+        let lowered = dockerfile::lower(file, &lower_request, known).map_err(|diagnostic| {
             Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
         })?;
         match lowered {
@@ -34,8 +35,7 @@ pub(crate) async fn plan(
             }
             Lowered::Needs(bases) => {
                 for base in bases {
-                    let image =
-                        base_image(engine, &base, contexts, &request.platform, events).await;
+                    let image = base_image(engine, &base, contexts, events).await;
                     let image = image.map_err(|error| located(file, request, &base, error))?;
                     known.insert(base, BaseImage { id: image.id, config: image.config });
                 }
@@ -82,12 +82,11 @@ async fn base_image(
     engine: &Engine,
     base: &BaseRef,
     contexts: &Contexts,
-    platform: &Platform,
     events: &Events,
 ) -> Result<Image, Error> {
     match base {
         BaseRef::Image { reference, platform } => image(engine, reference, platform, events).await,
-        BaseRef::Context { name } => match contexts.named_context(name)? {
+        BaseRef::Context { name, platform } => match contexts.named_context(name)? {
             NamedContext::Image(reference) => image(engine, reference, platform, events).await,
             NamedContext::Layout { .. }
             | NamedContext::Directory(_)
@@ -99,7 +98,10 @@ async fn base_image(
     }
 }
 
-/// Returns an image by its name: the store's if it has one, else a registry's.
+/// Returns the image of a name for a platform: the store's if it has one, else a registry's.
+///
+/// An image for another platform that has the name here is not taken, and keeps the name. What a registry has for one
+/// platform only is taken whichever that is, as BuildKit does; a check of the Dockerfile says so.
 async fn image(
     engine: &Engine,
     reference: &Reference,
@@ -107,16 +109,38 @@ async fn image(
     events: &Events,
 ) -> Result<Image, Error> {
     let reference = reference.tagged();
-    if let Some(image) = engine.store().find_reference(&reference)? {
+    if let Some(image) = engine.store().find_platform(&reference, platform)? {
         return Ok(image);
     }
     let name = reference.familiar();
-    let Some(client) = &engine.registries else { return Err(Error::NoSuchImage { name }) };
-    events.send(Event::Note(format!("pulling {name}")));
-    let pulled = pull::pull(engine, client, &reference, platform).await;
-    pulled
-        .map(|pulled| pulled.image)
-        .map_err(|source| Error::NotPulled { name, source: Box::new(source) })
+    let here = engine.store().find_named(&reference)?;
+    let there: Vec<Platform> = here.iter().map(|image| image.config.platform()).collect();
+    let wanted = Box::new(platform.clone());
+    let Some(client) = &engine.registries else {
+        return Err(match there.is_empty() {
+            true => Error::NoSuchImage { name },
+            false => Error::OtherPlatform { name, wanted, there, source: None },
+        });
+    };
+    events.send(Event::Note(match there.is_empty() {
+        true => format!("pulling {name}"),
+        false => format!("pulling {name} for {platform}"),
+    }));
+    match pull::fetch(engine, client, &reference, platform, Accept::Any).await {
+        Ok(pulled) => {
+            if there.is_empty() || platform.runs(&pulled.image.config.platform()) {
+                engine.store().tag_beside(&reference, &pulled.image)?;
+            }
+            Ok(pulled.image)
+        }
+        Err(source) => {
+            let source = Box::new(source);
+            Err(match there.is_empty() {
+                true => Error::NotPulled { name, source },
+                false => Error::OtherPlatform { name, wanted, there, source: Some(source) },
+            })
+        }
+    }
 }
 
 /// The same for a thread that may wait: one on which a step is done.

@@ -212,7 +212,7 @@ fn needs(stage: &Stage) -> BTreeSet<StageId> {
     let stages = origins.filter_map(|origin| match origin {
         plan::Origin::Stage(id) => Some(*id),
         plan::Origin::Context
-        | plan::Origin::Named(_)
+        | plan::Origin::Named { .. }
         | plan::Origin::Image { .. }
         | plan::Origin::Scratch => None,
     });

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use filetree::Unsettled;
+use oci::Platform;
 use plan::{Base, Op, Stage, Step, StepKey};
 use store::{Open, Record, Snapshot};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(
     let (result, outcome) = match found {
         Some(found) => (found, Outcome::Cached),
         None => {
-            let snapshot = execute(build, step, number, contents, below)?;
+            let snapshot = execute(build, stage, step, number, contents, below)?;
             settle(build, step, &snapshot, below)?;
             let ingredients = derived.ingredients.into_iter().map(|i| (i.name, i.value)).collect();
             (record(build, step, &derived.key, ingredients, snapshot, below)?, Outcome::Executed)
@@ -78,6 +79,7 @@ fn probe(build: &Build, step: &Step, key: &StepKey) -> Result<Option<Made>, Erro
 
 fn execute(
     build: &Arc<Build>,
+    stage: &Stage,
     step: &Step,
     number: StepNumber,
     contents: Contents,
@@ -87,8 +89,14 @@ fn execute(
         Op::Config => Err(Error::Lost { what: "a step without files" }),
         Op::Workdir(workdir) => op::workdir::run(build, workdir, &below.snapshots),
         Op::Copy(copy) => op::copy::run(build, copy, contents, &below.snapshots),
-        Op::Run(run) => op::run::run(build, run, number, &below.snapshots),
+        Op::Run(run) => op::run::run(build, run, &platform_of(stage), number, &below.snapshots),
     }
+}
+
+/// What the commands of a stage are for: what the base says of itself counts, and not what was asked of it.
+fn platform_of(stage: &Stage) -> Platform {
+    let platform = stage.config.platform();
+    if platform.architecture.is_empty() { stage.platform.clone() } else { platform }
 }
 
 /// Takes out of a snapshot what is no change. What stands alone was made on nothing.

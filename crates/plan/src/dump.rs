@@ -209,7 +209,7 @@ impl Origin {
     fn text(&self) -> String {
         match self {
             Self::Context => "context".to_owned(),
-            Self::Named(name) => format!("context {name}"),
+            Self::Named { name, platform: _ } => format!("context {name}"),
             Self::Stage(id) => format!("stage {}", id.0),
             Self::Image { reference, platform } => format!("image {reference} ({platform})"),
             Self::Scratch => "scratch".to_owned(),

@@ -121,15 +121,16 @@ pub enum CopySource {
 
 /// Whose files a COPY or a mount takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a plan holds few of them, and a box is in the way of matching"
-)]
 pub enum Origin {
     /// The build context.
     Context,
     /// A named build context.
-    Named(String),
+    Named {
+        /// Its name.
+        name: String,
+        /// The platform it is wanted for, if it is an image.
+        platform: Option<Platform>,
+    },
     /// The result of an earlier stage.
     Stage(StageId),
     /// An image.

@@ -264,7 +264,7 @@ fn bases_that_are_not_known_are_named() {
         .iter()
         .map(|base| match base {
             BaseRef::Image { reference, .. } => reference.familiar_name(),
-            BaseRef::Context { name } => name.clone(),
+            BaseRef::Context { name, .. } => name.clone(),
         })
         .collect();
     assert_eq!(names, ["a", "b"]);

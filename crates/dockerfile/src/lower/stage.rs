@@ -8,7 +8,7 @@ use plan::{Base, Op, Origin, Plan, Stage, StageId, Step};
 
 use super::graph::{Command, Graph, Link, NodeBase};
 use super::watch::{Expansions, Seen, SeenStage, Watch};
-use super::{BaseImage, BaseRef, Request, path};
+use super::{BaseImage, BaseRef, ContextKind, Request, path};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::Instruction;
 use crate::quoted::quoted;
@@ -256,7 +256,13 @@ impl StageState<'_> {
     pub(super) fn origin(&self, link: &Link, mistake: &str) -> Result<Origin, Diagnostic> {
         Ok(match link {
             Link::Scratch => Origin::Scratch,
-            Link::Context { name, .. } => Origin::Named(name.clone()),
+            Link::Context { name, kind } => {
+                let platform = match kind {
+                    ContextKind::Directory => None,
+                    ContextKind::Image => Some(self.request.platform.clone()),
+                };
+                Origin::Named { name: name.clone(), platform }
+            }
             Link::Image(reference) => Origin::Image {
                 reference: reference.clone(),
                 platform: self.request.platform.clone(),

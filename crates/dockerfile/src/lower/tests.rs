@@ -55,7 +55,7 @@ fn rounds(text: &str, request: &Request) -> Result<(Plan, Vec<Vec<String>>), Dia
 fn name_of(base: &BaseRef) -> String {
     match base {
         BaseRef::Image { reference, platform } => format!("{} {platform}", reference.familiar()),
-        BaseRef::Context { name } => format!("context {name}"),
+        BaseRef::Context { name, .. } => format!("context {name}"),
     }
 }
 

@@ -69,6 +69,7 @@ impl std::fmt::Debug for Output {
 pub fn run(engine: &Engine, request: RunRequest, output: Output) -> Result<i32, Error> {
     let lease = engine.store().lease()?;
     lease.hold_image(&request.image.id)?;
+    engine.ensure_runs(&request.image)?;
     let snapshot = rootfs::fresh(engine, &request.image.snapshots)?;
     let mounted = rootfs::writable(engine, &snapshot, &request.image.snapshots)?;
     let network = spec::network(&request.options);

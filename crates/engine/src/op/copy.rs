@@ -63,7 +63,7 @@ fn owner(
 pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> Result<Tip, Error> {
     let copy = Copy {
         add: false,
-        origin: Origin::Named(name.to_owned()),
+        origin: Origin::Named { name: name.to_owned(), platform: None },
         sources: vec![CopySource::Path("/".to_owned())],
         dest: "/".to_owned(),
         chown: None,

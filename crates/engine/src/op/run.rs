@@ -5,12 +5,13 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use oci::Platform;
 use plan::{Run, Security};
 use sandbox::{BuildNetwork, Exit, MountSource, Rights, Spec, Stdin, Terminal};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
-    Error, Event, StepNumber, Stream,
+    Error, Event, StepNumber, Stream, foreign,
     op::{mount, output},
     rootfs,
     schedule::Build,
@@ -21,13 +22,15 @@ const SCRIPTS: &str = "/dev/pipes";
 
 /// Runs the command on top of `below`; what it changed is in the snapshot returned.
 ///
-/// Every process that it started is dead by then.
+/// Every process that it started is dead by then. A command for a platform that does not run here is not started.
 pub(crate) fn run(
     build: &Arc<Build>,
     run: &Run,
+    platform: &Platform,
     number: StepNumber,
     below: &[SnapshotId],
 ) -> Result<Snapshot<Open>, Error> {
+    foreign::ensure_runs(&build.engine, platform, below)?;
     let snapshot = rootfs::fresh(&build.engine, below)?;
     let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
     let root = mounted.root();

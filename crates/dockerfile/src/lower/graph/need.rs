@@ -17,7 +17,8 @@ impl<'a> Graph<'a> {
                 platform: self.wanted_platform(index).clone(),
             }),
             NodeBase::Context { name, kind: ContextKind::Image } => {
-                Some(BaseRef::Context { name: name.clone() })
+                let platform = self.wanted_platform(index).clone();
+                Some(BaseRef::Context { name: name.clone(), platform })
             }
             NodeBase::Context { kind: ContextKind::Directory, .. }
             | NodeBase::Scratch
@@ -49,7 +50,8 @@ impl<'a> Graph<'a> {
                         platform: self.request.platform.clone(),
                     }),
                     Link::Context { name, kind: ContextKind::Image } => {
-                        need(BaseRef::Context { name: name.clone() });
+                        let platform = self.request.platform.clone();
+                        need(BaseRef::Context { name: name.clone(), platform });
                     }
                     Link::Context { kind: ContextKind::Directory, .. }
                     | Link::Scratch

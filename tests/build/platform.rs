@@ -1,0 +1,205 @@
+//! `--platform`: bases, arguments and configurations for other platforms, and commands that need an emulator.
+
+use std::process::Command;
+
+use crate::support::base;
+use crate::support::context::Context;
+use crate::support::env::{IMAGE, TestEnv};
+use crate::support::process::Output;
+use crate::support::registry::Registry;
+use crate::support::requires;
+
+/// An image of nobody's registry, so that looking for it ends at once.
+const BOX: &str = "127.0.0.1:1/box:1";
+
+/// A platform that is emulated nowhere but where somebody wants just that; `None`, said on stderr, where it is.
+fn unrunnable() -> Option<&'static str> {
+    let seen = std::fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten();
+    let emulated = seen.into_iter().any(|entry| entry.file_name() == "qemu-ppc64");
+    if emulated {
+        eprintln!("skipped: this machine runs programs for ppc64");
+    }
+    (!emulated).then_some("linux/ppc64")
+}
+
+/// A store with [`BOX`] for this platform: any files will do, as no command of it is run.
+fn with_box(platform: &str) -> TestEnv {
+    let env = TestEnv::new();
+    env.ok(&["import", "--platform", platform, base::tar().to_str().unwrap(), BOX]);
+    env
+}
+
+fn platform_of(env: &TestEnv, image: &str) -> String {
+    let image = env.inspect(image);
+    let part = |name: &str| image[name].as_str().unwrap_or_default().to_owned();
+    format!("{} {} {}", part("Os"), part("Architecture"), part("Variant")).trim_end().to_owned()
+}
+
+#[test]
+fn an_image_for_another_platform_is_not_taken() {
+    let env = with_box("linux/s390x");
+    let context = env.context(&format!("FROM {BOX}\nCOPY Dockerfile /d\n"));
+    let host = if cfg!(target_arch = "aarch64") { "linux/arm64" } else { "linux/amd64" };
+    env.build_fails(&context, &[])
+        .says(&[&format!("`{BOX}` is for linux/s390x, and not for {host}"), "Dockerfile:1:6"]);
+    env.build(&context, &["--platform", "linux/s390x"]);
+    assert_eq!(platform_of(&env, IMAGE), "linux s390x");
+    // Whose files are copied is wanted for the platform of the image, too.
+    let context = env.context(&format!("FROM scratch\nCOPY --from={BOX} /etc/passwd /\n"));
+    fails(&env, &context, &[]).says(&["is for linux/s390x"]);
+    env.build(&context, &["--platform=linux/s390x"]);
+}
+
+#[test]
+fn the_arguments_say_what_is_built_for_what() {
+    let env = TestEnv::new();
+    let labels = "ARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDPLATFORM BUILDARCH\n\
+        LABEL target=\"$TARGETPLATFORM $TARGETOS $TARGETARCH $TARGETVARIANT\" build=\"$BUILDPLATFORM $BUILDARCH\"\n";
+    let context = env.context(&format!("FROM scratch\n{labels}"));
+    let native = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let own = format!("linux/{native} linux {native} ");
+    for (given, target, platform) in [
+        ("linux/arm/v7", "linux/arm/v7 linux arm v7", "linux arm v7"),
+        ("linux/arm/v6", "linux/arm/v6 linux arm v6", "linux arm v6"),
+        ("aarch64", "linux/arm64 linux arm64 ", "linux arm64"),
+        ("linux/arm64/v8", "linux/arm64 linux arm64 ", "linux arm64"),
+        ("linux/riscv64", "linux/riscv64 linux riscv64 ", "linux riscv64"),
+        ("local", &own, &format!("linux {native}")),
+    ] {
+        env.build(&context, &["--platform", given]);
+        let labels = env.config()["Labels"].clone();
+        assert_eq!(labels["target"], target, "{given}");
+        assert_eq!(labels["build"], format!("linux/{native} {native}"));
+        assert_eq!(platform_of(&env, IMAGE), platform);
+    }
+}
+
+#[test]
+fn a_stage_of_the_build_platform_runs_here() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM --platform=$BUILDPLATFORM busybox AS build\nARG TARGETARCH\nRUN echo for $TARGETARCH > /out\n\
+         FROM scratch\nCOPY --from=build /out /\n",
+    );
+    env.build(&context, &["--platform", "linux/riscv64"]);
+    assert_eq!(platform_of(&env, IMAGE), "linux riscv64");
+    assert_eq!(env.tree(&context, &["--platform=linux/riscv64"]).text("out"), "for riscv64\n");
+}
+
+#[test]
+fn a_stage_has_the_platform_that_its_from_says() {
+    let env = with_box("linux/arm/v7");
+    let context = env.context(&format!(
+        "ARG VARIANT=v7\nFROM --platform=linux/arm/$VARIANT {BOX} AS one\nCOPY Dockerfile /d\nFROM --platform=$BUILDPLATFORM one\n"
+    ));
+    env.build(&context, &[]);
+    // The platform of a stage is that of its base.
+    assert_eq!(platform_of(&env, IMAGE), "linux arm v7");
+    fails(&env, &context, &["--build-arg", "VARIANT=v6"]).says(&["not for linux/arm/v6"]);
+    let context = env.context(&format!("FROM --platform=linux/nonsense/v1/x {BOX}\n"));
+    fails(&env, &context, &[]).says(&["platform", "Dockerfile:1"]);
+}
+
+#[test]
+fn a_command_that_cannot_run_is_refused_before_it_does() {
+    let Some(platform) = unrunnable() else { return };
+    let env = with_box(platform);
+    let context = env.context(&format!("FROM {BOX}\nCOPY Dockerfile /d\nRUN cat /d\n"));
+    env.build_fails(&context, &["--platform", platform])
+        .says(&[
+            "cannot run commands for linux/ppc64 on this machine",
+            "Dockerfile:3",
+            "3 | RUN cat /d",
+            "apt-get install qemu-user-static",
+        ])
+        .says_not(&["FROM scratch"]);
+    let context = env.context(&format!("FROM {BOX}\nCOPY Dockerfile /d\n"));
+    env.build(&context, &["--platform", platform]);
+    env.kiln(["run", "--rm", IMAGE, "cat", "/d"]).run().fails(1).says(&[
+        "cannot run commands for linux/ppc64",
+        "does not match the detected host platform",
+    ]);
+    let context = env.context("FROM scratch\nCOPY Dockerfile /d\nRUN [\"/d\"]\n");
+    fails(&env, &context, &["--platform=windows/amd64"]).says(&["only commands for Linux"]);
+    fails(&env, &context, &["--platform=linux/z80"]).says(&["architecture is not known"]);
+}
+
+#[test]
+fn a_command_runs_in_an_emulator() {
+    if !requires::emulator() {
+        return;
+    }
+    let Some(tar) = base::foreign("arm64") else { return };
+    let env = TestEnv::empty();
+    let emulating = |args: &[&str]| env.kiln(args).emulating().run().ok();
+    emulating(&["import", "--platform=linux/arm64", tar.to_str().unwrap(), BOX]);
+    let context = env.context(&format!(
+        "FROM --platform=linux/arm64 {BOX} AS foreign\nARG TARGETARCH\nRUN uname -m > /machine && echo $TARGETARCH >> /machine\n\
+         FROM scratch\nCOPY --from=foreign /machine /\n"
+    ));
+    let dest = env.str("out");
+    emulating(&["build", "--progress=plain", "-o", &dest, context.str()]);
+    let native = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let machine = std::fs::read_to_string(env.path("out/machine")).unwrap();
+    assert_eq!(machine, format!("aarch64\n{native}\n"));
+    let output = emulating(&["run", "--rm", "--platform=linux/arm64", BOX, "uname", "-m"]);
+    assert_eq!(output.text(), "aarch64");
+    // A root file system without a shell: the emulator was opened when it was registered.
+    let context = env.context(&format!(
+        "FROM scratch\nCOPY --from={BOX} /bin/busybox /busybox\nRUN [\"/busybox\", \"mkdir\", \"/made\"]\n"
+    ));
+    emulating(&["build", "--platform=arm64", "-o", &dest, context.str()]);
+    assert!(env.path("out/made").is_dir());
+}
+
+#[test]
+fn the_second_architecture_of_the_processor_runs_too() {
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let env = TestEnv::new();
+    let context = env.context("FROM scratch\nCOPY probe /\nRUN [\"/probe\"]\n");
+    std::fs::write(context.path().join("probe"), sandbox::probe("386").unwrap()).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(context.path().join("probe"), mode).unwrap();
+    env.build(&context, &["--platform", "linux/386"]);
+    assert_eq!(platform_of(&env, IMAGE), "linux 386");
+    // It is what this platform runs without being asked.
+    env.ok(&["run", "--rm", IMAGE, "/probe"]);
+}
+
+#[test]
+fn what_a_registry_has_for_one_platform_only_is_taken_with_a_warning() {
+    let env = TestEnv::new();
+    if !requires::program("skopeo") {
+        return;
+    }
+    let Some(registry) = Registry::start(&env.path("")) else { return };
+    let archive = env.str("pushed.tar");
+    env.ok(&["save", "-o", &archive, "busybox"]);
+    let reference = format!("{}/box:1", registry.host);
+    let copy = Command::new("skopeo")
+        .args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"])
+        .args([format!("docker-archive:{archive}"), format!("docker://{reference}")])
+        .status();
+    assert!(copy.unwrap().success());
+
+    env.kiln(["pull", "--platform=linux/s390x", &reference])
+        .run()
+        .fails(1)
+        .says(&["is for linux/", "not for linux/s390x"]);
+    let context = env.context(&format!("FROM {reference}\nRUN echo ran > /f\n"));
+    env.build(&context, &["--platform=linux/s390x"])
+        .says(&["InvalidBaseImagePlatform", "linux/s390x"]);
+    assert_eq!(env.sh("cat /f"), "ran");
+    env.kiln(["run", "--platform=linux/s390x", &reference, "true"])
+        .run()
+        .fails(1)
+        .says(&["not for linux/s390x"]);
+}
+
+/// Tries to build, where an image of an earlier build may be left.
+#[track_caller]
+fn fails(env: &TestEnv, context: &Context, args: &[&str]) -> Output {
+    env.building(context, args).run().fails(1)
+}
