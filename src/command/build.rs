@@ -13,7 +13,7 @@ use std::{
 
 use engine::{
     BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Entitlement, Events,
-    NamedContext, Secret,
+    NamedContext, Secret, Times,
 };
 use export::Output;
 use oci::Reference;
@@ -44,7 +44,9 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     let display = Display::start(if quiet { args::Progress::Quiet } else { build.progress });
     let iidfile = build.iidfile.clone();
     let cancel = Cancel::default();
-    let request = request(build, cancel.clone())?;
+    let mut request = request(build, cancel.clone())?;
+    let stored = outputs.iter().find(|output| output.is_stored());
+    request.times = stored.map(times).unwrap_or_default();
     let tags = request.tags.clone();
 
     let result = execute(engine, request, &display.events(), &cancel);
@@ -52,6 +54,7 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     let built = result?;
 
     for output in &outputs {
+        warn_without_epoch(&built, output);
         write(engine, &built, output, &tags)?;
     }
     for output in outputs.iter().filter(|output| output.pushes()) {
@@ -118,6 +121,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         git_env: environment::git_env(),
         allow: build.allow.iter().map(|name| entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| ssh_agent(agent)).collect::<Result<_, _>>()?,
+        times: Times::default(),
         tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
         cancel,
     })
@@ -294,13 +298,33 @@ fn write(
     output: &Output,
     tags: &[Reference],
 ) -> Result<(), Failure> {
-    let image = export::Named { image: &built.image, names: tags };
     let root = match output.needs_root() {
         true => Some(engine::merged(engine, &built.image)?),
         false => None,
     };
+    let image = match output.is_stored() {
+        true => built.put_with_times(engine, times(output))?,
+        false if output.needs_root() => built.image.clone(),
+        false => built.with_times(engine, times(output))?,
+    };
+    let image = export::Named { image: &image, names: tags };
     let root = root.as_ref().map(engine::Rootfs::root);
-    Ok(export::write(engine.store(), engine.flavour(), &image, root, output)?)
+    Ok(export::write(engine.store(), engine.flavour(), &image, root, built.epoch(), output)?)
+}
+
+/// What an output wants of the times in the image.
+fn times(output: &Output) -> Times {
+    Times { epoch: output.own_epoch(), rewrite: output.rewrites_times() }
+}
+
+/// Tells whoever expects the same bytes everywhere that nothing was done for that.
+#[expect(clippy::print_stderr, reason = "for people")]
+fn warn_without_epoch(built: &Built, output: &Output) {
+    if output.rewrites_times() && output.epoch(built.epoch()).is_none() {
+        eprintln!(
+            "warning: --output: rewrite-timestamp=true changes nothing without SOURCE_DATE_EPOCH; give it by --build-arg"
+        );
+    }
 }
 
 /// Pushes the image under the names of the output, or else of the build. It is in the store by then, whatever happens.
@@ -315,7 +339,8 @@ fn push(
     if names.is_empty() {
         names = tags.iter().map(Reference::tagged).collect();
     }
-    let named: Vec<_> = names.into_iter().map(|name| (name, built.image.clone())).collect();
+    let image = built.put_with_times(engine, times(output))?;
+    let named: Vec<_> = names.into_iter().map(|name| (name, image.clone())).collect();
     let client = Client::new(environment::registry_options()?)?;
     let show = if quiet { super::push::Show::Nothing } else { super::push::Show::Everything };
     super::push::images(engine, client, &named, &output.push_options()?, show).map(|_| ())

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use dockerfile::{Diagnostic, Dockerfile, Failed};
 use oci::ImageId;
 use plan::Plan;
-use store::Image;
+use store::{Image, Lease};
 
 use crate::{
-    BuildRequest, Engine, Error, Events, Mistake, check, commit,
+    BuildRequest, Engine, Error, Events, Mistake, Times, check, commit,
     context::Contexts,
     resolve,
     schedule::{self, Build},
+    times::Undated,
 };
 
 /// What a build made.
@@ -21,6 +22,30 @@ pub struct Built {
     pub id: ImageId,
     /// The image as the store holds it.
     pub image: Image,
+    times: Times,
+    undated: Undated,
+    lease: Lease,
+}
+
+impl Built {
+    /// `SOURCE_DATE_EPOCH` of the build, in seconds since 1970.
+    pub fn epoch(&self) -> Option<i64> {
+        self.undated.epoch
+    }
+
+    /// Returns the image with other times in it, which is not put into the store. Its layers are, and are held as long as
+    /// this is there.
+    pub fn with_times(&self, engine: &Engine, times: Times) -> Result<Image, Error> {
+        if times == self.times {
+            return Ok(self.image.clone());
+        }
+        self.undated.image(engine, &self.lease, times)
+    }
+
+    /// The same, put into the store.
+    pub fn put_with_times(&self, engine: &Engine, times: Times) -> Result<Image, Error> {
+        commit::put(engine, &self.with_times(engine, times)?)
+    }
 }
 
 /// Builds the image that `request` asks for, and gives it its tags.
@@ -78,10 +103,14 @@ async fn execute(
     let build = Arc::new(Build::new(engine, file.source.clone(), plan, contexts, request, events)?);
     let target = schedule::run(&build).await?;
 
-    let image = commit::image(&build, &target).await?;
+    let undated = commit::finish(&build, &target).await?;
+    let lease = engine.store.lease()?;
+    let times = build.request.times;
+    let image = commit::put(engine, &undated.image(engine, &lease, times)?)?;
+    lease.hold_image(&image.id)?;
     for tag in &build.request.tags {
         engine.store.tag(&tag.tagged(), &image.id)?;
     }
     build.contexts.save_stat_caches();
-    Ok(Built { id: image.id, image })
+    Ok(Built { id: image.id, image, times, undated, lease })
 }

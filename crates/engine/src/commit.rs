@@ -8,15 +8,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use filetree::PackOptions;
+use filetree::{PackOptions, Times};
 use jiff::Timestamp;
-use oci::{DiffId, Hasher, History, ImageConfig, json};
+use oci::{DiffId, Hasher, History, ImageConfig};
 use store::{Image, Layer, SnapshotId};
 use tokio::task::JoinSet;
 
 use crate::{
     Engine, Error,
     schedule::{Build, Tip},
+    times::Undated,
 };
 
 /// The `comment` of history entries, which says who wrote them.
@@ -83,36 +84,49 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
     if let Some(layer) = engine.store().layer(&snapshot)? {
         return Ok(layer);
     }
-    let mut out = Measured { hasher: Hasher::sha256(), size: 0 };
-    let options = PackOptions { clamp_mtime: None };
+    let mut out = Measured::new(io::sink());
+    let options = PackOptions { times: Times::Own };
     let directory = engine.store().snapshot_dir(&snapshot);
-    let contents = Some(filetree::pack(&directory, engine.flavour(), &options, &mut out)?);
-    let diff_id = DiffId::new(out.hasher.finish());
-    let layer = Layer { diff_id, size: out.size, contents, blob: None };
+    let contents = filetree::pack(&directory, engine.flavour(), &options, &mut out)?;
+    let layer = out.layer(contents);
     engine.store().set_layer(&snapshot, &layer)?;
     Ok(layer)
 }
 
-/// Takes the digest and the size of what is written to it.
-struct Measured {
+/// Takes the digest and the size of the layer that goes through it.
+pub(crate) struct Measured<W> {
+    out: W,
     hasher: Hasher,
     size: u64,
 }
 
-impl Write for Measured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
-        Ok(bytes.len())
+impl<W: Write> Measured<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, hasher: Hasher::sha256(), size: 0 }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// What was written, with the size of the contents of its files.
+    pub(crate) fn layer(self, contents: u64) -> Layer {
+        let diff_id = DiffId::new(self.hasher.finish());
+        Layer { diff_id, size: self.size, contents: Some(contents), blob: None, rewritten: None }
     }
 }
 
-/// Puts the image of the target stage into the store, once its layers are packed.
-pub(crate) async fn image(build: &Build, target: &Tip) -> Result<Image, Error> {
+impl<W: Write> Write for Measured<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Returns what the target stage has made, once its layers are packed.
+pub(crate) async fn finish(build: &Build, target: &Tip) -> Result<Undated, Error> {
     build.packing.finish().await?;
     let mut diff_ids = Vec::with_capacity(target.snapshots.len());
     for snapshot in &target.snapshots {
@@ -123,11 +137,19 @@ pub(crate) async fn image(build: &Build, target: &Tip) -> Result<Image, Error> {
     config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
     config.history = target.history.clone();
     date(&mut config, target);
-    if let Some(epoch) = build.plan.epoch {
-        set_times(&mut config, target, epoch)?;
-    }
-    let id = build.engine.store().put_image(&json::to_bytes(&config), &target.snapshots, None)?;
-    build.engine.image(&id)
+    Ok(Undated {
+        config,
+        inherited: target.inherited,
+        snapshots: target.snapshots.clone(),
+        made: target.made.clone(),
+        epoch: build.plan.epoch,
+    })
+}
+
+/// Puts an image into the store.
+pub(crate) fn put(engine: &Engine, image: &Image) -> Result<Image, Error> {
+    let id = engine.store().put_image(&image.config_bytes, &image.snapshots, None)?;
+    engine.image(&id)
 }
 
 /// Gives a time to what has none: an entry without a layer has that of the layer before it, or of the first new layer, or
@@ -146,15 +168,4 @@ fn date(config: &mut ImageConfig, target: &Tip) {
         }
     }
     config.created = last;
-}
-
-/// Gives everything new the time of the epoch, whenever it was made: a layer of the cache is as old as it is. What the base
-/// says of itself stays.
-fn set_times(config: &mut ImageConfig, target: &Tip, epoch: i64) -> Result<(), Error> {
-    let time = Timestamp::from_second(epoch).map_err(|_| Error::Epoch { seconds: epoch })?;
-    for entry in config.history.iter_mut().skip(target.inherited) {
-        entry.created = Some(time.to_string());
-        config.created.clone_from(&entry.created);
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
 //! - `op`: the operations that touch a root file system. `rootfs`: snapshots as a root file system.
 //! - `foreign`: commands for other platforms than this machine's.
-//! - `commit`: layers and the image config.
+//! - `commit`: layers and the image config. `times`: SOURCE_DATE_EPOCH in them.
 //! - [`load`] and [`pull`]: archives and registries' images into the store. [`container`]: `kiln run`.
 //!
 //! Invariants: nothing here prints; a step's key is made by `plan`, never here; only a sealed snapshot is stacked; the
@@ -39,6 +39,7 @@ mod resolve;
 mod rootfs;
 mod schedule;
 mod step;
+mod times;
 
 pub use build::{Built, build};
 pub use cancel::Cancel;
@@ -50,6 +51,7 @@ pub use request::{
     BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret,
 };
 pub use rootfs::{Rootfs, merged};
+pub use times::Times;
 
 use filetree::Flavour;
 use oci::ImageId;

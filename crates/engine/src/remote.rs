@@ -116,8 +116,8 @@ impl Asker<'_> {
         description: String,
         ingredients: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        let record =
-            Record { snapshot, below: None, created: commit::now(), description, ingredients };
+        let (began, created) = (None, commit::now());
+        let record = Record { snapshot, below: None, began, created, description, ingredients };
         Ok(self.engine.store().put_record(key, &record)?)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use oci::{Platform, Reference};
 use plan::{GitSource, Network};
 
-use crate::Cancel;
+use crate::{Cancel, Times};
 
 /// Everything that a build is asked for.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct BuildRequest {
     pub allow: BTreeSet<Entitlement>,
     /// `--tag`: the names of the image.
     pub tags: Vec<Reference>,
+    /// The times in the image that is put into the store.
+    pub times: Times,
     /// How the build is ended from outside.
     pub cancel: Cancel,
 }

@@ -10,7 +10,7 @@ use dockerfile::Source;
 use oci::History;
 use plan::{Base, Plan, Stage, StageId, StepKey};
 use sandbox::BuildNetwork;
-use store::{Lease, SnapshotId};
+use store::{Lease, Record, SnapshotId};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -22,6 +22,7 @@ use crate::{
     context::Contexts,
     remote::Asker,
     step,
+    times::Span,
 };
 
 /// Everything that the steps of one build share.
@@ -56,6 +57,18 @@ pub(crate) struct Build {
 pub(crate) struct Made {
     pub(crate) snapshot: SnapshotId,
     pub(crate) created: String,
+    pub(crate) span: Option<Span>,
+}
+
+impl Made {
+    /// What a record says.
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            snapshot: record.snapshot,
+            created: record.created.clone(),
+            span: Span::parse(record.began.as_deref(), &record.created),
+        }
+    }
 }
 
 /// Where a stage has come to: everything that the next step builds on.
@@ -64,6 +77,8 @@ pub(crate) struct Tip {
     pub(crate) key: StepKey,
     /// The snapshots, the bottom first.
     pub(crate) snapshots: Vec<SnapshotId>,
+    /// When the snapshots above those of the base image were made.
+    pub(crate) made: Vec<Option<Span>>,
     /// When the last layer of a step was made; none before the first one.
     pub(crate) created: Option<String>,
     /// The history so far, the base's included; a metadata entry gets its time when the image is committed.

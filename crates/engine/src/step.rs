@@ -38,10 +38,14 @@ pub(crate) fn run(
     let (result, outcome) = match found {
         Some(found) => (found, Outcome::Cached),
         None => {
+            let began = commit::now();
             let snapshot = execute(build, stage, step, number, contents, below)?;
             settle(build, step, &snapshot, below)?;
             let ingredients = derived.ingredients.into_iter().map(|i| (i.name, i.value)).collect();
-            (record(build, step, &derived.key, ingredients, snapshot, below)?, Outcome::Executed)
+            let record = record(step, began, ingredients, snapshot, below)?;
+            build.lease.hold(&record.snapshot)?;
+            build.engine.store().put_record(derived.key.as_bytes(), &record)?;
+            (Made::of(&record), Outcome::Executed)
         }
     };
     *made = Some(result.clone());
@@ -51,6 +55,7 @@ pub(crate) fn run(
         build.packing.begin(build, result.snapshot)?;
     }
     tip.snapshots.push(result.snapshot);
+    tip.made.push(result.span);
     tip.created = Some(result.created);
     Ok((tip, outcome))
 }
@@ -70,7 +75,7 @@ fn probe(build: &Build, step: &Step, key: &StepKey) -> Result<Option<Made>, Erro
         return Ok(None);
     };
     match build.lease.hold(&record.snapshot) {
-        Ok(()) => Ok(Some(Made { snapshot: record.snapshot, created: record.created })),
+        Ok(()) => Ok(Some(Made::of(&record))),
         // Another process removed it between the look and the hold: it was never made.
         Err(store::Error::NoSuchSnapshot { .. }) => Ok(None),
         Err(error) => Err(error.into()),
@@ -114,26 +119,22 @@ fn stands_alone(step: &Step) -> bool {
     matches!(&step.op, Op::Copy(copy) if copy.link)
 }
 
+/// Seals what a step has made.
 fn record(
-    build: &Build,
     step: &Step,
-    key: &StepKey,
+    began: String,
     ingredients: Vec<(String, String)>,
     snapshot: Snapshot<Open>,
     below: &Tip,
-) -> Result<Made, Error> {
-    let snapshot = snapshot.seal()?;
-    build.lease.hold(&snapshot)?;
-    let created = commit::now();
-    let record = Record {
-        snapshot,
+) -> Result<Record, Error> {
+    Ok(Record {
+        snapshot: snapshot.seal()?,
         below: below.snapshots.last().copied().filter(|_| !stands_alone(step)),
-        created: created.clone(),
+        began: Some(began),
+        created: commit::now(),
         description: step.title.clone(),
         ingredients,
-    };
-    build.engine.store().put_record(key.as_bytes(), &record)?;
-    Ok(Made { snapshot, created })
+    })
 }
 
 /// Returns what a stage starts with.
@@ -143,6 +144,7 @@ pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), 
     let on = |key, snapshots, base_created| Tip {
         key,
         snapshots,
+        made: Vec::new(),
         created: None,
         history,
         inherited,

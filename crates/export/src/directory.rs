@@ -5,6 +5,7 @@ use crate::{
     destination::Staged,
     error::Error,
     exporter::{Exporter, From},
+    output::TIME_KEYS,
 };
 
 /// `type=local`.
@@ -24,13 +25,16 @@ impl Exporter for Local {
     }
 
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
-        &[
+        const KEYS: &[(&str, &str)] = &[
             (
                 "dest",
                 "the directory; what is in it stays, unless the image has a file of the same name",
             ),
             ("mode", "`copy`: files that the image does not have stay"),
-        ]
+            TIME_KEYS[0],
+            TIME_KEYS[1],
+        ];
+        KEYS
     }
 
     fn needs_root(&self) -> bool {
@@ -56,13 +60,13 @@ impl Exporter for Local {
         let root = from.root.ok_or(Error::NoRoot { kind: self.name() })?;
         let path = output.path()?;
         if path.exists() {
-            return Ok(filetree::copy_out(root, path)?);
+            return Ok(filetree::copy_out(root, path, from.time)?);
         }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
         let staged = Staged::beside(path);
-        filetree::copy_out(root, staged.path())?;
+        filetree::copy_out(root, staged.path(), from.time)?;
         staged.rename(path)
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     layer::{Compression, LayerOptions},
     manifest::{self, Assembled, MediaTypes},
     oci_layout::{self, COMPRESSION_KEYS, LAYOUT},
+    output::TIME_KEYS,
     sink::{self, Archive, Sink},
     tag,
 };
@@ -50,6 +51,8 @@ impl Exporter for DockerArchive {
             COMPRESSION_KEYS[0],
             COMPRESSION_KEYS[1],
             COMPRESSION_KEYS[2],
+            TIME_KEYS[0],
+            TIME_KEYS[1],
         ];
         KEYS
     }

@@ -1,6 +1,6 @@
 //! The ways out: a trait, and the table of those that there are.
 
-use filetree::{Flavour, RootDir};
+use filetree::{Flavour, RootDir, Timestamp};
 use oci::Reference;
 use store::{Image, Store};
 
@@ -25,6 +25,8 @@ pub struct From<'a> {
     pub(crate) flavour: Flavour,
     pub(crate) image: &'a Named<'a>,
     pub(crate) root: Option<&'a RootDir>,
+    /// The time of all files, where they are written one by one.
+    pub(crate) time: Option<Timestamp>,
 }
 
 /// A way for an image to become files: `--output type=…`.

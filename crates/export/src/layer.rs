@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use filetree::{Flavour, PackOptions};
+use filetree::{Flavour, PackOptions, Times};
 use oci::{BlobDigest, Descriptor, DiffId, Hasher, media_type};
 use store::{BlobWriter, Image, SnapshotId, Store};
 
@@ -89,6 +89,9 @@ impl Layer {
     }
 }
 
+/// BuildKit's annotation of layers with other times than those of their files: which epoch they were set to.
+const REWRITTEN: &str = "buildkit/rewritten-timestamp";
+
 /// Prepares an image's layers, bottom first. Those that have to be compressed are, several at a time, and are kept in the
 /// store so that the next export finds them.
 pub fn layers(
@@ -142,8 +145,23 @@ fn needs_work(store: &Store, id: &SnapshotId, options: &LayerOptions) -> bool {
         && !packed().is_some_and(|blob| has(&blob))
 }
 
-/// Prepares one layer.
+/// Prepares one layer, and says what was done to it.
 pub(crate) fn prepare(
+    store: &Store,
+    flavour: Flavour,
+    id: SnapshotId,
+    diff_id: DiffId,
+    options: &LayerOptions,
+) -> Result<Layer> {
+    let mut layer = find_or_make(store, flavour, id, diff_id, options)?;
+    if let Some(epoch) = store.layer(&id)?.and_then(|layer| layer.rewritten) {
+        let annotations = layer.descriptor.annotations.get_or_insert_default();
+        annotations.insert(REWRITTEN.to_owned(), epoch.to_string());
+    }
+    Ok(layer)
+}
+
+fn find_or_make(
     store: &Store,
     flavour: Flavour,
     id: SnapshotId,
@@ -226,14 +244,17 @@ fn measure(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId) -
     let contents = Some(pack(store, flavour, id, &mut sink)?);
     let size = sink.size;
     sink.verify(diff_id)?;
-    store.set_layer(id, &store::Layer { diff_id: *diff_id, size, contents, blob: None })?;
+    store.set_layer(
+        id,
+        &store::Layer { diff_id: *diff_id, size, contents, blob: None, rewritten: None },
+    )?;
     Ok(size)
 }
 
 /// Packs a snapshot; returns how many bytes its files contain.
 fn pack(store: &Store, flavour: Flavour, id: &SnapshotId, out: &mut impl Write) -> Result<u64> {
     // As the digest in the config was made: whatever was clamped, was clamped in the snapshot.
-    let options = PackOptions { clamp_mtime: None };
+    let options = PackOptions { times: Times::Own };
     Ok(filetree::pack(&store.snapshot_dir(id), flavour, &options, out)?)
 }
 

@@ -33,9 +33,9 @@ mod testing;
 
 use std::path::Path;
 
-use filetree::{Flavour, RootDir};
+use filetree::{Flavour, RootDir, Timestamp};
 use oci::Reference;
-use store::{Image, Store};
+use store::{Image, Lease, Store};
 
 pub use destination::Destination;
 pub use error::Error;
@@ -46,7 +46,8 @@ pub use output::Output;
 pub use push::{PushOptions, Pusher};
 
 /// Writes an image as `output` says. `root` is its merged root file system; only outputs for which
-/// [`Output::needs_root`] holds look at it, for the others it may be `None`.
+/// [`Output::needs_root`] holds look at it, for the others it may be `None`. Files of such outputs have the time of the
+/// [epoch](Output::epoch), of which `epoch` is that of the build; in an image the times are what they are.
 ///
 /// # Errors
 /// What was at the destination before is still there.
@@ -55,12 +56,24 @@ pub fn write<'a>(
     flavour: Flavour,
     image: &Named<'_>,
     root: impl Into<Option<&'a RootDir>>,
+    epoch: Option<i64>,
     output: &Output,
 ) -> Result<(), Error> {
     let lease = store.lease()?;
-    lease.hold_image(&image.image.id)?;
-    let from = exporter::From { store, flavour, image, root: root.into() };
+    hold(&lease, image.image)?;
+    let time = output.epoch(epoch).map(Timestamp::from_seconds);
+    let from = exporter::From { store, flavour, image, root: root.into(), time };
     output.exporter().write(&from, output)
+}
+
+/// Holds an image, or the layers of one that is not in the store.
+fn hold(lease: &Lease, image: &Image) -> Result<(), Error> {
+    match lease.hold_image(&image.id) {
+        Err(store::Error::NoSuchImage { .. }) => {
+            image.snapshots.iter().try_for_each(|id| Ok(lease.hold(id)?))
+        }
+        held => Ok(held?),
+    }
 }
 
 /// Writes images with their names to one archive, in the form of `docker save`; to standard output without a path.

@@ -80,6 +80,10 @@ pub(crate) fn assemble_of(
     };
     for layer in &mut layers {
         layer.descriptor.media_type = in_words_of(types, &layer.descriptor.media_type).to_owned();
+        if types == MediaTypes::Docker {
+            // There were none in those days.
+            layer.descriptor.annotations = None;
+        }
     }
     let config_type = in_words_of(types, media_type::OCI_CONFIG);
     let config = Descriptor::of(config_type, &image.config_bytes);

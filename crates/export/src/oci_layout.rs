@@ -21,6 +21,7 @@ use crate::{
     exporter::{Exporter, From},
     layer::{Compression, LayerOptions},
     manifest::{self, Assembled, MediaTypes},
+    output::TIME_KEYS,
     sink::{self, Archive, Directory, Sink},
 };
 
@@ -64,6 +65,8 @@ impl Exporter for OciLayout {
             COMPRESSION_KEYS[2],
             ("oci-mediatypes", "`false` for a manifest in Docker's words"),
             ("annotation.", "an annotation of the manifest"),
+            TIME_KEYS[0],
+            TIME_KEYS[1],
         ];
         KEYS
     }

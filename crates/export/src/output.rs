@@ -14,12 +14,26 @@ use crate::{
     oci_layout,
 };
 
+/// The key of the times in layers.
+const REWRITE: &str = "rewrite-timestamp";
+
+/// The key of an epoch of its own.
+const EPOCH: &str = "source-date-epoch";
+
+/// The keys that every type of output has.
+pub(crate) const TIME_KEYS: [(&str, &str); 2] = [
+    (REWRITE, "`true`: no file of a new layer is newer than SOURCE_DATE_EPOCH"),
+    (EPOCH, "SOURCE_DATE_EPOCH of this output alone; empty for none"),
+];
+
 /// Where a finished image is to go, and how. What is wrong with it was said when it was parsed.
 #[derive(Debug, Clone)]
 pub struct Output {
     exporter: &'static dyn Exporter,
     dest: Option<Destination>,
     attributes: BTreeMap<String, String>,
+    epoch: Option<Option<i64>>,
+    rewrites_times: bool,
 }
 
 impl Output {
@@ -69,7 +83,9 @@ impl Output {
         if dest.is_none() && exporter.needs_dest() {
             return Err(Error::Missing { kind: exporter.name(), key: "dest" });
         }
-        let output = Self { exporter, dest, attributes };
+        let epoch = attributes.remove(EPOCH).map(|value| epoch(&value)).transpose()?;
+        let mut output = Self { exporter, dest, attributes, epoch, rewrites_times: false };
+        output.rewrites_times = output.flag(REWRITE, false)?;
         output.names()?;
         exporter.check(&output)?;
         Ok(output)
@@ -83,6 +99,27 @@ impl Output {
     /// Returns where it goes, `None` for what stays in the store.
     pub fn dest(&self) -> Option<&Destination> {
         self.dest.as_ref()
+    }
+
+    /// Returns `SOURCE_DATE_EPOCH` of this output, in seconds since 1970: its own (`source-date-epoch=`) if it has one, or
+    /// says that there is none, else that of the build.
+    pub fn epoch(&self, of_build: Option<i64>) -> Option<i64> {
+        self.epoch.unwrap_or(of_build)
+    }
+
+    /// Returns what `source-date-epoch=` says: a number, or that there is none; `None` without such a key.
+    pub fn own_epoch(&self) -> Option<Option<i64>> {
+        self.epoch
+    }
+
+    /// Whether files of new layers may be no newer than the epoch: `rewrite-timestamp=true`.
+    pub fn rewrites_times(&self) -> bool {
+        self.rewrites_times
+    }
+
+    /// Whether it is an image of the store.
+    pub fn is_stored(&self) -> bool {
+        self.dest.is_none() && !self.needs_root()
     }
 
     /// Whether it goes to standard output, where nothing else may be written then.
@@ -170,6 +207,17 @@ impl Output {
             }),
         }
     }
+}
+
+fn epoch(value: &str) -> Result<Option<i64>> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|_| Error::Value {
+        key: EPOCH.to_owned(),
+        value: value.to_owned(),
+        expected: "seconds since 1970, or nothing",
+    })
 }
 
 /// Keys are the same in upper and lower case; the name of an annotation is not.

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     exporter::{Exporter, From},
     oci_layout::COMPRESSION_KEYS,
+    output::TIME_KEYS,
 };
 
 /// `type=image`.
@@ -45,6 +46,8 @@ impl Exporter for Image {
                 "`true` for a manifest in the image specification's words, `false` for Docker's",
             ),
             ("annotation.", "an annotation of the manifest"),
+            TIME_KEYS[0],
+            TIME_KEYS[1],
         ];
         KEYS
     }

@@ -4,6 +4,7 @@ use crate::{
     Output,
     error::Error,
     exporter::{Exporter, From},
+    output::TIME_KEYS,
 };
 
 /// `type=tar`.
@@ -23,7 +24,9 @@ impl Exporter for Tarball {
     }
 
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
-        &[("dest", "the file, or `-` for standard output")]
+        const KEYS: &[(&str, &str)] =
+            &[("dest", "the file, or `-` for standard output"), TIME_KEYS[0], TIME_KEYS[1]];
+        KEYS
     }
 
     fn needs_root(&self) -> bool {
@@ -36,6 +39,6 @@ impl Exporter for Tarball {
 
     fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
         let root = from.root.ok_or(Error::NoRoot { kind: self.name() })?;
-        output.destination()?.write(|mut out| Ok(filetree::pack_tree(root, &mut out)?))
+        output.destination()?.write(|mut out| Ok(filetree::pack_tree(root, from.time, &mut out)?))
     }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use filetree::{Flavour, PackOptions};
+use filetree::{Flavour, PackOptions, Times};
 use oci::{BlobDigest, Descriptor, DiffId, Digest, Manifest, ManifestDigest, json, media_type};
 use store::{Image, Layer, SnapshotId, Store, StoredManifest};
 
@@ -58,14 +58,15 @@ pub(crate) fn built_layer(store: &Store, files: &[(&str, &str)]) -> (SnapshotId,
     let id = open.seal().unwrap();
     let tar = packed(store, &id);
     let diff_id = DiffId::new(Digest::of(&tar));
-    let layer = Layer { diff_id, size: tar.len() as u64, contents: None, blob: None };
+    let layer =
+        Layer { diff_id, size: tar.len() as u64, contents: None, blob: None, rewritten: None };
     store.set_layer(&id, &layer).unwrap();
     (id, diff_id)
 }
 
 pub(crate) fn packed(store: &Store, id: &SnapshotId) -> Vec<u8> {
     let mut tar = Vec::new();
-    let options = PackOptions { clamp_mtime: None };
+    let options = PackOptions { times: Times::Own };
     filetree::pack(&store.snapshot_dir(id), FLAVOUR, &options, &mut tar).unwrap();
     tar
 }
@@ -88,7 +89,10 @@ pub(crate) fn loaded_layer(
     let blob = Descriptor::of(media_type::DOCKER_LAYER_GZIP, &bytes);
     let size = tar.len() as u64;
     store
-        .set_layer(&id, &Layer { diff_id, size, contents: None, blob: Some(blob.clone()) })
+        .set_layer(
+            &id,
+            &Layer { diff_id, size, contents: None, blob: Some(blob.clone()), rewritten: None },
+        )
         .unwrap();
     (id, diff_id, blob)
 }

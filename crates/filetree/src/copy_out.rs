@@ -15,12 +15,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timestamps, Uid},
     io::Errno,
 };
 
 use crate::{
-    Error, RootDir,
+    Error, RootDir, Timestamp,
     pack::{
         mtime_of,
         walk::{Visit, Walk, open_dir, open_file},
@@ -34,17 +34,19 @@ const SET_ID: u32 = 0o6000;
 
 /// Copies a whole tree into the host directory `dest`, which is made if missing and merged with if not: files replace
 /// files and links, directories are kept. Modes, times and (best effort) attributes are kept; owners where the process may
-/// set them, else the files are its own, without set-id bits. Links of `dest` are replaced, never followed.
+/// set them, else the files are its own, without set-id bits. Links of `dest` are replaced, never followed. With a `time`,
+/// everything has that one.
 ///
 /// # Errors
 /// [`Error::Io`] where something cannot be written, a file in place of a directory too; what was copied stays.
 /// [`Error::Device`] for a device without privileges.
-pub fn copy_out(root: &RootDir, dest: &Path) -> Result<(), Error> {
+pub fn copy_out(root: &RootDir, dest: &Path, time: Option<Timestamp>) -> Result<(), Error> {
     std::fs::create_dir_all(dest).map_err(Error::io("create the directory", dest))?;
     let dest_root = RootDir::open(dest)?;
     let mut copier = Copier {
         dir: open_dir(dest_root.as_fd(), c".").map_err(Error::io("open", dest))?,
         dest_root,
+        time,
         entered: Vec::new(),
         links: BTreeMap::new(),
     };
@@ -64,6 +66,8 @@ struct Copier {
     dest_root: RootDir,
     /// The destination of the directory the walk stands in.
     dir: OwnedFd,
+    /// The time of everything, if not its own.
+    time: Option<Timestamp>,
     /// What the directories on the way look like, outermost first.
     entered: Vec<Stat>,
     /// Where the first name of each file that has several was copied to.
@@ -95,9 +99,9 @@ impl Copier {
         let parent = self.open_beneath(Path::new(OsStr::from_bytes(walk.prefix())))?;
         let left = std::mem::replace(&mut self.dir, parent);
         match self.entered.pop() {
-            Some(stat) => {
-                dress(left.as_fd(), &stat).map_err(Error::io("set the mode of", walk.path_of(b"")))
-            }
+            Some(stat) => self
+                .dress(left.as_fd(), &stat)
+                .map_err(Error::io("set the mode of", walk.path_of(b""))),
             None => Ok(()),
         }
     }
@@ -159,7 +163,7 @@ impl Copier {
         std::io::copy(&mut from, &mut to).map_err(Error::io("copy", path))?;
         let xattrs = Carrier::Open(from.as_fd());
         let names = xattrs.names().map_err(Error::io("list the attributes of", path))?;
-        dress(to.as_fd(), stat).map_err(Error::io("set the mode of", path))?;
+        self.dress(to.as_fd(), stat).map_err(Error::io("set the mode of", path))?;
         if names.is_empty() {
             return Ok(());
         }
@@ -223,8 +227,25 @@ impl Copier {
             )
             .map_err(Error::io("set the mode of", path))?;
         }
-        rustix::fs::utimensat(&self.dir, name, &mtime_of(stat).to_timestamps(), nofollow)
+        rustix::fs::utimensat(&self.dir, name, &self.times(stat), nofollow)
             .map_err(Error::io("set the times of", path))
+    }
+
+    /// Sets owner, mode and times of a file or directory.
+    fn dress(&self, fd: BorrowedFd<'_>, stat: &Stat) -> Result<(), Errno> {
+        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        let mut mode = stat.st_mode & 0o7777;
+        match rustix::fs::fchown(fd, Some(uid), Some(gid)) {
+            Ok(()) => {}
+            Err(Errno::PERM | Errno::INVAL) => mode &= !SET_ID,
+            Err(errno) => return Err(errno),
+        }
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+        rustix::fs::futimens(fd, &self.times(stat))
+    }
+
+    fn times(&self, stat: &Stat) -> Timestamps {
+        self.time.unwrap_or_else(|| mtime_of(stat)).to_timestamps()
     }
 
     fn open_beneath(&self, path: &Path) -> Result<OwnedFd, Error> {
@@ -234,17 +255,4 @@ impl Copier {
         rustix::fs::openat2(&self.dest_root, path, flags, Mode::empty(), resolve)
             .map_err(Error::io("open", path))
     }
-}
-
-/// Sets owner, mode and times of a file or directory.
-fn dress(fd: BorrowedFd<'_>, stat: &Stat) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    let mut mode = stat.st_mode & 0o7777;
-    match rustix::fs::fchown(fd, Some(uid), Some(gid)) {
-        Ok(()) => {}
-        Err(Errno::PERM | Errno::INVAL) => mode &= !SET_ID,
-        Err(errno) => return Err(errno),
-    }
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
-    rustix::fs::futimens(fd, &mtime_of(stat).to_timestamps())
 }

@@ -57,7 +57,7 @@ pub use error::{Error, Exclusion, Fault, Limit};
 pub use gitignore::git_ignored;
 pub use ignore::Patterns;
 pub use measure::contents_size;
-pub use pack::{PackOptions, pack, pack_tree};
+pub use pack::{PackOptions, Times, pack, pack_tree};
 pub use passwd::{User, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};

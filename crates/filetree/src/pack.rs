@@ -46,9 +46,38 @@ use self::{
 
 /// How a layer is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackOptions {
-    /// The latest time an entry may carry, in seconds since 1970 (`SOURCE_DATE_EPOCH`); later ones are set to it.
-    pub clamp_mtime: Option<i64>,
+pub struct PackOptions<'a> {
+    /// The times of its entries.
+    pub times: Times<'a>,
+}
+
+/// Which times entries carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times<'a> {
+    /// The files' own.
+    Own,
+    /// The files' own up to a limit (`SOURCE_DATE_EPOCH`).
+    UpTo {
+        /// Later times are set to it.
+        limit: Timestamp,
+        /// From when to when things were made. Times in between are set to the limit too, however early: what is made
+        /// again, now, gets it as well.
+        made: &'a [(Timestamp, Timestamp)],
+    },
+    /// One for all.
+    All(Timestamp),
+}
+
+impl Times<'_> {
+    fn of(self, own: Timestamp) -> Timestamp {
+        let is_in = |(first, last): &(Timestamp, Timestamp)| (first..=last).contains(&&own);
+        match self {
+            Self::Own => own,
+            Self::UpTo { limit, made } if own > limit || made.iter().any(is_in) => limit,
+            Self::UpTo { .. } => own,
+            Self::All(time) => time,
+        }
+    }
 }
 
 /// Writes a sealed snapshot, overlay's upper directory, as a layer (OCI image specification, "Image Layer Filesystem
@@ -61,26 +90,31 @@ pub struct PackOptions {
 pub fn pack(
     upper: &Path,
     flavour: Flavour,
-    options: &PackOptions,
+    options: &PackOptions<'_>,
     out: &mut impl Write,
 ) -> Result<u64, Error> {
     let root = RootDir::open(upper)?;
-    Packer::new(out, Some(flavour), options.clamp_mtime).pack(root.as_fd())
+    Packer::new(out, Some(flavour), options.times).pack(root.as_fd())
 }
 
 /// Writes a whole tree, as it is seen through overlay, as an archive; names that look like whiteouts are ordinary names.
+/// With a `time`, all entries have it.
 ///
 /// # Errors
 /// [`Error::Changed`] when somebody writes into the tree. What was written by then is no archive.
-pub fn pack_tree(root: &RootDir, out: &mut impl Write) -> Result<(), Error> {
-    Packer::new(out, None, None).pack(root.as_fd()).map(|_| ())
+pub fn pack_tree(
+    root: &RootDir,
+    time: Option<Timestamp>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    Packer::new(out, None, time.map_or(Times::Own, Times::All)).pack(root.as_fd()).map(|_| ())
 }
 
-struct Packer<'a, W> {
+struct Packer<'a, 't, W> {
     out: Output<'a, W>,
     /// What to look for in a snapshot; nothing in a merged tree.
     flavour: Option<Flavour>,
-    clamp_mtime: Option<i64>,
+    times: Times<'t>,
     /// Bytes of the files that were put.
     contents: u64,
     /// The first name of each file that has several.
@@ -96,11 +130,11 @@ struct Attributes {
     opaque: bool,
 }
 
-impl<'a, W: Write> Packer<'a, W> {
-    fn new(out: &'a mut W, flavour: Option<Flavour>, clamp_mtime: Option<i64>) -> Self {
+impl<'a, 't, W: Write> Packer<'a, 't, W> {
+    fn new(out: &'a mut W, flavour: Option<Flavour>, times: Times<'t>) -> Self {
         let out = Output::new(out);
         let (links, header) = (BTreeMap::new(), Vec::new());
-        Self { out, flavour, clamp_mtime, contents: 0, links, header }
+        Self { out, flavour, times, contents: 0, links, header }
     }
 
     fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
@@ -210,7 +244,7 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 
     fn put_whiteout(&mut self, name: &[u8]) -> Result<(), Error> {
-        let mtime = Timestamp { seconds: 0, nanoseconds: 0 };
+        let mtime = self.times.of(Timestamp::from_seconds(0));
         let kind = Kind::File { size: 0 };
         self.append(&Entry { name, kind, mode: 0, uid: 0, gid: 0, mtime, xattrs: &[] })
     }
@@ -225,7 +259,7 @@ impl<'a, W: Write> Packer<'a, W> {
         if !matches!(kind, Kind::HardLink { .. }) {
             self.contents += measure::size_of(stat);
         }
-        let mtime = self.clamp(mtime_of(stat));
+        let mtime = self.times.of(mtime_of(stat));
         let (mode, uid, gid) = (stat.st_mode, stat.st_uid, stat.st_gid);
         self.append(&Entry { name, kind, mode, uid, gid, mtime, xattrs })
     }
@@ -234,13 +268,6 @@ impl<'a, W: Write> Packer<'a, W> {
         self.header.clear();
         header::encode(entry, &mut self.header);
         self.out.append(&self.header)
-    }
-
-    fn clamp(&self, mtime: Timestamp) -> Timestamp {
-        match self.clamp_mtime {
-            Some(seconds) => mtime.min(Timestamp { seconds, nanoseconds: 0 }),
-            None => mtime,
-        }
     }
 
     fn attributes(

@@ -19,6 +19,9 @@ pub struct Layer {
     /// for byte, when it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<Descriptor>,
+    /// The seconds since 1970 that later times of its files were set to, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<i64>,
 }
 
 impl Store {
@@ -91,7 +94,13 @@ mod tests {
         assert_eq!(store.layer(&id).unwrap(), None);
         let blob = Descriptor::of(media_type::DOCKER_LAYER_GZIP, b"gzip");
         let diff_id = DiffId::new(Digest::of(b"tar"));
-        let layer = Layer { diff_id, size: 3, contents: Some(2), blob: Some(blob.clone()) };
+        let layer = Layer {
+            diff_id,
+            size: 3,
+            contents: Some(2),
+            blob: Some(blob.clone()),
+            rewritten: None,
+        };
         store.set_layer(&id, &layer).unwrap();
         store.set_packed(&id, "gzip-6", &blob).unwrap();
         let chain = ChainId::bottom(diff_id);

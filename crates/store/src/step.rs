@@ -16,7 +16,10 @@ pub struct Record {
     /// A result is removed before what it was made on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<SnapshotId>,
-    /// When, RFC 3339.
+    /// When it was begun, RFC 3339; `None` for what was not made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
+    /// When it was there, RFC 3339.
     pub created: String,
     /// The step, for people: `RUN make`.
     pub description: String,
@@ -78,6 +81,7 @@ mod tests {
         let record = Record {
             snapshot,
             below: None,
+            began: Some("2026-01-02T03:04:04Z".to_owned()),
             created: "2026-01-02T03:04:05Z".to_owned(),
             description: "RUN make".to_owned(),
             ingredients: vec![("command".to_owned(), "make\n\u{1f600}".to_owned())],

@@ -56,7 +56,13 @@ pub(crate) fn store(
     let blob = Descriptor { media_type, digest, size: copied, annotations: None, platform: None };
     let contents = Some(filetree::contents_size(snapshot.fs())?);
     let snapshot = snapshot.seal()?;
-    let layer = Layer { diff_id: *source.diff_id, size: unpacked.size, contents, blob: Some(blob) };
+    let layer = Layer {
+        diff_id: *source.diff_id,
+        size: unpacked.size,
+        contents,
+        blob: Some(blob),
+        rewritten: None,
+    };
     engine.store().set_layer(&snapshot, &layer)?;
     engine.store().set_snapshot_of_chain(source.chain, &snapshot)?;
     Ok(snapshot)
@@ -65,8 +71,8 @@ pub(crate) fn store(
 /// What was unpacked.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
-    diff_id: DiffId,
-    size: u64,
+    pub(crate) diff_id: DiffId,
+    pub(crate) size: u64,
 }
 
 /// Decompresses a layer and unpacks it into `snapshot`.

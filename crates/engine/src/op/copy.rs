@@ -10,7 +10,7 @@ use crate::{
     Error, commit,
     contents::Contents,
     rootfs,
-    schedule::{Build, Tip},
+    schedule::{Build, Made, Tip},
 };
 
 /// Copies on top of `below`.
@@ -82,23 +82,23 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
     let below = StepKey::scratch(&stage.platform);
     let derived = StepKey::derive(&below, &op, contents.digests());
     let known = build.engine.store().record(derived.key.as_bytes())?;
-    let (snapshot, created) = match known {
-        Some(record) => (record.snapshot, record.created),
+    let record = match known {
+        Some(record) => record,
         None => {
-            let snapshot = run(build, &copy, contents, &[])?.seal()?;
-            let created = commit::now();
-            let description = format!("FROM {name}");
+            let began = commit::now();
             let record = Record {
-                snapshot,
+                snapshot: run(build, &copy, contents, &[])?.seal()?,
                 below: None,
-                created: created.clone(),
-                description,
+                began: Some(began),
+                created: commit::now(),
+                description: format!("FROM {name}"),
                 ingredients: Vec::new(),
             };
             build.engine.store().put_record(derived.key.as_bytes(), &record)?;
-            (snapshot, created)
+            record
         }
     };
+    let Made { snapshot, created, span } = Made::of(&record);
     build.lease.hold(&snapshot)?;
     if build.is_in_image(stage.id) {
         build.packing.begin(build, snapshot)?;
@@ -106,6 +106,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
     Ok(Tip {
         key: derived.key,
         snapshots: vec![snapshot],
+        made: vec![span],
         created: Some(created.clone()),
         history: vec![commit::base_entry(created)],
         inherited: 0,

@@ -80,7 +80,7 @@ fn without_a_destination_it_is_a_name_in_the_store() {
     let image = image(&store, &[], None);
     let output = Output::parse("type=docker,name=app:3").unwrap();
     let named = Named { image: &image, names: &[] };
-    crate::write(&store, FLAVOUR, &named, None::<&RootDir>, &output).unwrap();
+    crate::write(&store, FLAVOUR, &named, None::<&RootDir>, None, &output).unwrap();
     assert_eq!(store.find("app:3").unwrap().id, image.id);
 }
 
@@ -92,8 +92,9 @@ fn files_of_the_image_leave_without_layers() {
     let image = image(&store, &[built], None);
     let root = RootDir::open(&store.snapshot_dir(&built.0)).unwrap();
     let named = Named { image: &image, names: &[] };
-    let write =
-        |value: &str| crate::write(&store, FLAVOUR, &named, &root, &Output::parse(value).unwrap());
+    let write = |value: &str| {
+        crate::write(&store, FLAVOUR, &named, &root, None, &Output::parse(value).unwrap())
+    };
     let (directory, tar) = (scratch.file("deep/out"), scratch.file("out.tar"));
     write(directory.to_str().unwrap()).unwrap();
     assert_eq!(std::fs::read_to_string(directory.join("a/file")).unwrap(), "contents");
@@ -103,6 +104,6 @@ fn files_of_the_image_leave_without_layers() {
     write(&format!("type=tar,dest={}", tar.display())).unwrap();
     assert_eq!(contents(&read_archive(&tar), "a/file"), b"contents");
     let without = Output::parse("type=tar,dest=-").unwrap();
-    let refused = crate::write(&store, FLAVOUR, &named, None::<&RootDir>, &without);
+    let refused = crate::write(&store, FLAVOUR, &named, None::<&RootDir>, None, &without);
     assert!(matches!(refused, Err(Error::NoRoot { .. })), "{refused:?}");
 }

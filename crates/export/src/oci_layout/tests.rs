@@ -20,7 +20,7 @@ fn reference(value: &str) -> Reference {
 
 fn write(store: &Store, image: &Image, names: &[Reference], output: &str) -> Result<()> {
     let output = Output::parse(output).unwrap();
-    crate::write(store, FLAVOUR, &Named { image, names }, None::<&RootDir>, &output)
+    crate::write(store, FLAVOUR, &Named { image, names }, None::<&RootDir>, None, &output)
 }
 
 fn two_layers(store: &Store) -> Image {
@@ -187,8 +187,13 @@ fn a_blob_with_a_long_digest_has_a_long_name() {
     writer.write_all(&tar).unwrap();
     writer.commit(Some(&digest), None).unwrap();
     let kept = Descriptor { digest, ..Descriptor::of(media_type::OCI_LAYER, &tar) };
-    let layer =
-        Layer { diff_id: built.1, size: tar.len() as u64, contents: None, blob: Some(kept) };
+    let layer = Layer {
+        diff_id: built.1,
+        size: tar.len() as u64,
+        contents: None,
+        blob: Some(kept),
+        rewritten: None,
+    };
     store.set_layer(&built.0, &layer).unwrap();
     let image = image(&store, &[built], None);
     let path = scratch.file("image.tar");

@@ -64,3 +64,36 @@ fn what_is_wrong_is_said_with_what_may_be_meant() {
         assert!(error.contains(text), "{value}: {error}");
     }
 }
+
+#[test]
+fn times_of_an_output() {
+    for kind in ["oci,dest=x", "docker,dest=x", "docker", "local,dest=x", "tar,dest=x", "image"] {
+        let output = |keys: &str| Output::parse(&format!("type={kind}{keys}"));
+        let plain = output("").unwrap();
+        assert_eq!((plain.rewrites_times(), plain.own_epoch()), (false, None), "{kind}");
+        assert_eq!((plain.epoch(Some(3)), plain.epoch(None)), (Some(3), None), "{kind}");
+        let own = output(",rewrite-timestamp=1,Source-Date-Epoch=-7").unwrap();
+        assert_eq!((own.rewrites_times(), own.own_epoch()), (true, Some(Some(-7))), "{kind}");
+        assert_eq!(own.epoch(Some(3)), Some(-7), "{kind}");
+        let none = output(",source-date-epoch=").unwrap();
+        assert_eq!((none.own_epoch(), none.epoch(Some(3))), (Some(None), None), "{kind}");
+        for wrong in [",source-date-epoch=now", ",source-date-epoch=1.5", ",rewrite-timestamp=si"] {
+            assert!(matches!(output(wrong), Err(Error::Value { .. })), "{kind}{wrong}");
+        }
+    }
+}
+
+#[test]
+fn some_outputs_are_images_of_the_store() {
+    for (value, stored) in [
+        ("type=image", true),
+        ("type=registry,name=a", true),
+        ("type=docker", true),
+        ("type=docker,dest=-", false),
+        ("type=oci,dest=x", false),
+        ("type=tar,dest=x", false),
+        ("out", false),
+    ] {
+        assert_eq!(Output::parse(value).unwrap().is_stored(), stored, "{value}");
+    }
+}

@@ -76,7 +76,7 @@ fn a_truncated_archive_fails() {
     let dir = TempDir::new();
     dir.write("f", "x".repeat(4096));
     let mut archive = Vec::new();
-    crate::pack_tree(&dir.root(), &mut archive).unwrap();
+    crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
     let root = TempDir::new();
     let failed = extract_archive(&archive[..2000], &root.root(), "/out", None);
     assert!(matches!(failed, Err(Error::Archive { fault: Fault::Truncated, .. })));
@@ -93,7 +93,7 @@ fn an_owner_is_given_to_all_entries() {
     let dir = TempDir::new();
     dir.write("d/f", "x").link("d/l", "f").owner("d/f", 5, 6);
     let mut archive = Vec::new();
-    crate::pack_tree(&dir.root(), &mut archive).unwrap();
+    crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
     let root = TempDir::new();
     extract_archive(&archive[..], &root.root(), "/new/out", Some((8, 9))).unwrap();
     assert_eq!(
@@ -157,7 +157,7 @@ fn names_of_whiteouts_are_ordinary() {
     let dir = TempDir::new();
     dir.write("d/.wh.x", "1").write("d/.wh..wh..opq", "2");
     let mut archive = Vec::new();
-    crate::pack_tree(&dir.root(), &mut archive).unwrap();
+    crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
     let root = TempDir::new();
     root.write("d/x", "kept");
     extract_archive(&archive[..], &root.root(), "/", None).unwrap();

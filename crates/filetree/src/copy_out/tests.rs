@@ -23,7 +23,7 @@ fn a_tree_arrives_as_it_is() {
     tree.mode("closed", 0o500).mode("d", 0o1777);
     tree.dir(&"deep/".repeat(100));
     let dest = TempDir::new();
-    copy_out(&tree.root(), &dest.path().join("new/out")).unwrap();
+    copy_out(&tree.root(), &dest.path().join("new/out"), None).unwrap();
     assert_eq!(portrait(&dest.path().join("new/out")), portrait(tree.path()));
 }
 
@@ -34,7 +34,7 @@ fn what_is_there_is_merged_and_links_are_replaced() {
     let dest = TempDir::new();
     dest.write("out/d/kept", "kept").write("out/d/f", "a longer old text").write("host/f", "host");
     dest.link("out/l", "../host").link("out/file", "../host/f").write("out/link", "");
-    copy_out(&tree.root(), &dest.path().join("out")).unwrap();
+    copy_out(&tree.root(), &dest.path().join("out"), None).unwrap();
     let text = |path: &str| std::fs::read_to_string(dest.path().join(path)).unwrap();
     for (path, wanted) in [
         ("out/d/kept", "kept"),
@@ -55,7 +55,7 @@ fn a_directory_of_the_host_is_not_removed_for_a_file() {
     tree.write("d", "file");
     let dest = TempDir::new();
     dest.write("d/precious", "p");
-    assert!(matches!(copy_out(&tree.root(), dest.path()), Err(Error::Io { .. })));
+    assert!(matches!(copy_out(&tree.root(), dest.path(), None), Err(Error::Io { .. })));
     assert!(dest.path().join("d/precious").exists());
 }
 
@@ -65,7 +65,21 @@ fn times_of_directories_are_kept() {
     tree.write("d/f", "x");
     let dest = TempDir::new();
     std::thread::sleep(std::time::Duration::from_millis(20));
-    copy_out(&tree.root(), dest.path()).unwrap();
+    copy_out(&tree.root(), dest.path(), None).unwrap();
     let stat = |dir: &TempDir| dir.path().join("d").metadata().unwrap();
     assert_eq!(stat(&tree).mtime_nsec(), stat(&dest).mtime_nsec());
+}
+
+#[test]
+fn one_time_for_all() {
+    let tree = TempDir::new();
+    tree.write("d/sub/f", "x").link("d/l", "f").write("g", "y");
+    std::fs::hard_link(tree.path().join("g"), tree.path().join("d/h")).unwrap();
+    make_node(&tree.path().join("fifo"), FileType::Fifo, 0, 0);
+    let dest = TempDir::new();
+    copy_out(&tree.root(), dest.path(), Some(Timestamp { seconds: 77, nanoseconds: 5 })).unwrap();
+    for path in ["d", "d/sub", "d/sub/f", "d/l", "d/h", "g", "fifo"] {
+        let stat = dest.path().join(path).symlink_metadata().unwrap();
+        assert_eq!((stat.mtime(), stat.mtime_nsec()), (77, 5), "{path}");
+    }
 }

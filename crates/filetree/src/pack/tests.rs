@@ -165,7 +165,7 @@ fn everything() -> TempDir {
     dir
 }
 
-const OPTIONS: PackOptions = PackOptions { clamp_mtime: None };
+const OPTIONS: PackOptions<'_> = PackOptions { times: Times::Own };
 
 fn packed(dir: &Path) -> Vec<u8> {
     let mut layer = Vec::new();
@@ -265,7 +265,8 @@ fn the_bytes_of_a_layer_are_pinned() {
 #[test]
 fn later_times_are_clamped() {
     let dir = small();
-    let options = PackOptions { clamp_mtime: Some(1_700_000_000) };
+    let limit = Timestamp::from_seconds(1_700_000_000);
+    let options = PackOptions { times: Times::UpTo { limit, made: &[] } };
     let mut layer = Vec::new();
     pack(dir.path(), Flavour::Trusted, &options, &mut layer).unwrap();
     let copy = unpacked(&layer);
@@ -273,10 +274,52 @@ fn later_times_are_clamped() {
         let stat = copy.path().join(name).symlink_metadata().unwrap();
         assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_700_000_000, 0), "{name}");
     }
-    let options = PackOptions { clamp_mtime: Some(i64::MAX) };
+    let limit = Timestamp::from_seconds(i64::MAX);
+    let options = PackOptions { times: Times::UpTo { limit, made: &[] } };
     let mut unclamped = Vec::new();
     pack(dir.path(), Flavour::Trusted, &options, &mut unclamped).unwrap();
     assert!(unclamped == packed(dir.path()));
+}
+
+#[test]
+fn what_was_made_meanwhile_is_clamped_too() {
+    let dir = TempDir::new();
+    let time = |seconds| Timestamp { seconds, nanoseconds: 5 };
+    for seconds in [10, 19, 20, 25, 30, 31, 40, 41, 60] {
+        let path = dir.write(&seconds.to_string(), "").path().join(seconds.to_string());
+        let file = std::fs::File::open(path).unwrap();
+        rustix::fs::futimens(&file, &time(seconds).to_timestamps()).unwrap();
+    }
+    let limit = Timestamp::from_seconds(50);
+    let times = Times::UpTo { limit, made: &[(time(20), time(30)), (time(40), time(40))] };
+    let mut layer = Vec::new();
+    pack(dir.path(), Flavour::Trusted, &PackOptions { times }, &mut layer).unwrap();
+    let copy = unpacked(&layer);
+    let seconds = |name: &str| copy.path().join(name).metadata().unwrap().mtime();
+    for (name, expect) in [
+        ("10", 10),
+        ("19", 19),
+        ("20", 50),
+        ("25", 50),
+        ("30", 50),
+        ("31", 31),
+        ("40", 50),
+        ("41", 41),
+        ("60", 50),
+    ] {
+        assert_eq!(seconds(name), expect, "{name}");
+    }
+}
+
+#[test]
+fn an_archive_can_have_one_time() {
+    let dir = small();
+    let mut archive = Vec::new();
+    pack_tree(&dir.root(), Some(Timestamp::from_seconds(77)), &mut archive).unwrap();
+    let mut archive = tar::Archive::new(&archive[..]);
+    let times = archive.entries().unwrap().map(|entry| entry.unwrap().header().mtime().unwrap());
+    let times: Vec<_> = times.collect();
+    assert!(!times.is_empty() && times.iter().all(|time| *time == 77), "{times:?}");
 }
 
 #[test]
@@ -348,7 +391,7 @@ fn a_tree_is_packed_as_it_is() {
     let dir = small();
     dir.write("etc/.wh.name", "x");
     let mut archive = Vec::new();
-    pack_tree(&dir.root(), &mut archive).unwrap();
+    pack_tree(&dir.root(), None, &mut archive).unwrap();
     let copy = TempDir::new();
     crate::extract_archive(&archive[..], &copy.root(), "/", None).unwrap();
     assert_eq!(portrait(copy.path()), portrait(dir.path()));

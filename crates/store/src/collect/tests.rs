@@ -21,6 +21,7 @@ fn step(store: &Store, key: u8, snapshot: SnapshotId, below: Option<SnapshotId>,
     let record = Record {
         snapshot,
         below,
+        began: None,
         created: String::new(),
         description: String::new(),
         ingredients: Vec::new(),
@@ -69,6 +70,7 @@ fn what_nothing_names_goes_and_what_an_image_names_stays() {
         size: 3,
         contents: None,
         blob: Some(Descriptor::of(media_type::OCI_LAYER_GZIP, b"layer")),
+        rewritten: None,
     };
     store.set_layer(&used, &layer).unwrap();
     store.set_layer(&unused, &Layer { blob: None, ..layer.clone() }).unwrap();

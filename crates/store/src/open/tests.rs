@@ -136,6 +136,7 @@ fn made(store: &Store, key: &[u8; 32]) -> Record {
     let record = Record {
         snapshot: open.seal().unwrap(),
         below: None,
+        began: None,
         created: String::new(),
         description: String::new(),
         ingredients: Vec::new(),

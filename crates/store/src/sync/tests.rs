@@ -12,6 +12,7 @@ fn record(store: &Store) -> Record {
     Record {
         snapshot: store.create_snapshot().unwrap().seal().unwrap(),
         below: None,
+        began: None,
         created: String::new(),
         description: String::new(),
         ingredients: Vec::new(),
