@@ -148,8 +148,17 @@ fn render(failure: &Failure) -> String {
         }
         failure => {
             let text = format!("error: {failure}\n{}", causes(failure.source()));
-            with_hint(text, hint(failure))
+            with_hint(text, hint(inner(failure)))
         }
+    }
+}
+
+/// The error of the crate that failed: what only wraps it is passed over by `source`.
+fn inner(failure: &Failure) -> &(dyn Error + 'static) {
+    match failure {
+        Failure::Engine(error) => error,
+        Failure::Sandbox(error) => error,
+        failure => failure,
     }
 }
 
@@ -198,6 +207,12 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             "it is for who builds to decide, not for the Dockerfile alone: `--allow {}`",
             entitlement.name()
         )),
+        engine::Error::ReadDockerfile { nearest: Some(path), .. } => {
+            Some(format!("did you mean `-f {}`?", path.display()))
+        }
+        engine::Error::FetchLimit { .. } => {
+            Some("if it is meant to be that large, allow it by `--fetch-limit SIZE`".to_owned())
+        }
         engine::Error::NoAgent { id } => {
             Some(format!("give it by `--ssh {id}` or `--ssh {id}=SOCKET`"))
         }

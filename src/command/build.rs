@@ -1,19 +1,18 @@
 //! `kiln build`.
 
 mod options;
+mod source;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
-    io::{self, IsTerminal, Read},
+    fs, io,
     os::unix::{ffi::OsStringExt, fs::FileTypeExt},
     path::{Path, PathBuf},
 };
 
 use engine::{
-    BuildRequest, Built, Cancel, ContextSource, DockerfileSource, Engine, Entitlement, Events,
-    NamedContext, Secret, Times,
+    BuildRequest, Built, Cancel, Engine, Entitlement, Events, NamedContext, Secret, Times,
 };
 use export::Output;
 use oci::Reference;
@@ -102,7 +101,7 @@ fn execute(
 /// Reads what the command line asks of a build.
 pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Failure> {
     let build_args = build_args(&build)?;
-    let (context, dockerfile) = sources(build.file, build.context)?;
+    let (context, dockerfile) = source::sources(build.file, build.context)?;
     Ok(BuildRequest {
         dockerfile,
         context,
@@ -118,6 +117,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
             .iter()
             .map(|secret| read_secret(secret))
             .collect::<Result<_, _>>()?,
+        fetch_limit: build.fetch_limit.0,
         git_env: environment::git_env(),
         allow: build.allow.iter().map(|name| entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| ssh_agent(agent)).collect::<Result<_, _>>()?,
@@ -125,66 +125,6 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
         cancel,
     })
-}
-
-/// Where the context and the Dockerfile come from. Standard input can be either, and is a context if it is an archive.
-fn sources(
-    file: Option<PathBuf>,
-    context: PathBuf,
-) -> Result<(ContextSource, DockerfileSource), Failure> {
-    let file_is_stream = file.as_deref().is_some_and(environment::is_stream);
-    if let Some(remote) = remote(&context)? {
-        let dockerfile = match file {
-            Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
-            Some(path) => DockerfileSource::Named(path.display().to_string()),
-            None => DockerfileSource::InContext,
-        };
-        return Ok((remote, dockerfile));
-    }
-    if !environment::is_stream(&context) {
-        let dockerfile = match file {
-            Some(_) if file_is_stream => DockerfileSource::Text(read_stdin()?),
-            Some(path) => DockerfileSource::File(path),
-            None => DockerfileSource::InContext,
-        };
-        return Ok((ContextSource::Directory(context), dockerfile));
-    }
-    if file_is_stream {
-        return Err(Failure::usage(
-            "the context and the Dockerfile cannot both come from standard input",
-        ));
-    }
-    let bytes = read_stdin()?;
-    let is_archive = filetree::is_archive(&mut io::Cursor::new(&bytes))
-        .map_err(Failure::io("read", "standard input"))?;
-    if !is_archive {
-        return Ok((ContextSource::Nothing, DockerfileSource::Text(bytes)));
-    }
-    let dockerfile = match file {
-        Some(path) => DockerfileSource::Named(path.display().to_string()),
-        None => DockerfileSource::InContext,
-    };
-    Ok((ContextSource::Archive(bytes), dockerfile))
-}
-
-/// A directory is a context whatever its name looks like.
-fn remote(context: &Path) -> Result<Option<ContextSource>, Failure> {
-    match context.to_str() {
-        Some(text) if !context.is_dir() => Ok(ContextSource::remote(text)?),
-        _ => Ok(None),
-    }
-}
-
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let mut stdin = io::stdin().lock();
-    if stdin.is_terminal() {
-        return Err(Failure::usage(
-            "standard input is a terminal; pass a Dockerfile or a tar archive to it",
-        ));
-    }
-    stdin.read_to_end(&mut bytes).map_err(Failure::io("read", "standard input"))?;
-    Ok(bytes)
 }
 
 fn named_contexts(given: &[String]) -> Result<BTreeMap<String, NamedContext>, Failure> {

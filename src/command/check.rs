@@ -20,12 +20,14 @@ use dockerfile::{
     },
 };
 use engine::{Cancel, Checked, Engine, Events, Mistake};
+use registry::Client;
 use sandbox::Rung;
 use store::Store;
 
 use super::{build, build::Build, output, runtime};
 use crate::{
     args::{Args, Format},
+    environment,
     report::{Exit, Failure},
 };
 
@@ -89,8 +91,9 @@ pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Resul
     let path = path_of(&build);
     let request = build::request(build, Cancel::default())?;
     // Contexts that are elsewhere are fetched by tasks of a runtime.
+    let engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
     let checked =
-        runtime()?.block_on(async { engine::check(engine, &request, &Events::nowhere()) })?;
+        runtime()?.block_on(async { engine::check(&engine, &request, &Events::nowhere()) })?;
     match question {
         Question::Check { format, portability } => {
             tell_findings(&checked, &path, format, portability)

@@ -1,5 +1,6 @@
 //! What the author of a wrong Dockerfile reads: where, what, and what was probably meant.
 
+use crate::support::archive::Tarball;
 use crate::support::env::TestEnv;
 
 /// Builds this Dockerfile, which must fail, and looks for these texts.
@@ -141,5 +142,20 @@ fn without_a_dockerfile() {
     let env = TestEnv::new();
     let context = env.context("");
     context.remove("Dockerfile");
-    env.build_fails(&context, &[]).says(&["Dockerfile"]);
+    env.build_fails(&context, &[]).says(&["cannot read the Dockerfile"]).says_not(&["hint"]);
+    let meant = |name: &str, args: &[&str]| {
+        context.write(name, "FROM scratch\n");
+        let path = context.path().join(name);
+        let output = env.build_fails(&context, args);
+        output.says(&[&format!("hint: did you mean `-f {}`?", path.display())]);
+        context.remove(name);
+    };
+    meant("Containerfile", &[]);
+    meant("Dockerfil", &[]);
+    meant("docker/Dockerfile", &[]);
+    // Paths are relative to the working directory.
+    meant("Dockerfile.dev", &["-f", "Dockerfile.dev"]);
+    let tar = Tarball::new().file("Dockerfile.prod", "FROM scratch\n").finish();
+    let output = env.kiln(["build", "-f", "Dockerfile.prd", "-"]).stdin(tar).run().fails(1);
+    output.says(&["did you mean `-f Dockerfile.prod`?"]);
 }

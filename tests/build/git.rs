@@ -374,3 +374,20 @@ fn a_named_context_can_be_a_repository() {
     assert_eq!(tree.entry("f").content, b"one\n");
     assert_eq!(tree.names("copied"), ["x"]);
 }
+
+#[test]
+fn a_repository_larger_than_allowed_leaves_nothing() {
+    let Some(setup) = Setup::new() else { return };
+    // A commit that is small to send, and large to check out.
+    for number in 0..40 {
+        setup.repository.write(&format!("large/{number}"), &"x".repeat(1_000_000));
+    }
+    setup.repository.commit("large");
+    let context = setup.context("ADD $R /r/");
+    let output = setup.env.build_fails(&context, &["--fetch-limit=10m"]);
+    output.says(&["Dockerfile:3", "/r.git`: it has more than 10485760 bytes", "--fetch-limit"]);
+    assert!(setup.env.size_of_store() < 1_000_000, "what was written was removed");
+    let output = setup.env.kiln(["build", "--fetch-limit=10m", &setup.url()]).run().fails(1);
+    output.says(&["it has more than 10485760 bytes"]);
+    setup.env.build(&context, &["--fetch-limit=100m"]);
+}

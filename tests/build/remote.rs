@@ -242,3 +242,97 @@ fn a_named_context_can_be_a_file() {
     let tree = env.tree(&context, &[&format!("--build-context=web={}/f.txt", site.url)]);
     assert_eq!(tree.owner("f"), "600 0:0");
 }
+
+#[test]
+fn a_broken_download_is_resumed() {
+    let (env, site) = start();
+    let body: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    let page = || Page::new(&body).header("ETag", "\"1\"");
+    site.once("/large", page().cut_at(300_000)).page("/large", page());
+    let context = env.context(&format!("FROM scratch\nADD {}/large /large\n", site.url));
+    assert_eq!(env.tree(&context, &[]).entry("large").content, body);
+    let requests = site.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].headers["range"], "bytes=300000-");
+    assert_eq!(requests[1].headers["if-range"], "\"1\"");
+}
+
+#[test]
+fn two_versions_of_a_file_are_never_one() {
+    let (env, site) = start();
+    let page = |letter: u8, tag: &str| Page::new([letter; 5000]).header("ETag", tag);
+    site.once("/f", page(b'a', "\"1\"").cut_at(3000)).page("/f", page(b'b', "\"2\""));
+    let context = env.context(&format!("FROM scratch\nADD {}/f /f\n", site.url));
+    assert_eq!(env.tree(&context, &[]).entry("f").content, [b'b'; 5000]);
+    // What is remembered is the second one.
+    site.requests();
+    env.build(&context, &[]).has_cached(1);
+    assert_eq!(site.requests()[0].headers["if-none-match"], "\"2\"");
+}
+
+#[test]
+fn a_dockerfile_of_the_web_goes_with_any_context() {
+    let (env, site) = start();
+    let text = "FROM scratch\nCOPY data /\n";
+    site.page("/x/Build.file", Page::new(text));
+    let address = format!("{}/x/Build.file?token=s3cret", site.url);
+    let context = env.context("FROM scratch\nWRONG\n");
+    context.write("data", "here\n");
+    assert_eq!(env.tree(&context, &["-f", &address]).entry("data").content, b"here\n");
+    // It is asked for again, and shown by its name.
+    site.page("/x/Build.file", Page::new("FROM scratch\nCOPY dota /\n"));
+    let output = env.build_fails(&context, &["-f", &address]);
+    output
+        .says(&["Build.file:2", "\"/dota\": not found", "did you mean `data`?"])
+        .says_not(&["s3cret"]);
+    // Ignore files are the context's.
+    site.page("/x/Build.file", Page::new(text));
+    context.write(".dockerignore", "data\n");
+    env.build_fails(&context, &["-f", &address]).says(&["line 1 of", "excludes it: `data`"]);
+
+    let archive = Tarball::new().file("data", "archive\n").finish();
+    let output = format!("--output=type=tar,dest={}", env.str("out.tar"));
+    env.kiln(["build", &output, "-f", &address, "-"]).stdin(archive.clone()).run().ok();
+    let tree = Tree::of_tar(&std::fs::read(env.path("out.tar")).unwrap());
+    assert_eq!(tree.entry("data").content, b"archive\n");
+    site.page("/c.tar", Page::new(archive));
+    env.kiln(["build", &output, "-f", &address, &format!("{}/c.tar", site.url)]).run().ok();
+
+    let check = env.kiln(["check", "-f", &address, context.str()]).run().fails(1);
+    assert!(check.text().contains("CopyIgnoredFile"), "{check}");
+    site.page("/x/Build.file", Page::redirect("/nowhere"));
+    env.build_fails(&context, &["-f", &address]).says(&["404", "/nowhere"]);
+}
+
+#[test]
+fn a_dockerfile_of_this_machine_goes_with_a_context_of_the_web() {
+    let (env, site) = start();
+    let archive = Tarball::new().file("data", "d").file("sub/File", "FROM scratch\nCOPY data /a\n");
+    site.page("/c.tar", Page::new(archive.finish()));
+    let address = format!("{}/c.tar", site.url);
+    let here = env.context("FROM scratch\nCOPY data /b\n");
+    let file = here.path().join("Dockerfile");
+    let output = format!("--output=type=tar,dest={}", env.str("out.tar"));
+    for (file, path) in [("sub/File", "a"), (file.to_str().unwrap(), "b")] {
+        env.kiln(["build", &output, "-f", file, &address]).in_dir(here.path()).run().ok();
+        let tree = Tree::of_tar(&std::fs::read(env.path("out.tar")).unwrap());
+        assert_eq!(tree.entry(path).content, b"d", "{file}");
+    }
+}
+
+#[test]
+fn a_download_larger_than_allowed_leaves_nothing() {
+    let (env, site) = start();
+    site.page("/large", Page::new(vec![b'x'; 100_000]));
+    let context = env.context(&format!("FROM scratch\nADD {}/large /large\n", site.url));
+    let output = env.build_fails(&context, &["--fetch-limit=97kb"]);
+    output.says(&["Dockerfile:2", "/large`: it has more than 99328 bytes", "--fetch-limit"]);
+    assert!(env.size_of_store() < 100_000, "what was written was removed");
+    env.build(&context, &["--fetch-limit=100000"]);
+    // As a Dockerfile or a context, too.
+    let address = format!("{}/large", site.url);
+    for args in [["-f", &address, context.str()].as_slice(), &[&address]] {
+        let output = env.kiln(["build", "--no-cache", "--fetch-limit=1k"]).args(args).run();
+        output.fails(1).says(&["it has more than 1024 bytes"]);
+    }
+}

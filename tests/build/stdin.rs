@@ -54,3 +54,14 @@ fn nothing_at_all() {
     let env = TestEnv::new();
     env.kiln(["build", "-t", IMAGE, "-"]).run().fails(1).says(&["empty"]);
 }
+
+#[test]
+fn two_dockerfiles() {
+    let env = TestEnv::new();
+    let context = env.context("FROM scratch\n");
+    let file = context.path().join("Dockerfile");
+    let output = env.kiln(["build", "-f"]).args([&file]).args(["-"]).stdin("FROM scratch\n").run();
+    output.fails(2).says(&["ambiguous Dockerfile", "standard input is one"]);
+    let output = env.kiln(["build", "-f-", "-"]).stdin("FROM scratch\n").run();
+    output.fails(2).says(&["cannot both come from standard input"]);
+}

@@ -157,6 +157,22 @@ impl TestEnv {
         self.inspect(image)["Id"].as_str().expect("an image has an id").to_owned()
     }
 
+    /// How many bytes the files of the store have.
+    pub(crate) fn size_of_store(&self) -> u64 {
+        let mut size = 0;
+        let mut open = vec![self.store()];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).unwrap().flatten() {
+                let metadata = entry.metadata().unwrap();
+                size += if metadata.is_file() { metadata.len() } else { 0 };
+                if metadata.is_dir() {
+                    open.push(entry.path());
+                }
+            }
+        }
+        size
+    }
+
     /// The file system that a context builds.
     #[track_caller]
     pub(crate) fn tree(&self, context: &Context, args: &[&str]) -> Tree {

@@ -14,6 +14,8 @@ pub(crate) struct Page {
     body: Vec<u8>,
     /// Fewer bytes than were announced.
     cut: bool,
+    /// How many bytes come before the connection ends, if not all.
+    sent: Option<usize>,
     /// The value of `Authorization` without which the answer is 401.
     authorization: Option<String>,
 }
@@ -34,6 +36,11 @@ impl Page {
 
     pub(crate) fn cut(self) -> Self {
         Self { cut: true, ..self }
+    }
+
+    /// Announces all, and sends the first bytes.
+    pub(crate) fn cut_at(self, sent: usize) -> Self {
+        Self { sent: Some(sent), ..self }
     }
 
     pub(crate) fn only_for(self, authorization: &str) -> Self {
@@ -57,6 +64,8 @@ pub(crate) struct Request {
 #[derive(Default)]
 struct Pages {
     pages: BTreeMap<String, Page>,
+    /// Pages that go before those, each for one request.
+    first: BTreeMap<String, Page>,
     /// A directory whose files are pages, too; and who may see them.
     files: Option<(PathBuf, Option<String>)>,
     requests: Vec<Request>,
@@ -95,6 +104,12 @@ impl Site {
         self
     }
 
+    /// A page that the next request gets, and no other.
+    pub(crate) fn once(&self, path: &str, page: Page) -> &Self {
+        self.pages.lock().unwrap().first.insert(path.to_owned(), page);
+        self
+    }
+
     /// Serves the files of a directory, to those who send this `Authorization` if one is given.
     pub(crate) fn files(&self, dir: PathBuf, authorization: Option<&str>) -> &Self {
         self.pages.lock().unwrap().files = Some((dir, authorization.map(str::to_owned)));
@@ -120,7 +135,7 @@ fn serve(stream: &TcpStream, pages: &Mutex<Pages>) -> std::io::Result<()> {
         }
         let page = answer(&mut pages.lock().unwrap(), Request { path, headers });
         send(stream, &page)?;
-        if page.cut {
+        if page.cut || page.sent.is_some() {
             return stream.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -129,7 +144,8 @@ fn serve(stream: &TcpStream, pages: &Mutex<Pages>) -> std::io::Result<()> {
 
 fn answer(pages: &mut Pages, request: Request) -> Page {
     let path = request.path.split('?').next().unwrap_or_default();
-    let page = pages.pages.get(path).cloned().or_else(|| {
+    let first = pages.first.remove(path);
+    let page = first.or_else(|| pages.pages.get(path).cloned()).or_else(|| {
         let (dir, authorization) = pages.files.as_ref()?;
         let mut body = Vec::new();
         let file = std::fs::File::open(dir.join(path.trim_start_matches('/')));
@@ -142,11 +158,22 @@ fn answer(pages: &mut Pages, request: Request) -> Page {
         Page { status: 401, ..Page::default() }
     } else if page.header_value("ETag").is_some_and(|tag| sent("if-none-match") == Some(tag)) {
         Page { status: 304, body: Vec::new(), ..page }
+    } else if page.header_value("ETag").is_some_and(|tag| sent("if-range") == Some(tag)) {
+        part(page, sent("range").unwrap_or_default())
     } else {
         page
     };
     pages.requests.push(request);
     page
+}
+
+/// The rest of a page, for `bytes=N-`.
+fn part(page: Page, range: &str) -> Page {
+    let from = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-'));
+    let from: usize = from.and_then(|from| from.parse().ok()).expect("the rest is asked for");
+    let range = format!("bytes {from}-{}/{}", page.body.len() - 1, page.body.len());
+    let body = page.body[from..].to_vec();
+    Page { status: 206, body, ..page }.header("Content-Range", &range)
 }
 
 fn send(mut stream: &TcpStream, page: &Page) -> std::io::Result<()> {
@@ -159,5 +186,5 @@ fn send(mut stream: &TcpStream, page: &Page) -> std::io::Result<()> {
         head.push_str(&format!("Content-Length: {length}\r\n"));
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
-    stream.write_all(&page.body)
+    stream.write_all(&page.body[..page.sent.unwrap_or(page.body.len())])
 }

@@ -1,6 +1,9 @@
 //! The build context and the named ones: the Dockerfile's text, and trees to copy from.
 //!
-//! A context directory is read in place. Nothing of it is looked at before an instruction names it.
+//! A context directory is read in place. Nothing of it is looked at before an instruction names it. Where the Dockerfile's text
+//! comes from is in `context/text.rs`.
+
+mod text;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +18,7 @@ use oci::Platform;
 use plan::Origin;
 use store::{Image, Open, Snapshot};
 
+use self::text::Text;
 use crate::{
     BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext,
     include::Around,
@@ -42,16 +46,6 @@ pub(crate) struct Contexts {
     rootfs: Mutex<Vec<Rootfs>>,
     /// The trees that have a stat cache.
     stat_caches: Mutex<Vec<Arc<Tree>>>,
-}
-
-/// The Dockerfile.
-#[derive(Debug)]
-struct Text {
-    /// What messages call it.
-    name: String,
-    bytes: Vec<u8>,
-    /// Where it is on the host, for the ignore file beside it.
-    path: Option<PathBuf>,
 }
 
 /// The main context.
@@ -87,9 +81,16 @@ impl Contexts {
                 Some(Main::Fetched(context.files))
             }
         };
-        let dockerfile = match dockerfile {
-            Some((name, bytes)) => Text { name, bytes, path: None },
-            None => read_dockerfile(engine, &request.dockerfile, main.as_ref())?,
+        let dockerfile = match (&request.dockerfile, dockerfile) {
+            (DockerfileSource::Web(address), _) => {
+                let (name, bytes) = waiting(|| remote::web::text(asker, address))?;
+                Text { name, bytes, path: None }
+            }
+            // A context that is a Dockerfile has no other.
+            (DockerfileSource::InContext | DockerfileSource::Named(_), Some((name, bytes))) => {
+                Text { name, bytes, path: None }
+            }
+            (source, _) => text::read(engine, source, main.as_ref())?,
         };
         Ok(Self {
             dockerfile,
@@ -358,62 +359,6 @@ fn unpacked(engine: &Engine, bytes: &[u8]) -> Result<Snapshot<Open>, Error> {
 /// Waits for the network, on a thread of the runtime whose other tasks go elsewhere meanwhile.
 fn waiting<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
-}
-
-fn read_dockerfile(
-    engine: &Engine,
-    source: &DockerfileSource,
-    main: Option<&Main>,
-) -> Result<Text, Error> {
-    let text = |name: &str, bytes, path| Text { name: name.to_owned(), bytes, path };
-    match (source, main) {
-        (DockerfileSource::Text(bytes), _) => Ok(text("Dockerfile", bytes.clone(), None)),
-        (DockerfileSource::File(path), _) => {
-            Ok(text(&path.display().to_string(), read(path)?, Some(path.clone())))
-        }
-        (DockerfileSource::InContext, Some(Main::Directory(context))) => {
-            let path = in_context(context);
-            Ok(text("Dockerfile", read(&path)?, Some(path)))
-        }
-        (DockerfileSource::InContext, Some(Main::Unpacked(snapshot))) => {
-            from_tree(&RootDir::open(snapshot.fs())?, "Dockerfile")
-        }
-        (DockerfileSource::Named(name), Some(Main::Unpacked(snapshot))) => {
-            from_tree(&RootDir::open(snapshot.fs())?, name)
-        }
-        (DockerfileSource::InContext, Some(Main::Fetched(fetched))) => {
-            from_tree(&fetched.tree(engine)?.root, "Dockerfile")
-        }
-        (DockerfileSource::Named(name), Some(Main::Fetched(fetched))) => {
-            from_tree(&fetched.tree(engine)?.root, name)
-        }
-        (DockerfileSource::InContext | DockerfileSource::Named(_), _) => Err(Error::Context {
-            value: "-".to_owned(),
-            reason: "there is neither a context nor a Dockerfile",
-        }),
-    }
-}
-
-/// `dockerfile` is taken where there is no `Dockerfile`.
-fn in_context(context: &Path) -> PathBuf {
-    let (usual, lower) = (context.join("Dockerfile"), context.join("dockerfile"));
-    if !usual.exists() && lower.exists() { lower } else { usual }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::ReadDockerfile { path: path.to_owned(), source })
-}
-
-fn from_tree(root: &RootDir, name: &str) -> Result<Text, Error> {
-    let mut bytes = root.read_file(name, MAX_TEXT)?;
-    if bytes.is_none() && name == "Dockerfile" {
-        bytes = root.read_file("dockerfile", MAX_TEXT)?;
-    }
-    let bytes = bytes.ok_or_else(|| Error::ReadDockerfile {
-        path: name.into(),
-        source: std::io::ErrorKind::NotFound.into(),
-    })?;
-    Ok(Text { name: name.to_owned(), bytes, path: None })
 }
 
 fn ignore_file(path: &Path) -> Result<Option<Patterns>, Error> {

@@ -117,6 +117,8 @@ pub enum Error {
     ReadDockerfile {
         /// Where it was looked for.
         path: PathBuf,
+        /// A file that was probably meant.
+        nearest: Option<PathBuf>,
         /// Why not.
         #[source]
         source: io::Error,
@@ -180,6 +182,14 @@ pub enum Error {
         address: String,
         /// What was looked for: `ref x`, `the directory x`.
         wanted: String,
+    },
+    /// A file of the web or a repository is larger than what may be fetched.
+    #[error("cannot fetch `{address}`: it has more than {limit} bytes")]
+    FetchLimit {
+        /// Where it is, without user and password.
+        address: String,
+        /// How many bytes are accepted.
+        limit: u64,
     },
     /// A commit is not the one that was asked for.
     #[error("cannot use `{address}`: expected checksum to match {expected}, got {actual}")]

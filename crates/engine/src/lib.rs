@@ -48,7 +48,7 @@ pub use error::{Error, Mistake, Place};
 pub use event::{Event, Events, Heading, StepNumber, Stream};
 pub use foreign::Obstacle;
 pub use request::{
-    BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret,
+    BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret, is_web,
 };
 pub use rootfs::{Rootfs, merged};
 pub use times::Times;

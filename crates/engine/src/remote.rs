@@ -9,6 +9,7 @@ pub(crate) mod web;
 
 mod address;
 mod checkout;
+mod growth;
 mod program;
 
 use std::{

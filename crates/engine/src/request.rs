@@ -34,6 +34,9 @@ pub struct BuildRequest {
     pub network: Network,
     /// `--secret`: values for `RUN --mount=type=secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
+    /// `--fetch-limit`: how many bytes one download or checkout may have. What is larger ends the build before more is
+    /// written.
+    pub fetch_limit: u64,
     /// The variables that `git` is started with, if it is needed: where programs are, which proxies and certificates
     /// there are, and the agent of ssh.
     pub git_env: BTreeMap<String, OsString>,
@@ -83,6 +86,8 @@ pub enum DockerfileSource {
     Named(String),
     /// Text that was read already, from standard input.
     Text(Vec<u8>),
+    /// An http or https address.
+    Web(String),
 }
 
 /// Where a build context comes from.
@@ -134,7 +139,8 @@ impl ContextSource {
     }
 }
 
-fn is_web(value: &str) -> bool {
+/// Whether a text is an http or https address.
+pub fn is_web(value: &str) -> bool {
     value.starts_with("http://") || value.starts_with("https://")
 }
 

@@ -1,8 +1,14 @@
-//! Files of the web: a bounded GET that follows redirects, goes through the proxy, and asks only for what has changed.
+//! Files of the web: a bounded GET that follows redirects, goes through the proxy, asks only for what has changed, and goes
+//! on where its connection broke.
 //!
 //! The connections, time limits and redirect rules are those of registries: whoever is redirected to is not on this
 //! machine or its link unless the address itself is, `https` never leads to `http`, and credentials stay with the first
 //! host. What is different: nobody answers with a challenge, and any body will do.
+//!
+//! What is broken is resumed by `Range` with `If-Range` (RFC 9110, sections 13.1.5 and 14), which a server answers with the
+//! rest only if the file is still the same; for that the first answer must have said which version it is. Everything else
+//! starts again at the beginning, so the parts of two versions are never put together. How often is bounded, as for
+//! all requests.
 
 use bytes::Bytes;
 use hyper::{
@@ -15,8 +21,12 @@ use crate::{
     error::harmless,
     exchange::{Answer, Message},
     proxy::decode_percent,
+    send::Tries,
     url::Url,
 };
+
+/// So much progress makes a broken connection forgiven: the tries are counted anew.
+const FORGIVEN_AFTER: u64 = 1024 * 1024;
 
 /// What is wanted of the web.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +47,41 @@ pub struct FileRequest<'a> {
 #[derive(Debug)]
 #[must_use]
 pub struct Download {
-    answer: Answer,
-    received: u64,
+    client: Client,
+    url: Url,
+    /// Where it comes from, which may be elsewhere.
+    source: Url,
+    authorization: Option<String>,
     limit: u64,
+    /// The answer that is being read; `None` after an error.
+    answer: Option<Answer>,
+    version: Version,
+    /// Bytes handed out since the beginning of the file.
+    received: u64,
+    received_at_last_break: u64,
+    tries: Tries,
+    /// How often it was started again at the beginning.
+    restarts: u32,
+}
+
+/// The next part of a file.
+#[derive(Debug)]
+pub enum Piece {
+    /// What follows.
+    Bytes(Bytes),
+    /// What came so far is void: the file has changed meanwhile, or the server cannot go on in the middle of it. What
+    /// follows is the file from its beginning.
+    Anew,
+}
+
+/// What a server says about the version that it sends.
+#[derive(Debug, Clone, Default)]
+struct Version {
+    etag: Option<String>,
+    last_modified: Option<String>,
+    date: Option<String>,
+    /// Size of the whole file, if it is known.
+    size: Option<u64>,
 }
 
 impl Client {
@@ -50,61 +92,191 @@ impl Client {
     /// [`Error::TooLarge`] if that is known beforehand, [`Error::Unreachable`] after the usual number of tries.
     pub async fn file(&self, request: &FileRequest<'_>) -> Result<Option<Download>, Error> {
         let (url, user) = parse(request.address)?;
-        let message = message(request, user)?;
+        let authorization = request.authorization.map(str::to_owned).or(user);
+        let conditions = [
+            (header::IF_NONE_MATCH, request.etag),
+            (header::IF_MODIFIED_SINCE, request.last_modified),
+        ];
+        let message = message(authorization.as_deref(), &conditions)?;
         let answer = self.sender().fetch_from(&url, &url.origin, &message).await?;
-        let shown = url.to_string();
         match answer.status {
             StatusCode::NOT_MODIFIED if is_conditional(request) => return Ok(None),
             // Some servers know what they send and send it all the same.
             StatusCode::OK if is_known(request, &answer) => return Ok(None),
-            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {}
-            status => {
-                let detail = status.canonical_reason().unwrap_or_default().to_owned();
-                return Err(Error::Status { url: shown, status: status.as_u16(), detail });
-            }
+            _ => check_status(&answer)?,
         }
-        let download = Download { answer, received: 0, limit: request.limit };
-        if download.answer.length().is_some_and(|length| length > request.limit) {
-            return Err(download.too_large());
-        }
+        let mut download = Download {
+            client: self.clone(),
+            source: answer.url.clone(),
+            url,
+            authorization,
+            limit: request.limit,
+            answer: None,
+            version: Version::default(),
+            received: 0,
+            received_at_last_break: 0,
+            tries: Tries::new(self.sender().limits()),
+            restarts: 0,
+        };
+        download.begin(answer)?;
         Ok(Some(download))
     }
 }
 
 impl Download {
-    /// Returns the next bytes; `None` at the end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        let chunk = self.answer.chunk().await;
-        let chunk = chunk.map_err(|source| self.broken(source))?;
-        self.received += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        if self.received > self.limit {
-            return Err(self.too_large());
+    /// Returns the next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of [`Client::file`], when a broken transfer could not be resumed; [`Error::TooLarge`]. No more follows then.
+    pub async fn piece(&mut self) -> Result<Option<Piece>, Error> {
+        loop {
+            let Some(answer) = &mut self.answer else { return Err(Error::Abandoned) };
+            match answer.chunk().await {
+                Ok(Some(bytes)) => {
+                    self.received += bytes.len() as u64;
+                    if self.received > self.limit {
+                        self.answer = None;
+                        return Err(self.too_large());
+                    }
+                    return Ok(Some(Piece::Bytes(bytes)));
+                }
+                Ok(None) => return Ok(None),
+                Err(fault) => {
+                    self.answer = None;
+                    if self.resume(fault).await? == Resumed::Anew {
+                        return Ok(Some(Piece::Anew));
+                    }
+                }
+            }
         }
-        Ok(chunk)
     }
 
     /// Returns the `ETag` of this version.
     pub fn etag(&self) -> Option<&str> {
-        self.answer.header(header::ETAG)
+        self.version.etag.as_deref()
     }
 
     /// Returns when the server says that the file was modified, as HTTP writes it.
     pub fn last_modified(&self) -> Option<&str> {
-        self.answer.header(header::LAST_MODIFIED)
+        self.version.last_modified.as_deref()
     }
 
     /// Returns when the server says that it answered, as HTTP writes it.
     pub fn date(&self) -> Option<&str> {
-        self.answer.header(header::DATE)
+        self.version.date.as_deref()
     }
 
-    fn broken(&self, source: Fault) -> Error {
-        Error::Unreachable { url: self.answer.url.to_string(), source }
+    /// Takes an answer with the whole file.
+    fn begin(&mut self, answer: Answer) -> Result<(), Error> {
+        self.source = answer.url.clone();
+        self.version = Version::of(&answer);
+        if self.version.size.is_some_and(|size| size > self.limit) {
+            return Err(self.too_large());
+        }
+        (self.received, self.received_at_last_break) = (0, 0);
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    /// Goes on after a fault, if that may help: where it broke, or at the beginning.
+    async fn resume(&mut self, fault: Fault) -> Result<Resumed, Error> {
+        if self.received >= self.received_at_last_break + FORGIVEN_AFTER {
+            self.tries = Tries::new(self.client.sender().limits());
+        }
+        self.received_at_last_break = self.received;
+        if !fault.is_passing() || !self.tries.again(None).await {
+            return Err(Error::Unreachable { url: self.source.to_string(), source: fault });
+        }
+        if let Some(validator) = self.version.validator().filter(|_| self.received > 0) {
+            let range = format!("bytes={}-", self.received);
+            let conditions =
+                [(header::RANGE, Some(range.as_str())), (header::IF_RANGE, Some(validator))];
+            let message = message(self.authorization.as_deref(), &conditions)?;
+            let answer = self.send(&message).await?;
+            if answer.status == StatusCode::PARTIAL_CONTENT && self.continues(&answer) {
+                self.answer = Some(answer);
+                return Ok(Resumed::Where);
+            }
+            if answer.status == StatusCode::OK {
+                return self.restart(answer, fault);
+            }
+        }
+        let message = message(self.authorization.as_deref(), &[])?;
+        let answer = self.send(&message).await?;
+        check_status(&answer)?;
+        self.restart(answer, fault)
+    }
+
+    async fn send(&self, message: &Message) -> Result<Answer, Error> {
+        self.client.sender().fetch_from(&self.url, &self.url.origin, message).await
+    }
+
+    /// However much comes each time, a file that always breaks has no end.
+    fn restart(&mut self, answer: Answer, fault: Fault) -> Result<Resumed, Error> {
+        self.restarts += 1;
+        if self.restarts > self.client.sender().limits().retries {
+            return Err(Error::Unreachable { url: self.source.to_string(), source: fault });
+        }
+        self.begin(answer)?;
+        Ok(Resumed::Anew)
+    }
+
+    /// Whether a part is the one that was asked for, of the same version.
+    fn continues(&self, answer: &Answer) -> bool {
+        let range =
+            answer.header(header::CONTENT_RANGE).and_then(|text| text.strip_prefix("bytes "));
+        let Some((range, total)) = range.and_then(|range| range.split_once('/')) else {
+            return false;
+        };
+        let start = range.split_once('-').and_then(|(start, _)| start.trim().parse().ok());
+        let total: Option<u64> = total.trim().parse().ok();
+        let same_size =
+            total.is_none() || self.version.size.is_none() || total == self.version.size;
+        let etag = answer.header(header::ETAG);
+        let same_etag = etag.is_none() || etag == self.version.etag.as_deref();
+        start == Some(self.received) && same_size && same_etag
     }
 
     fn too_large(&self) -> Error {
-        let (url, limit) = (self.answer.url.to_string(), self.limit);
+        let (url, limit) = (self.source.to_string(), self.limit);
         Error::TooLarge { url, document: "file", limit }
+    }
+}
+
+/// How a broken download goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resumed {
+    /// Where it broke.
+    Where,
+    /// At the beginning.
+    Anew,
+}
+
+impl Version {
+    fn of(answer: &Answer) -> Self {
+        let text = |name| answer.header(name).map(str::to_owned);
+        Self {
+            etag: text(header::ETAG),
+            last_modified: text(header::LAST_MODIFIED),
+            date: text(header::DATE),
+            size: answer.length(),
+        }
+    }
+
+    /// What tells this version from every other one, byte for byte: an `ETag` that is not weak. A time does not, since a
+    /// file may be changed twice in a second.
+    fn validator(&self) -> Option<&str> {
+        self.etag.as_deref().filter(|etag| etag.starts_with('"'))
+    }
+}
+
+fn check_status(answer: &Answer) -> Result<(), Error> {
+    match answer.status {
+        StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => Ok(()),
+        status => {
+            let detail = status.canonical_reason().unwrap_or_default().to_owned();
+            Err(Error::Status { url: answer.url.to_string(), status: status.as_u16(), detail })
+        }
     }
 }
 
@@ -146,17 +318,15 @@ fn parse(address: &str) -> Result<(Url, Option<String>), Error> {
     Ok((url, authorization))
 }
 
-fn message(request: &FileRequest<'_>, user: Option<String>) -> Result<Message, Error> {
+fn message(
+    authorization: Option<&str>,
+    conditions: &[(HeaderName, Option<&str>)],
+) -> Result<Message, Error> {
     let mut headers = Vec::new();
-    let authorization = request.authorization.map(str::to_owned).or(user);
-    let conditions = [
-        (header::AUTHORIZATION, authorization.as_deref()),
-        (header::IF_NONE_MATCH, request.etag),
-        (header::IF_MODIFIED_SINCE, request.last_modified),
-    ];
-    for (name, value) in conditions {
+    let authorization = [(header::AUTHORIZATION, authorization)];
+    for (name, value) in authorization.iter().chain(conditions) {
         let Some(value) = value else { continue };
-        headers.push((name.clone(), header_value(&name, value)?));
+        headers.push((name.clone(), header_value(name, value)?));
     }
     Ok(Message { headers, ..Message::new(Method::GET) })
 }

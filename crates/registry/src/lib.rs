@@ -45,7 +45,7 @@ pub use blob::Blob;
 pub use client::{Client, Options};
 pub use content::{OnProgress, Source};
 pub use credentials::{Credentials, Places};
-pub use download::{Download, FileRequest};
+pub use download::{Download, FileRequest, Piece};
 pub use error::{CredentialsError, Denial, DocumentError, Error, Fault};
 pub use fetch::{Resolved, ResolvedIndex};
 pub use limits::Limits;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use engine::container::options::ByteSize;
+
 use crate::args::{Network, Progress};
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +56,9 @@ pub(crate) struct Build {
     /// Push the image to the registries of its names: --output=type=registry
     #[arg(long)]
     pub(crate) push: bool,
+    /// How many bytes one download or checkout of a repository may have
+    #[arg(long, value_name = "SIZE", default_value = "16g")]
+    pub(crate) fetch_limit: ByteSize,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     pub(crate) progress: Progress,

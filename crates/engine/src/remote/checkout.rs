@@ -24,7 +24,7 @@ use crate::{
 /// Fetches a commit into a snapshot of its own. A failure leaves nothing.
 pub(super) fn check_out(
     asker: Asker<'_>,
-    git: &Git<'_>,
+    git: Git<'_>,
     wanted: &Wanted,
     commit: &Commit,
 ) -> Result<SnapshotId, Error> {
@@ -32,6 +32,7 @@ pub(super) fn check_out(
     let passing = asker.engine.store().temp_dir()?;
     let work = snapshot.fs();
     let repository = if wanted.keep_git_dir { work } else { passing.path() };
+    let git = &git.writing_to(&[work, passing.path()]);
     let format = if commit.id.len() == 64 { "sha256" } else { "sha1" };
     let format = format!("--object-format={format}");
     git.run("prepare the checkout of", repository, &["init", "--quiet", &format])?;

@@ -250,7 +250,7 @@ fn checkout(asker: Asker<'_>, wanted: &Wanted, commit: &Commit) -> Result<Fetche
             return Ok(record.snapshot);
         }
         let git = Git::new(asker, &wanted.source, wanted.named_by);
-        let snapshot = check_out(asker, &git, wanted, commit)?;
+        let snapshot = check_out(asker, git, wanted, commit)?;
         let description = format!("git checkout {} of {}", commit.id, wanted.source);
         asker.remember(&key, snapshot, description, Vec::new())?;
         Ok(snapshot)

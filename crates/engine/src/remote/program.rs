@@ -15,13 +15,17 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
     thread,
 };
 
 use plan::GitSource;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use crate::{Error, remote::Asker};
+use crate::{
+    Error,
+    remote::{Asker, growth::Growth},
+};
 
 /// What git may say: lists of references are asked for by name, so they are short.
 const MOST_OUTPUT: u64 = 8 << 20;
@@ -52,6 +56,8 @@ pub(super) struct Git<'a> {
     named_by: NamedBy,
     /// What must not be shown.
     secrets: Vec<String>,
+    /// Where it may write how much.
+    growth: Option<Growth>,
 }
 
 impl<'a> Git<'a> {
@@ -63,7 +69,14 @@ impl<'a> Git<'a> {
             config.push((format!("http.{scope}.extraHeader"), header));
         }
         let agent = asker.request.ssh.get("default").map(PathBuf::as_path);
-        Self { asker, shown: source.to_string(), url, config, agent, named_by, secrets }
+        let shown = source.to_string();
+        Self { asker, shown, url, config, agent, named_by, secrets, growth: None }
+    }
+
+    /// Ends git when these directories are larger together than what may be fetched.
+    pub(super) fn writing_to(self, places: &[&Path]) -> Self {
+        let growth = Some(Growth::new(places, self.asker.request.fetch_limit));
+        Self { growth, ..self }
     }
 
     /// The repository as git knows it.
@@ -87,6 +100,9 @@ impl<'a> Git<'a> {
         command.args(args);
         let (status, output, complaints) = self.execute(command)?;
         self.asker.request.cancel.check()?;
+        if let Some(growth) = self.growth.as_ref().filter(|growth| growth.is_over()) {
+            return Err(Error::FetchLimit { address: self.shown.clone(), limit: growth.limit() });
+        }
         if status.success() {
             return Ok(output);
         }
@@ -148,14 +164,21 @@ impl<'a> Git<'a> {
         let mut child = command.process_group(0).spawn().map_err(failed)?;
         let output = read_aside(child.stdout.take());
         let complaints = read_aside(child.stderr.take());
-        {
-            let pid = Pid::from_child(&child);
-            let _watch = self.asker.request.cancel.watch_with(move || {
-                // It may have ended by itself.
-                let _ = kill_process_group(pid, Signal::KILL);
-            });
-            wait_without_reaping(&child).map_err(failed)?;
-        }
+        let pid = Pid::from_child(&child);
+        let kill = move || {
+            // It may have ended by itself.
+            let _ = kill_process_group(pid, Signal::KILL);
+        };
+        thread::scope(|scope| {
+            let _watch = self.asker.request.cancel.watch_with(kill);
+            let (running, ended) = mpsc::channel();
+            if let Some(growth) = &self.growth {
+                scope.spawn(move || growth.watch(&ended, kill));
+            }
+            let waited = wait_without_reaping(&child).map_err(failed);
+            drop(running);
+            waited
+        })?;
         let status = child.wait().map_err(failed)?;
         let text = |reader: thread::JoinHandle<Vec<u8>>| {
             let bytes = reader.join().unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -15,7 +15,7 @@ use filetree::{Owners, RootDir, Wanted};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use oci::{ContentDigest, Digest, Hasher};
 use plan::Copy;
-use registry::{Download, FileRequest};
+use registry::{Download, FileRequest, Piece};
 use store::SnapshotId;
 
 use crate::{
@@ -27,9 +27,6 @@ use crate::{
         key,
     },
 };
-
-/// More than any file that belongs into an image; a server that never ends is stopped here.
-const MOST_BYTES: u64 = 64 << 30;
 
 /// What the file of a context is called.
 const CONTEXT: &str = "context";
@@ -74,6 +71,15 @@ pub(crate) fn select(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Tak
 /// Returns a named context: the file as it is, called `context`.
 pub(crate) fn context(asker: Asker<'_>, address: &str) -> Result<Fetched, Error> {
     Ok(fetched(asker, address, CONTEXT, None)?.fetched())
+}
+
+/// Returns the name and the text of a Dockerfile.
+pub(crate) fn text(asker: Asker<'_>, address: &str) -> Result<(String, Vec<u8>), Error> {
+    announce(asker, address);
+    let name = file_name(address);
+    let file = fetched(asker, address, &name, None)?;
+    let root = RootDir::open(&asker.engine.store().snapshot_dir(&file.snapshot))?;
+    Ok((name, root.read_file(&file.name, MAX_TEXT)?.unwrap_or_default()))
 }
 
 /// A main context.
@@ -158,7 +164,7 @@ fn fetch(
         authorization: authorization.as_deref(),
         etag: known.as_ref().and_then(|known| known.etag.as_deref()),
         last_modified: known.as_ref().and_then(|known| known.since.as_deref()),
-        limit: MOST_BYTES,
+        limit: asker.request.fetch_limit,
     };
     match download(asker, &request, name)? {
         Some(new) => {
@@ -212,9 +218,11 @@ fn download(
         return Err(Error::Unsupported { feature: "a download without a client".to_owned() });
     };
     let work = async {
-        let Some(mut download) = client.file(request).await? else { return Ok(None) };
+        let address = request.address;
+        let download = client.file(request).await.map_err(|error| fetch_error(error, address))?;
+        let Some(mut download) = download else { return Ok(None) };
         let snapshot = asker.engine.store().create_snapshot()?;
-        let body = write(&mut download, &snapshot.fs().join(name)).await?;
+        let body = write(&mut download, address, &snapshot.fs().join(name)).await?;
         let etag = download.etag().map(str::to_owned);
         let since = download.last_modified().filter(|_| etag.is_none() && is_telling(&download));
         let since = since.map(str::to_owned);
@@ -230,13 +238,22 @@ fn download(
     })
 }
 
-async fn write(download: &mut Download, path: &Path) -> Result<Digest, Error> {
+async fn write(download: &mut Download, address: &str, path: &Path) -> Result<Digest, Error> {
     let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path);
     let mut file = file.map_err(Error::io("create", path))?;
     let mut hasher = Hasher::sha256();
-    while let Some(bytes) = download.chunk().await? {
-        hasher.update(&bytes);
-        file.write_all(&bytes).map_err(Error::io("write", path))?;
+    while let Some(piece) = download.piece().await.map_err(|error| fetch_error(error, address))? {
+        match piece {
+            Piece::Bytes(bytes) => {
+                hasher.update(&bytes);
+                file.write_all(&bytes).map_err(Error::io("write", path))?;
+            }
+            Piece::Anew => {
+                hasher = Hasher::sha256();
+                file.set_len(0).map_err(Error::io("write", path))?;
+                file.rewind().map_err(Error::io("write", path))?;
+            }
+        }
     }
     // Without a time of its own it is as old as can be, the same on every machine.
     let modified = download.last_modified().and_then(time).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -245,6 +262,16 @@ async fn write(download: &mut Download, path: &Path) -> Result<Digest, Error> {
     let mode = fs::Permissions::from_mode(MODE);
     file.set_permissions(mode).map_err(Error::io("change the mode of", path))?;
     Ok(hasher.finish())
+}
+
+/// What is too large has its own error, since the user can allow more.
+fn fetch_error(error: registry::Error, address: &str) -> Error {
+    match error {
+        registry::Error::TooLarge { limit, .. } => {
+            Error::FetchLimit { address: shown(address), limit }
+        }
+        error => error.into(),
+    }
 }
 
 /// Whether the time of modification tells this version from all others: only if it was long over when the server answered

@@ -8,6 +8,7 @@
 
 mod auth;
 mod blob;
+mod download;
 mod limits;
 mod manifest;
 mod real;
