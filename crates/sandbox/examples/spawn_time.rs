@@ -16,11 +16,8 @@ use sandbox::Mount;
 use sandbox::MountSource;
 use sandbox::Network;
 use sandbox::Overlay;
-use sandbox::Rights;
 use sandbox::Rung;
 use sandbox::Spec;
-use sandbox::Stdin;
-use sandbox::Terminal;
 
 fn main() -> Result<(), Box<dyn Error>> {
     sandbox::reexec_if_asked();
@@ -60,18 +57,12 @@ fn once(rung: Rung, directory: &Path, name: &str, network: Network) -> Result<()
         read_only: true,
     };
     let spec = Spec {
-        root: overlay.try_clone_fd()?,
         argv: vec!["/bin/true".into()],
         env: vec![("PATH".into(), "/bin".into())],
-        cwd: "/".to_owned(),
-        rights: Rights::default(),
         hostname: "buildkitsandbox".to_owned(),
         network,
         mounts: vec![file("/etc/hosts"), file("/etc/resolv.conf")],
-        shm_size: None,
-        stdin: Stdin::Null,
-        terminal: Terminal::None,
-        held: Vec::new(),
+        ..Spec::new(overlay.try_clone_fd()?)
     };
     let mut child = sandbox::spawn(spec)?;
     let exit = child.wait()?;

@@ -5,13 +5,29 @@ use rustix::thread::CapabilitySet;
 use rustix::thread::CapabilitySets;
 use rustix::thread::Gid;
 use rustix::thread::Uid;
+use serde::Deserialize;
+use serde::Serialize;
 
 use crate::Error;
 use crate::Rights;
 
 /// A set of capabilities: rights of root, one by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
 pub struct Capabilities(CapabilitySet);
+
+impl From<u64> for Capabilities {
+    /// By the kernel's bits.
+    fn from(bits: u64) -> Self {
+        Self(CapabilitySet::from_bits_retain(bits))
+    }
+}
+
+impl From<Capabilities> for u64 {
+    fn from(capabilities: Capabilities) -> Self {
+        capabilities.0.bits()
+    }
+}
 
 /// Names by number, as in `linux/capability.h`.
 const NAMES: [&str; 41] = [
@@ -61,8 +77,8 @@ const NAMES: [&str; 41] = [
 impl Capabilities {
     /// None.
     pub const NONE: Self = Self(CapabilitySet::empty());
-    /// All that there are.
-    pub const ALL: Self = Self(CapabilitySet::from_bits_retain((1 << NAMES.len()) - 1));
+    /// All that there are, also those that a later kernel has.
+    pub const ALL: Self = Self(CapabilitySet::from_bits_retain(u64::MAX));
     /// Docker's default.
     pub const DEFAULT: Self = Self(
         CapabilitySet::CHOWN
@@ -110,17 +126,11 @@ impl Capabilities {
     }
 }
 
-/// Docker's default.
-pub(crate) const DEFAULT: CapabilitySet = Capabilities::DEFAULT.0;
-
 /// Limits what any program started from here on can have, set-user-id ones included.
 pub(crate) fn drop_bounding_set(rights: &Rights) -> Result<(), Error> {
-    if rights.insecure {
-        return Ok(());
-    }
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if DEFAULT.contains(capability) {
+        if rights.capabilities.0.contains(capability) {
             continue;
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -148,7 +158,7 @@ pub(crate) fn set_user(rights: &Rights) -> Result<(), Error> {
     let failed = "set the capabilities";
     rustix::thread::clear_ambient_capability_set().map_err(Error::setup(failed))?;
     let now = rustix::thread::capabilities(None).map_err(Error::setup(failed))?;
-    let kept = if rights.insecure { now.permitted } else { now.permitted & DEFAULT };
+    let kept = now.permitted & rights.capabilities.0;
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(Error::setup(failed))?;
@@ -159,7 +169,16 @@ pub(crate) fn set_user(rights: &Rights) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn names_are_the_kernels() {
+        let number = |name| super::Capabilities::named(name).map(u64::from);
+        assert_eq!(number("CAP_CHOWN"), Some(1));
+        assert_eq!(number("CAP_SYS_ADMIN"), Some(1 << 21));
+        assert_eq!(number("CAP_CHECKPOINT_RESTORE"), Some(1 << 40));
+        assert_eq!(number("CAP_NONE"), None);
+    }
+
+    #[test]
     fn the_default_is_dockers() {
-        assert_eq!(super::DEFAULT.bits(), 0xa804_25fb);
+        assert_eq!(u64::from(super::Capabilities::DEFAULT), 0xa804_25fb);
     }
 }

@@ -19,11 +19,14 @@ use crate::Error;
 use crate::Rights;
 use crate::caps;
 use crate::exec;
+use crate::init;
+use crate::limits;
 use crate::rootfs;
 use crate::seccomp;
 use crate::supervisor;
 use crate::supervisor::Word;
 use crate::sys;
+use crate::sys::Alone;
 use crate::target;
 use crate::wire;
 use crate::wire::Job;
@@ -42,9 +45,10 @@ pub(crate) struct Lines<'a> {
 }
 
 /// Becomes the program of the job.
-pub(crate) fn run(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> ! {
+pub(crate) fn run(job: &Job, luggage: &Luggage, lines: &Lines<'_>, alone: &Alone) -> ! {
     // Closed here, when nothing but the luggage still owns a descriptor.
     match prepare(job, luggage, lines).and_then(|()| close_all_but(&lines.speak)) {
+        Ok(line) if job.init => init::run(line, alone, || exec::exec(&job.argv, &job.env)),
         Ok(line) => fail(&line, exec::exec(&job.argv, &job.env)),
         Err(error) => fail(&lines.speak, error),
     }
@@ -79,8 +83,13 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
 pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Error> {
     caps::drop_bounding_set(rights)?;
     caps::set_groups(rights)?;
-    if !rights.insecure {
-        let program = seccomp::program();
+    limits::set(&rights.limits)?;
+    if rights.no_new_privileges {
+        rustix::thread::set_no_new_privs(true)
+            .map_err(Error::setup("keep programs from gaining rights"))?;
+    }
+    if rights.filtered {
+        let program = seccomp::program(rights.capabilities);
         sys::install_filter(&program).map_err(Error::setup("install the system call filter"))?;
     }
     caps::set_user(rights)?;

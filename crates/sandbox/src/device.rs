@@ -1,8 +1,12 @@
 //! `/dev`: a tmpfs with the nodes that every program counts on, shared memory, message queues and
 //! terminals.
 //!
+//! Further devices of the host are in `lent`.
+//!
 //! The nodes are mounts of the host's, because everything else in the sandbox is mounted so that
 //! device nodes do not work, and because a user namespace cannot make any.
+
+mod lent;
 
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -24,6 +28,8 @@ use crate::rootfs::new_mount;
 use crate::sys::Depth;
 use crate::target::Root;
 use crate::wire::Job;
+
+pub(crate) use lent::lend_all;
 
 /// The nodes: name, major and minor number, as in Linux's `devices.txt`. The numbers are checked, so
 /// that a host with an odd `/dev` does not lend something else.

@@ -38,6 +38,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A device of the host cannot be lent.
+    #[error("cannot lend the device `{}`", path.display())]
+    Device {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// A mount target that is never allowed: it would hide what isolates the sandbox.
     #[error("cannot mount at `{target}`: `/`, `/proc` and `/sys` are not for mounts")]
     MountTarget {

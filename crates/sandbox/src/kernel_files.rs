@@ -8,6 +8,7 @@ use rustix::fs::CWD;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::fs::ResolveFlags;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::mount::OpenTreeFlags;
@@ -49,14 +50,31 @@ pub(crate) fn proc() -> Result<OwnedFd, Error> {
     new_mount("proc", &[], plain()).map_err(Error::setup("mount `/proc`"))
 }
 
+/// Sets what is this process's namespaces' own among the kernel's settings.
+pub(crate) fn set(proc: &OwnedFd, settings: &[(String, String)]) -> Result<(), Error> {
+    for (name, value) in settings {
+        write_setting(proc, name, value)
+            .map_err(Error::setup(&format!("set `{name}` to `{value}`")))?;
+    }
+    Ok(())
+}
+
+fn write_setting(proc: &OwnedFd, name: &str, value: &str) -> Result<(), Errno> {
+    let path = format!("sys/{}", name.replace('.', "/"));
+    let (flags, beneath) = (OFlags::WRONLY | OFlags::CLOEXEC, ResolveFlags::BENEATH);
+    let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), beneath)?;
+    // One write: the kernel takes the value from it as a whole.
+    rustix::io::write(file, value.as_bytes()).map(drop)
+}
+
 /// A new `/sys` for this process's network namespace, read-only.
 ///
 /// A user namespace may make one only for a network namespace of its own. Else it gets the host's,
 /// if there is one.
 pub(crate) fn sys(job: &Job) -> Result<Option<OwnedFd>, Error> {
-    let attributes = match job.rights.insecure {
-        true => plain(),
-        false => plain() | MountAttrFlags::MOUNT_ATTR_RDONLY,
+    let attributes = match job.masked {
+        true => plain() | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        false => plain(),
     };
     let failed = "mount `/sys`";
     let errno = match new_mount("sysfs", &[], attributes) {
@@ -88,7 +106,7 @@ pub(crate) fn attach_proc(
 ) -> Result<(), Error> {
     let place = places.own_directory("proc")?;
     attach(proc, &place, "").map_err(Error::setup("attach `/proc`"))?;
-    if job.rights.insecure {
+    if !job.masked {
         return Ok(());
     }
     for path in HIDDEN_IN_PROC {
@@ -110,7 +128,7 @@ pub(crate) fn attach_sys(
     let place = places.own_directory("sys")?;
     attach(sys, &place, "").map_err(Error::setup("attach `/sys`"))?;
     attach_cgroup(sys, job).map_err(Error::setup("mount `/sys/fs/cgroup`"))?;
-    if job.rights.insecure {
+    if !job.masked {
         return Ok(());
     }
     for path in HIDDEN_IN_SYS {
@@ -129,9 +147,9 @@ fn attach_cgroup(sys: &OwnedFd, job: &Job) -> Result<(), Errno> {
     if u64::try_from(host.f_type) != Ok(CGROUP2) {
         return Ok(());
     }
-    let attributes = match job.rights.insecure {
-        true => plain(),
-        false => plain() | MountAttrFlags::MOUNT_ATTR_RDONLY,
+    let attributes = match job.masked {
+        true => plain() | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        false => plain(),
     };
     match new_mount("cgroup2", &[], attributes).and_then(|it| attach(it, sys, "fs/cgroup")) {
         // Not allowed, or no directory to mount it on, in some containers: nothing depends on it.

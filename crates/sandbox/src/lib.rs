@@ -11,8 +11,8 @@
 //! - `supervisor`: the re-executed binary, parent of the sandbox's first process.
 //! - `container`: the story of that first process, from `clone` to `execve`.
 //! - `join`: one more process for a sandbox that runs.
-//! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`: its rights.
-//!   `exec`: the program.
+//! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`, `limits`: its rights.
+//!   `exec`: the program. `init`: the process before it, if one was asked for.
 //! - [`network`](BuildNetwork): a network of its own with a way out.
 //! - [`foreign`](probe): programs for other processors.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
@@ -44,6 +44,8 @@ mod target;
 
 mod caps;
 mod exec;
+mod init;
+mod limits;
 mod seccomp;
 
 mod foreign;
@@ -58,6 +60,7 @@ pub use foreign::Handler;
 pub use foreign::handler;
 pub use foreign::probe;
 pub use join::join;
+pub use limits::Limit;
 pub use network::BuildNetwork;
 pub use network::host_resolv_conf;
 pub use network::own_resolv_conf;
@@ -74,6 +77,7 @@ pub use spawn::Exit;
 pub use spawn::Killer;
 pub use spawn::Process;
 pub use spawn::spawn;
+pub use spec::Devices;
 pub use spec::JoinSpec;
 pub use spec::Mount;
 pub use spec::MountSource;

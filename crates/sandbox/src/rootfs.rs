@@ -27,12 +27,14 @@ use rustix::mount::OpenTreeFlags;
 use rustix::mount::UnmountFlags;
 
 use crate::Error;
+use crate::device;
 use crate::device::Device;
 use crate::kernel_files;
 use crate::sys;
 use crate::sys::Depth;
 use crate::target;
 use crate::target::Kind;
+use crate::target::Place;
 use crate::target::Root;
 use crate::target::Stub;
 use crate::wire::Job;
@@ -43,6 +45,8 @@ use crate::wire::SourceJob;
 /// A root that is ready to be switched to.
 pub(crate) struct RootFs<'a> {
     root: BorrowedFd<'a>,
+    /// The same with all its mounts, but that it cannot be written to.
+    read_only: Option<OwnedFd>,
     pub(crate) device: Device,
 }
 
@@ -74,6 +78,7 @@ pub(crate) fn build<'a>(
     let mut places = Root::new(root, stubs).map_err(Error::setup(failed))?;
 
     let proc = kernel_files::proc()?;
+    kernel_files::set(&proc, &job.settings)?;
     let sys = kernel_files::sys(job)?;
     let mut workshop = Workshop::open()?;
     let device = Device::build(job, &mut places)?;
@@ -95,14 +100,28 @@ pub(crate) fn build<'a>(
         };
         add(mount, content, job, luggage, &mut places, &mut workshop)?;
     }
-    Ok(RootFs { root, device })
+    device::lend_all(&job.devices, &mut places)?;
+    let read_only = job.read_only.then(|| read_only(root)).transpose();
+    let read_only = read_only.map_err(Error::setup("make the root file system read-only"))?;
+    Ok(RootFs { root, read_only, device })
+}
+
+/// One more mount of the root and of all that is mounted in it.
+///
+/// What was made in the root for mounts is removed through the first one, which therefore stays as it is.
+fn read_only(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let mount = part_of(root, "", Depth::Recursive)?;
+    set_attributes(&mount, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    attach(&mount, CWD, "/")?;
+    Ok(mount)
 }
 
 impl RootFs<'_> {
     /// Makes the root the root of this process, and lets go of the host's mounts.
     pub(crate) fn switch(&self) -> Result<(), Error> {
         let failed = "switch to the root file system";
-        rustix::process::fchdir(self.root).map_err(Error::setup(failed))?;
+        let root = self.read_only.as_ref().map_or(self.root, AsFd::as_fd);
+        rustix::process::fchdir(root).map_err(Error::setup(failed))?;
         // The old root goes on top of the new one, from where it can be unmounted without having
         // needed a directory for it (pivot_root(2), "pivot_root(".", ".")").
         rustix::process::pivot_root(".", ".").map_err(Error::setup(failed))?;
@@ -168,9 +187,9 @@ fn add(
     places: &mut Root<'_>,
     workshop: &mut Workshop,
 ) -> Result<(), Error> {
-    let (kind, made) = source(&mount.source, content, luggage, workshop);
+    let (what, made) = source(&mount.source, content, luggage, workshop);
     let failed = |source: io::Error| Error::Mount {
-        kind: kind.to_owned(),
+        kind: what.to_owned(),
         target: mount.target.clone(),
         source,
     };
@@ -186,13 +205,28 @@ fn add(
         FileType::Directory => Kind::Directory,
         _ => Kind::File,
     };
-    let place = places.place(&mount.target, kind).map_err(|errno| failed(errno.into()))?;
+    let place = place_of_mount(places, &mount.target, kind, what)?;
+    attach(&source, &place.descriptor, "").map_err(|errno| failed(errno.into()))
+}
+
+/// Finds or makes the place where something of the caller's is to be mounted; `what` is a word or two for it.
+pub(crate) fn place_of_mount(
+    places: &mut Root<'_>,
+    target: &str,
+    kind: Kind,
+    what: &str,
+) -> Result<Place, Error> {
+    let place = places.place(target, kind).map_err(|errno| Error::Mount {
+        kind: what.to_owned(),
+        target: target.to_owned(),
+        source: errno.into(),
+    })?;
     let mut names = place.path.components();
     let first = names.next().map(|name| name.as_os_str().to_owned());
     if first.is_none_or(|first| first == "proc" || first == "sys") {
-        return Err(Error::MountTarget { target: mount.target.clone() });
+        return Err(Error::MountTarget { target: target.to_owned() });
     }
-    attach(&source, &place.descriptor, "").map_err(|errno| failed(errno.into()))
+    Ok(place)
 }
 
 /// What is to be mounted, what to call it, and the attributes that it has in any case.
@@ -217,12 +251,19 @@ fn source(
             let mount = rustix::mount::open_tree(CWD, path, tree(Depth::Recursive));
             ("a directory of the host", mount.map(|it| (it, none)).map_err(io::Error::from))
         }
-        SourceJob::Tmpfs { size, mode } => {
-            let (mode, size) = (format!("{mode:o}"), size.map(|size| size.to_string()));
-            let mut options = vec![("mode", mode.as_str())];
+        SourceJob::BindAlone(path) => {
+            let mount = rustix::mount::open_tree(CWD, path, tree(Depth::One));
+            ("a directory of the host", mount.map(|it| (it, none)).map_err(io::Error::from))
+        }
+        SourceJob::Tmpfs { size, mode, uid, gid, exec } => {
+            let texts = [format!("{mode:o}"), uid.to_string(), gid.to_string()];
+            let size = size.map(|size| size.to_string());
+            let mut options: Vec<(&str, &str)> =
+                ["mode", "uid", "gid"].into_iter().zip(texts.iter().map(String::as_str)).collect();
             options.extend(size.as_deref().map(|size| ("size", size)));
             let mount = new_mount("tmpfs", &options, none).map_err(io::Error::from);
-            ("tmpfs", mount.map(|mount| (mount, no_suid)))
+            let no_exec = if *exec { none } else { MountAttrFlags::MOUNT_ATTR_NOEXEC };
+            ("tmpfs", mount.map(|mount| (mount, no_suid | no_exec)))
         }
         SourceJob::File { mode, uid, gid, .. } => {
             let mount = workshop.file(content, *mode, *uid, *gid);
@@ -236,7 +277,10 @@ fn source(
 /// The sandbox may make any node (CAP_MKNOD is among Docker's capabilities), and there is no device
 /// control group here that says which may be opened; so none can, but those of `/dev`.
 pub(crate) fn no_devices(job: &Job) -> MountAttrFlags {
-    if job.rights.insecure { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV }
+    match job.device_nodes {
+        true => MountAttrFlags::empty(),
+        false => MountAttrFlags::MOUNT_ATTR_NODEV,
+    }
 }
 
 /// A new file system, attached nowhere.

@@ -7,11 +7,15 @@
 //! verdict:                  allow │ EPERM │ a look at an argument │ ENOSYS
 //! ```
 //!
+//! A capability allows the calls that need it: `granted`.
+//!
 //! A chain of 370 comparisons would cost every system call of a build up to a microsecond; the search
 //! is 8 comparisons deep. The unconditional calls are in `table`.
 
+mod granted;
 mod table;
 
+use crate::Capabilities;
 use crate::sys::Instruction;
 use table::ALLOWED;
 use table::Column;
@@ -112,14 +116,14 @@ struct Range {
     verdict: Verdict,
 }
 
-/// The filter for programs of this machine and of its 32-bit variant.
-pub(crate) fn program() -> Vec<Instruction> {
+/// The filter for programs of this machine and of its 32-bit variant, with these capabilities.
+pub(crate) fn program(capabilities: Capabilities) -> Vec<Instruction> {
     let (native, small) = match cfg!(target_arch = "aarch64") {
         true => (AARCH64, ARM),
         false => (X86_64, I386),
     };
-    let native_search = search_with_x32(&native);
-    let small_search = search(&ranges(&small));
+    let native_search = search_with_x32(&native, capabilities);
+    let small_search = search(&ranges(&small, capabilities));
 
     let mut program = vec![load(MACHINE)];
     program.push(when(JUMP_IF_EQUAL, native.id, 1, 0));
@@ -134,27 +138,33 @@ pub(crate) fn program() -> Vec<Instruction> {
     program
 }
 
-fn search_with_x32(machine: &Machine) -> Vec<Instruction> {
+fn search_with_x32(machine: &Machine, capabilities: Capabilities) -> Vec<Instruction> {
     let mut program = Vec::new();
     if machine.id == X86_64.id {
         program.push(when(JUMP_IF_AT_LEAST, X32, 0, 1));
         program.push(fail(libc::ENOSYS));
     }
-    program.extend(search(&ranges(machine)));
+    program.extend(search(&ranges(machine, capabilities)));
     program
 }
 
 /// The numbers of a machine, sorted, from 0 to the end of all numbers.
-fn ranges(machine: &Machine) -> Vec<Range> {
+fn ranges(machine: &Machine, capabilities: Capabilities) -> Vec<Range> {
     let column = machine.column as usize;
     let mut calls: Vec<(u32, Verdict)> = ALLOWED
         .iter()
         .map(|(_, numbers)| (numbers[column], Verdict::Allow))
         .filter(|(number, _)| *number != NO)
         .collect();
+    let granted = granted::calls(capabilities, machine.column);
+    calls.extend(granted.into_iter().map(|number| (number, Verdict::Allow)));
+    let (clone, clone3) = match granted::makes_namespaces(capabilities) {
+        true => (Verdict::Allow, Verdict::Allow),
+        false => (Verdict::Clone, Verdict::Missing),
+    };
     calls.extend([
-        (machine.clone, Verdict::Clone),
-        (machine.clone3, Verdict::Missing),
+        (machine.clone, clone),
+        (machine.clone3, clone3),
         (machine.personality, Verdict::Personality),
         (machine.socket, Verdict::Socket),
     ]);

@@ -18,6 +18,7 @@ use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 
 use crate::Error;
+use crate::Limit;
 use crate::MountSource;
 use crate::Network;
 use crate::Rights;
@@ -297,6 +298,9 @@ pub(crate) fn check_process(
     if rights.uid == u32::MAX || rights.gid == u32::MAX || rights.groups.contains(&u32::MAX) {
         return invalid("user", "is the id 4294967295, which no process can have");
     }
+    if rights.limits.iter().any(|limit| !Limit::is_name(&limit.name)) {
+        return invalid("limits", "names something that the kernel does not limit");
+    }
     Ok(())
 }
 
@@ -322,7 +326,10 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
                 SourceJob::Within { root: luggage.add(root), path }
             }
             MountSource::Bind(path) => SourceJob::Bind(path),
-            MountSource::Tmpfs { size, mode } => SourceJob::Tmpfs { size, mode },
+            MountSource::BindAlone(path) => SourceJob::BindAlone(path),
+            MountSource::Tmpfs { size, mode, uid, gid, exec } => {
+                SourceJob::Tmpfs { size, mode, uid, gid, exec }
+            }
             MountSource::File { content, mode, uid, gid } => {
                 luggage.contents.extend_from_slice(&content);
                 SourceJob::File { length: content.len() as u64, mode, uid, gid }
@@ -338,10 +345,16 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
         rights: spec.rights,
         hostname: spec.hostname,
         network,
+        masked: spec.masked,
+        device_nodes: spec.device_nodes,
+        devices: spec.devices,
+        settings: spec.settings,
         mounts,
+        read_only: spec.read_only,
         shm_size: spec.shm_size.unwrap_or(SHM_SIZE),
         stdin,
         terminal: spec.terminal == Terminal::Pty,
+        init: spec.init,
     };
     for descriptor in spec.held {
         luggage.add(descriptor);

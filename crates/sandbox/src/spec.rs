@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::Capabilities;
+use crate::Limit;
+
 /// One process to run in a sandbox of its own.
 #[derive(Debug)]
 pub struct Spec {
@@ -28,17 +31,67 @@ pub struct Spec {
     pub hostname: String,
     /// Which network the process has.
     pub network: Network,
+    /// Whether what tells about the host or changes it is hidden or read-only in `/proc` and `/sys`.
+    pub masked: bool,
+    /// Whether device nodes work, wherever they are: for those who have the rights of the host's root
+    /// anyway.
+    pub device_nodes: bool,
+    /// Devices of the host.
+    pub devices: Devices,
+    /// Kernel settings of the sandbox's own namespaces: names with dots, and values.
+    pub settings: Vec<(String, String)>,
     /// Further mounts, made in this order after `/proc`, `/dev` and `/sys`.
     pub mounts: Vec<Mount>,
+    /// Whether the root file system cannot be written to; mounts of its own can.
+    pub read_only: bool,
     /// Size of `/dev/shm` in bytes; 64 MiB when not given.
     pub shm_size: Option<u64>,
     /// What the process reads.
     pub stdin: Stdin,
     /// Whether it has a terminal.
     pub terminal: Terminal,
+    /// Whether the first process is one of ours, which starts the program, passes signals on to it and
+    /// reaps what others leave behind.
+    pub init: bool,
     /// Descriptors that stay open until every process of the sandbox is dead, also if the caller dies
     /// before: locks on what the sandbox uses.
     pub held: Vec<OwnedFd>,
+}
+
+impl Spec {
+    /// What a plain program in `root` is started with: as root with Docker's rights, alone in its network,
+    /// with nothing to read and no terminal. It still lacks the program and its environment.
+    pub fn new(root: OwnedFd) -> Self {
+        Self {
+            root,
+            argv: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".to_owned(),
+            rights: Rights::default(),
+            hostname: String::new(),
+            network: Network::None,
+            masked: true,
+            device_nodes: false,
+            devices: Devices::default(),
+            settings: Vec::new(),
+            mounts: Vec::new(),
+            read_only: false,
+            shm_size: None,
+            stdin: Stdin::Null,
+            terminal: Terminal::None,
+            init: false,
+            held: Vec::new(),
+        }
+    }
+
+    /// All capabilities, no system call filter, no masked paths, device nodes that work:
+    /// `RUN --security=insecure`.
+    pub fn make_insecure(&mut self) {
+        self.rights.capabilities = Capabilities::ALL;
+        self.rights.filtered = false;
+        self.masked = false;
+        self.device_nodes = true;
+    }
 }
 
 /// One more process for a sandbox that runs: [`crate::join`].
@@ -61,7 +114,7 @@ pub struct JoinSpec {
 }
 
 /// Who a process is, and what it may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
     /// The user, as the sandbox sees it.
     pub uid: u32,
@@ -69,9 +122,40 @@ pub struct Rights {
     pub gid: u32,
     /// The supplementary groups; nothing of the caller's groups is kept.
     pub groups: Vec<u32>,
-    /// All capabilities, no system call filter, no masked paths, device nodes that work:
-    /// `RUN --security=insecure`.
-    pub insecure: bool,
+    /// What it can have of root's rights, now or by a set-user-id program; another user than root has
+    /// none of them now.
+    pub capabilities: Capabilities,
+    /// Whether it can make only those system calls that Docker's default profile allows with these
+    /// capabilities.
+    pub filtered: bool,
+    /// Whether set-user-id programs and capabilities of files give nothing.
+    pub no_new_privileges: bool,
+    /// Limits of each process.
+    pub limits: Vec<Limit>,
+}
+
+impl Default for Rights {
+    /// Root with Docker's capabilities and its filter.
+    fn default() -> Self {
+        Self {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            capabilities: Capabilities::DEFAULT,
+            filtered: true,
+            no_new_privileges: false,
+            limits: Vec::new(),
+        }
+    }
+}
+
+/// Devices of the host in a sandbox. They work whatever [`Spec::device_nodes`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// All below the host's `/dev`, under the same names.
+    pub all: bool,
+    /// Single ones, or all in a directory: the host's path, and where the sandbox sees it. Both are absolute.
+    pub some: Vec<(PathBuf, String)>,
 }
 
 /// Which network a process has.
@@ -110,14 +194,22 @@ pub enum MountSource {
         /// The path inside it; with or without a slash in front.
         path: String,
     },
-    /// A directory, file or socket of the host. The path is trusted.
+    /// A directory, file or socket of the host, with what is mounted below it. The path is trusted.
     Bind(PathBuf),
+    /// The same without what is mounted below it.
+    BindAlone(PathBuf),
     /// A new empty tmpfs.
     Tmpfs {
         /// Its limit in bytes; the kernel's default when not given.
         size: Option<u64>,
         /// Permission bits of its root.
         mode: u32,
+        /// Owner of its root, as the sandbox sees it.
+        uid: u32,
+        /// Group of its root, as the sandbox sees it.
+        gid: u32,
+        /// Whether programs in it can be executed.
+        exec: bool,
     },
     /// A file that exists in memory only: a secret, a script, `/etc/hosts`.
     File {

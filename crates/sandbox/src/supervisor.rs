@@ -18,7 +18,6 @@ use rustix::net::RecvFlags;
 use rustix::net::SocketType;
 use rustix::process::Pid;
 use rustix::process::PidfdFlags;
-use rustix::process::Signal;
 use rustix::process::WaitOptions;
 use serde::Deserialize;
 use serde::Serialize;
@@ -28,6 +27,7 @@ use crate::container;
 use crate::join;
 use crate::network;
 use crate::sys;
+use crate::sys::Alone;
 use crate::target;
 use crate::target::Stub;
 use crate::wire;
@@ -128,8 +128,9 @@ impl Pipes {
 /// Runs the job to its end.
 fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, Error> {
     let pipes = Pipes::open()?;
-    let Some(first) = fork(job)? else {
-        container::run(job, luggage, &pipes.lines(caller));
+    let alone = Alone::check().map_err(Error::setup("make the namespaces"))?;
+    let Some(first) = fork(job, &alone)? else {
+        container::run(job, luggage, &pipes.lines(caller), &alone);
     };
     let (report, stubs) = end_of(first, caller, pipes.ears())?;
     let root = luggage.at(job.root).map_err(Error::setup("find the root"))?;
@@ -175,17 +176,16 @@ fn understand(said: &[u8]) -> (Option<Failure>, Vec<Stub>) {
 }
 
 /// Forks into new namespaces: `None` in the child, which is the first process of them.
-fn fork(job: &Job) -> Result<Option<Pid>, Error> {
+fn fork(job: &Job, alone: &Alone) -> Result<Option<Pid>, Error> {
     let mut namespaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if matches!(job.network, NetworkJob::None) {
         namespaces |= libc::CLONE_NEWNET;
     }
-    let alone = sys::Alone::check().map_err(Error::setup("make the namespaces"))?;
-    match sys::fork_into(namespaces | libc::CLONE_NEWCGROUP, &alone) {
+    match sys::fork_into(namespaces | libc::CLONE_NEWCGROUP, alone) {
         // A kernel without control groups.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            sys::fork_into(namespaces, &alone)
+            sys::fork_into(namespaces, alone)
         }
         result => result,
     }
@@ -222,7 +222,7 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
         if caller_ready {
             let signal = caller.and_then(signal_for_the_first);
             // It fails only when the process has ended, which the next turn sees.
-            let _ = rustix::process::kill_process(first, signal.unwrap_or(Signal::KILL));
+            let _ = sys::kill(first, signal.unwrap_or(libc::SIGKILL));
             caller = caller.filter(|_| signal.is_some());
         }
         if words_ready && let Some(pipe) = &mut words {
@@ -253,11 +253,11 @@ fn tell_start(first: Pid, process: &OwnedFd, said: &[u8], caller: Option<Borrowe
 }
 
 /// The signal that the caller wants the first process to get; none if it wants no more of it, or is dead.
-fn signal_for_the_first(caller: BorrowedFd<'_>) -> Option<Signal> {
+fn signal_for_the_first(caller: BorrowedFd<'_>) -> Option<i32> {
     let mut message = [0; 4];
     let received = rustix::net::recv(caller, message.as_mut_slice(), RecvFlags::DONTWAIT);
     match received {
-        Ok((4, _)) => Signal::from_named_raw(i32::from_ne_bytes(message)),
+        Ok((4, _)) => Some(i32::from_ne_bytes(message)),
         _ => None,
     }
 }

@@ -110,6 +110,13 @@ pub(crate) fn fork_into(namespaces: i32, _alone: &Alone) -> io::Result<Option<Pi
     Ok(Pid::from_raw(pid))
 }
 
+/// kill(2) with any signal, the real-time ones too.
+pub(crate) fn kill(process: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: always safe; a wrong number is refused.
+    let result = unsafe { libc::kill(process.as_raw_nonzero().get(), signal) };
+    checked(result.into()).map(drop)
+}
+
 /// close_range(2) from a descriptor on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: called only right before execve or _exit, when nothing owns those descriptors any

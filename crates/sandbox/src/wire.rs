@@ -35,6 +35,7 @@ use rustix::net::SendFlags;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::Devices;
 use crate::Error;
 use crate::Rights;
 
@@ -65,10 +66,16 @@ pub(crate) struct Job {
     pub(crate) rights: Rights,
     pub(crate) hostname: String,
     pub(crate) network: NetworkJob,
+    pub(crate) masked: bool,
+    pub(crate) device_nodes: bool,
+    pub(crate) devices: Devices,
+    pub(crate) settings: Vec<(String, String)>,
     pub(crate) mounts: Vec<MountJob>,
+    pub(crate) read_only: bool,
     pub(crate) shm_size: u64,
     pub(crate) stdin: Option<Place>,
     pub(crate) terminal: bool,
+    pub(crate) init: bool,
 }
 
 /// A [`crate::JoinSpec`], likewise.
@@ -109,7 +116,8 @@ pub(crate) enum SourceJob {
     Detached(Place),
     Within { root: Place, path: String },
     Bind(PathBuf),
-    Tmpfs { size: Option<u64>, mode: u32 },
+    BindAlone(PathBuf),
+    Tmpfs { size: Option<u64>, mode: u32, uid: u32, gid: u32, exec: bool },
     File { length: u64, mode: u32, uid: u32, gid: u32 },
 }
 
@@ -157,6 +165,7 @@ pub(crate) enum Failure {
     Exec { program: String, errno: i32 },
     WorkingDirectory { path: String, errno: i32 },
     Mount { kind: String, target: String, errno: i32 },
+    Device { path: PathBuf, errno: i32 },
     MountTarget { target: String },
     NotADirectory { path: String },
     Setup { action: String, errno: i32 },
@@ -174,6 +183,7 @@ impl From<Error> for Failure {
             Error::Mount { kind, target, source } => {
                 Failure::Mount { kind, target, errno: errno(&source) }
             }
+            Error::Device { path, source } => Failure::Device { path, errno: errno(&source) },
             Error::MountTarget { target } => Failure::MountTarget { target },
             Error::NotADirectory { path } => Failure::NotADirectory { path },
             Error::Setup { action, source } => Failure::Setup { action, errno: errno(&source) },
@@ -204,6 +214,7 @@ impl From<Failure> for Error {
             Failure::Mount { kind, target, errno } => {
                 Error::Mount { kind, target, source: source(errno) }
             }
+            Failure::Device { path, errno } => Error::Device { path, source: source(errno) },
             Failure::MountTarget { target } => Error::MountTarget { target },
             Failure::NotADirectory { path } => Error::NotADirectory { path },
             Failure::Setup { action, errno } => Error::Setup { action, source: source(errno) },

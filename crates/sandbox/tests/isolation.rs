@@ -14,6 +14,7 @@
 )]
 
 mod isolation {
+    pub(crate) mod asked;
     pub(crate) mod files;
     pub(crate) mod join;
     pub(crate) mod ladder;
@@ -44,6 +45,7 @@ fn cases() -> Vec<Case> {
         isolation::process::CASES,
         isolation::join::CASES,
         isolation::rights::CASES,
+        isolation::asked::CASES,
         isolation::files::CASES,
         isolation::mounts::CASES,
         isolation::network::CASES,

@@ -4,7 +4,7 @@ use std::{ffi::OsString, os::fd::OwnedFd};
 
 use filetree::RootDir;
 use oci::{Config, config::DEFAULT_PATH};
-use sandbox::{Rights, Spec, Stdin, Terminal};
+use sandbox::{Rights, Spec, Terminal};
 
 use super::options::{self, ContainerOptions};
 use crate::{
@@ -50,18 +50,16 @@ pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec,
     let short_id = id.get(..SHORT_ID).unwrap_or(id);
     let hostname = options.hostname.clone().unwrap_or_else(|| short_id.to_owned());
     Ok(Spec {
-        root: mount,
         argv: argv(options, config)?,
         env: environment(options, config, &hostname, &user.home),
         cwd,
-        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, insecure: false },
+        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, ..Rights::default() },
         network: network.spec()?,
         mounts: network_files(network, &hostname),
         hostname,
         shm_size: options.shm_size,
-        stdin: Stdin::Null,
         terminal: if options.terminal { Terminal::Pty } else { Terminal::None },
-        held: Vec::new(),
+        ..Spec::new(mount)
     })
 }
 

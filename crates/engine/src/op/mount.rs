@@ -41,7 +41,13 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run) -> Result<Prepared, Error> 
             }
             MountKind::Tmpfs { size } => prepared.mounts.push(sandbox::Mount {
                 target: mount.target.clone(),
-                source: MountSource::Tmpfs { size: *size, mode: 0o1777 },
+                source: MountSource::Tmpfs {
+                    size: *size,
+                    mode: 0o1777,
+                    uid: 0,
+                    gid: 0,
+                    exec: true,
+                },
                 read_only: false,
             }),
             MountKind::Secret { .. } => prepared.secret(build, mount)?,

@@ -7,7 +7,7 @@ use std::{
 
 use oci::Platform;
 use plan::{Run, Security};
-use sandbox::{BuildNetwork, Exit, MountSource, Rights, Spec, Stdin, Terminal};
+use sandbox::{BuildNetwork, Exit, MountSource, Rights, Spec};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
@@ -51,25 +51,19 @@ pub(crate) fn run(
         },
         read_only: true,
     }));
-    let spec = Spec {
-        root: mounted.mount()?,
+    let mut spec = Spec {
         argv: run.argv.iter().map(OsString::from).collect(),
         env: environment(run, &user.home, mounts.env),
         cwd: run.workdir.clone(),
-        rights: Rights {
-            uid: user.uid,
-            gid: user.gid,
-            groups: user.groups,
-            insecure: run.security == Security::Insecure,
-        },
+        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, ..Rights::default() },
         hostname: run.hostname.clone(),
         network: network.spec()?,
         mounts: spec_mounts,
-        shm_size: None,
-        stdin: Stdin::Null,
-        terminal: Terminal::None,
-        held: Vec::new(),
+        ..Spec::new(mounted.mount()?)
     };
+    if run.security == Security::Insecure {
+        spec.make_insecure();
+    }
     let result = execute(build, run, spec, number);
     drop(mounts.held);
     result.map(|()| snapshot)

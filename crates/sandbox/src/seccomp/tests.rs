@@ -34,7 +34,7 @@ fn run(program: &[Instruction], machine: u32, number: u32, argument: u32) -> u32
 }
 
 fn whole(machine: &Machine) -> Vec<Instruction> {
-    [vec![load(NUMBER)], search_with_x32(machine)].concat()
+    [vec![load(NUMBER)], search_with_x32(machine, Capabilities::DEFAULT)].concat()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn arguments_decide() {
 
 #[test]
 fn both_numberings_are_told_apart_and_others_refused() {
-    let program = program();
+    let program = program(Capabilities::DEFAULT);
     let (native, small) = match cfg!(target_arch = "aarch64") {
         true => (AARCH64, ARM),
         false => (X86_64, I386),
@@ -125,7 +125,37 @@ fn both_numberings_are_told_apart_and_others_refused() {
 /// The kernel refuses longer ones.
 #[test]
 fn it_is_short_enough() {
-    assert!(program().len() <= 4096, "{}", program().len());
+    for capabilities in [Capabilities::NONE, Capabilities::DEFAULT, Capabilities::ALL] {
+        let length = program(capabilities).len();
+        assert!(length <= 4096, "{length}");
+    }
+}
+
+#[test]
+fn a_capability_allows_its_calls_and_no_others() {
+    let admin = Capabilities::named("CAP_SYS_ADMIN").unwrap();
+    let time = Capabilities::named("CAP_SYS_TIME").unwrap();
+    for machine in [&X86_64, &I386, &AARCH64, &ARM] {
+        let verdict = |capabilities: Capabilities, number, argument| {
+            let program = [vec![load(NUMBER)], search_with_x32(machine, capabilities)].concat();
+            run(&program, machine.id, number, argument)
+        };
+        let of = |capabilities| granted::calls(capabilities, machine.column);
+        assert_eq!(of(Capabilities::DEFAULT), [0; 0]);
+        for number in of(admin) {
+            assert_eq!(verdict(admin, number, 0), ALLOWED_, "{number}");
+            assert_eq!(verdict(Capabilities::DEFAULT, number, 0), REFUSED, "{number}");
+            if !of(time).contains(&number) {
+                assert_eq!(verdict(time, number, 0), REFUSED, "{number}");
+            }
+        }
+        assert_eq!(verdict(admin, machine.clone, NEW_NAMESPACES), ALLOWED_);
+        assert_eq!(verdict(time, machine.clone, NEW_NAMESPACES), REFUSED);
+        assert_eq!(verdict(admin, machine.clone3, 0), ALLOWED_);
+        assert_eq!(verdict(time, machine.clone3, 0), MISSING);
+        // What no capability gives.
+        assert_eq!(verdict(Capabilities::ALL, machine.socket, FAMILIES[0]), REFUSED);
+    }
 }
 
 #[test]

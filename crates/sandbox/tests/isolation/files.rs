@@ -17,6 +17,7 @@ use sandbox::Spec;
 use super::world::Case;
 use super::world::World;
 use super::world::bind;
+use super::world::memory;
 use super::world::run;
 use super::world::spec_on;
 
@@ -152,7 +153,7 @@ pub(crate) fn file(target: &str, content: &str) -> Mount {
 }
 
 pub(crate) fn tmpfs(target: &str) -> Mount {
-    let source = MountSource::Tmpfs { size: None, mode: 0o755 };
+    let source = memory(None, 0o755);
     Mount { target: target.to_owned(), source, read_only: false }
 }
 

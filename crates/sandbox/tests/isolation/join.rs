@@ -95,7 +95,7 @@ fn join_has_the_same_rights(world: &World) {
     let first = sleeping.sh(&format!("{status}1/status")).success();
     assert!(first.contains("a80425fb") && first.contains("Seccomp:\t2"), "{first}");
     assert_eq!(sleeping.sh(&format!("{status}self/status")).success(), first);
-    let user = Rights { uid: 1000, gid: 1001, groups: vec![7], insecure: false };
+    let user = Rights { uid: 1000, gid: 1001, groups: vec![7], ..Rights::default() };
     let run = sleeping.sh_with("id -u; id -g; id -G; grep CapEff /proc/self/status", |spec| {
         spec.rights = user;
     });

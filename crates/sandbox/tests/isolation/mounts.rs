@@ -15,6 +15,7 @@ use super::files::tmpfs;
 use super::world::Case;
 use super::world::World;
 use super::world::bind;
+use super::world::memory;
 use super::world::run;
 use super::world::spec_on;
 
@@ -70,7 +71,7 @@ fn tmpfs_mounts(world: &World) {
     let script =
         "stat -c '%a %u' /t; touch /t/x; dd if=/dev/zero of=/t/y bs=1k count=2000; df -k /t";
     let run = world.sh_with(script, |spec| {
-        let source = MountSource::Tmpfs { size: Some(1 << 20), mode: 0o1777 };
+        let source = memory(Some(1 << 20), 0o1777);
         spec.mounts.push(Mount { target: "/t".to_owned(), source, read_only: false });
     });
     assert!(run.stdout.starts_with("1777 0\n"), "{run:?}");

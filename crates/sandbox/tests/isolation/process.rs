@@ -9,7 +9,6 @@ use sandbox::Error;
 use sandbox::Exit;
 use sandbox::Killer;
 use sandbox::Mount;
-use sandbox::MountSource;
 use sandbox::Rung;
 use sandbox::Stdin;
 
@@ -19,6 +18,7 @@ use super::world::eventually;
 use super::world::finish;
 use super::world::is_running;
 use super::world::leak;
+use super::world::memory;
 use super::world::run;
 use super::world::skip;
 
@@ -167,7 +167,7 @@ fn invalid_specs(world: &World) {
     check(&|spec| spec.rights.groups = vec![u32::MAX]);
     check(&|spec| spec.hostname = "x".repeat(65));
     check(&|spec| {
-        let source = MountSource::Tmpfs { size: None, mode: 0o755 };
+        let source = memory(None, 0o755);
         spec.mounts.push(Mount { target: "x".to_owned(), source, read_only: false });
     });
 }

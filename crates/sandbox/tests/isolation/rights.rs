@@ -49,7 +49,7 @@ fn capabilities_of_a_user(world: &World) {
 }
 
 fn capabilities_when_insecure(world: &World) {
-    let caps = world.sh_with(CAPS, |spec| spec.rights.insecure = true).success();
+    let caps = world.sh_with(CAPS, |spec| spec.make_insecure()).success();
     let ours = std::fs::read_to_string("/proc/self/status").unwrap();
     let all = ours.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
     for name in ["CapPrm", "CapEff", "CapBnd"] {
@@ -62,7 +62,7 @@ fn the_filter_is_on(world: &World) {
     assert_eq!(world.output(script), "NoNewPrivs:0\nSeccomp:2");
     let run = world.sh_with(script, |spec| spec.rights.uid = 1000);
     assert_eq!(run.success(), "NoNewPrivs:0\nSeccomp:2");
-    let run = world.sh_with(script, |spec| spec.rights.insecure = true);
+    let run = world.sh_with(script, |spec| spec.make_insecure());
     assert_eq!(run.success(), "NoNewPrivs:0\nSeccomp:0");
 }
 
@@ -152,12 +152,12 @@ fn read_only_paths(world: &World) {
 
 fn nothing_is_hidden_when_insecure(world: &World) {
     let run = world.sh_with("stat -c %F /proc/interrupts", |spec| {
-        spec.rights.insecure = true;
+        spec.make_insecure();
     });
     assert!(run.success().starts_with("regular"));
     if world.rung == Rung::Root {
         let run = world.sh_with("mount -t tmpfs x /tmp && mknod /n c 1 3 && cat /n", |spec| {
-            spec.rights.insecure = true;
+            spec.make_insecure();
         });
         assert_eq!(run.success(), "");
     }

@@ -18,13 +18,9 @@ use sandbox::Error;
 use sandbox::Exit;
 use sandbox::Mount;
 use sandbox::MountSource;
-use sandbox::Network;
 use sandbox::Overlay;
-use sandbox::Rights;
 use sandbox::Rung;
 use sandbox::Spec;
-use sandbox::Stdin;
-use sandbox::Terminal;
 
 /// One test: its name and what it does.
 pub(crate) type Case = (&'static str, fn(&World));
@@ -190,19 +186,16 @@ impl Run {
 /// What runs a program on an overlay as root, without a network.
 pub(crate) fn spec_on(overlay: &Overlay, argv: &[&str]) -> Spec {
     Spec {
-        root: overlay.try_clone_fd().unwrap(),
         argv: argv.iter().map(Into::into).collect(),
         env: vec![("PATH".into(), "/bin".into())],
-        cwd: "/".to_owned(),
-        rights: Rights::default(),
         hostname: "buildkitsandbox".to_owned(),
-        network: Network::None,
-        mounts: Vec::new(),
-        shm_size: None,
-        stdin: Stdin::Null,
-        terminal: Terminal::None,
-        held: Vec::new(),
+        ..Spec::new(overlay.try_clone_fd().unwrap())
     }
+}
+
+/// A tmpfs of root's, in which programs can be executed.
+pub(crate) fn memory(size: Option<u64>, mode: u32) -> MountSource {
+    MountSource::Tmpfs { size, mode, uid: 0, gid: 0, exec: true }
 }
 
 /// A read-only mount of something of the host.
