@@ -104,6 +104,8 @@ mod commands {
     mod tag;
     /// Usage errors and help.
     mod usage;
+    /// Directories of the host, memory and volumes in a container.
+    mod volumes;
 }
 
 /// The source tree itself.

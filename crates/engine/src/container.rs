@@ -5,11 +5,13 @@
 //! answers at a socket in the container's directory to whoever wants to attach, to send a signal or to run another
 //! command there. The rooms:
 //!
-//! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`: what the sandbox is told then.
+//! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`, `mounts`: what the sandbox
+//!   is told then.
 //! - `run`: a container that is gone when its command ends.
 
 pub mod options;
 
+mod mounts;
 mod run;
 mod spec;
 

@@ -238,6 +238,12 @@ pub enum Error {
     /// Options of a container make no sense.
     #[error(transparent)]
     Option(#[from] crate::container::options::BadOption),
+    /// A directory or file of the host that `--mount type=bind` names is not there.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", path.display())]
+    NoBindSource {
+        /// The path.
+        path: PathBuf,
+    },
     /// An image without CMD and ENTRYPOINT is run without a command.
     #[error("no command specified: the image has neither CMD nor ENTRYPOINT")]
     NoCommand,

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use oci::Platform;
-use sandbox::{Exit, Handler, MountSource, Network, Rights, Spec, Stdin, Terminal};
+use sandbox::{Exit, Handler, MountSource, Spec};
 use store::{Image, SnapshotId};
 
 use crate::{Engine, Error, rootfs};
@@ -94,18 +94,10 @@ fn runs(engine: &Engine, program: Vec<u8>, snapshots: &[SnapshotId]) -> Result<b
     let mounted = rootfs::writable(engine, &snapshot, snapshots)?;
     let file = MountSource::File { content: program, mode: 0o755, uid: 0, gid: 0 };
     let spec = Spec {
-        root: mounted.mount()?,
         argv: vec![PROBE.into()],
-        env: Vec::new(),
-        cwd: "/".to_owned(),
-        rights: Rights { uid: 0, gid: 0, groups: Vec::new(), insecure: false },
         hostname: "localhost".to_owned(),
-        network: Network::None,
         mounts: vec![sandbox::Mount { target: PROBE.to_owned(), source: file, read_only: true }],
-        shm_size: None,
-        stdin: Stdin::Null,
-        terminal: Terminal::None,
-        held: Vec::new(),
+        ..Spec::new(mounted.mount()?)
     };
     match sandbox::spawn(spec).and_then(|mut child| child.wait()) {
         Ok(exit) => Ok(exit == Exit::Code(0)),

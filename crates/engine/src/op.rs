@@ -3,6 +3,7 @@
 mod agent;
 pub(crate) mod copy;
 pub(crate) mod mount;
+pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod run;
 pub(crate) mod workdir;

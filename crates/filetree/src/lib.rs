@@ -58,7 +58,7 @@ pub use gitignore::git_ignored;
 pub use ignore::Patterns;
 pub use measure::contents_size;
 pub use pack::{PackOptions, Times, pack, pack_tree};
-pub use passwd::{User, resolve_owner, resolve_user};
+pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};
 pub use settle::Unsettled;

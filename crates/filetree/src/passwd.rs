@@ -126,14 +126,19 @@ pub fn resolve_user(root: &RootDir, spec: &str) -> Result<User, Error> {
     };
     let (gid, groups) = match group {
         Some(group) => {
-            let gid = group_id(root, group)?
-                .ok_or_else(|| PasswdError::UnknownGroup { name: group.to_owned() })?;
+            let gid = resolve_group(root, group)?;
             (gid, vec![gid])
         }
         None => (line.gid, supplementary(root, &line)?),
     };
     let home = if line.home.is_empty() { "/".to_owned() } else { line.home };
     Ok(User { uid: line.uid, gid, groups, home })
+}
+
+/// Resolves a group by its name or number, as runc does: a name must be in the group file.
+pub fn resolve_group(root: &RootDir, group: &str) -> Result<u32, Error> {
+    let id = group_id(root, group)?;
+    Ok(id.ok_or_else(|| PasswdError::UnknownGroup { name: group.to_owned() })?)
 }
 
 /// Resolves the `user[:group]` of `--chown`, as BuildKit does: a number alone is also the group; a name brings the group

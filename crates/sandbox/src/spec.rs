@@ -87,8 +87,7 @@ impl Spec {
     /// All capabilities, no system call filter, no masked paths, device nodes that work:
     /// `RUN --security=insecure`.
     pub fn make_insecure(&mut self) {
-        self.rights.capabilities = Capabilities::ALL;
-        self.rights.filtered = false;
+        self.rights.hold_nothing_back();
         self.masked = false;
         self.device_nodes = true;
     }
@@ -146,6 +145,14 @@ impl Default for Rights {
             no_new_privileges: false,
             limits: Vec::new(),
         }
+    }
+}
+
+impl Rights {
+    /// Grants all capabilities and every system call.
+    pub fn hold_nothing_back(&mut self) {
+        self.capabilities = Capabilities::ALL;
+        self.filtered = false;
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::{ffi::OsString, os::fd::OwnedFd};
 
-use filetree::RootDir;
+use filetree::{RootDir, User};
 use oci::{Config, config::DEFAULT_PATH};
-use sandbox::{Rights, Spec, Terminal};
+use sandbox::{Capabilities, Devices, Rights, Spec, Terminal};
 
-use super::options::{self, ContainerOptions};
+use super::{
+    mounts,
+    options::{self, CapabilityName, ContainerOptions, HostAddress, SecurityOption, Ulimit},
+};
 use crate::{
     Error,
-    op::run::{Network, network_files, own_network},
+    op::network::{Names, Network, own_network},
 };
 
 /// How much of a container's id is its host name.
@@ -39,28 +42,94 @@ pub(crate) fn network(options: &ContainerOptions) -> Network {
     }
 }
 
-/// Says what the sandbox has to do; what the command reads is the caller's to add. Makes the working directory in the root file system if there is none.
+/// Says what the sandbox has to do; what the command reads is the caller's to add. Makes the working directory in the root
+/// file system if there is none, and directories of the host that `-v` names.
 pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec, Error> {
     refuse_unsupported(options)?;
     let Parts { id, config, root, mount, network } = parts;
     let user = filetree::resolve_user(root, options.user.as_deref().unwrap_or(&config.user))?;
+    let home = user.home.clone();
     let image_workdir = Some(config.working_dir.clone()).filter(|dir| !dir.is_empty());
     let cwd = options.workdir.clone().or(image_workdir).unwrap_or_else(|| "/".to_owned());
     root.create_dir_all(&cwd, 0o755, 0, 0, None)?;
     let short_id = id.get(..SHORT_ID).unwrap_or(id);
     let hostname = options.hostname.clone().unwrap_or_else(|| short_id.to_owned());
+    let names = Names {
+        hostname: &hostname,
+        hosts: &options.hosts,
+        servers: &options.dns,
+        search: &options.dns_search,
+        options: &options.dns_options,
+        gateway: None,
+    };
+    let mut mounts = names.files_of_container(network);
+    mounts.extend(mounts::of(options)?);
+    let unmasked = options.security.contains(&SecurityOption::SystemPathsUnconfined);
+    let devices = options.devices.iter();
     Ok(Spec {
         argv: argv(options, config)?,
-        env: environment(options, config, &hostname, &user.home),
+        env: environment(options, config, &hostname, &home),
         cwd,
-        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, ..Rights::default() },
+        rights: rights(options, user, root)?,
         network: network.spec()?,
-        mounts: network_files(network, &hostname),
+        mounts,
         hostname,
+        masked: !options.privileged && !unmasked,
+        device_nodes: options.privileged,
+        devices: Devices {
+            all: options.privileged,
+            some: devices.map(|device| (device.host.clone(), device.container.clone())).collect(),
+        },
+        settings: options.sysctls.iter().map(|it| (it.name.clone(), it.value.clone())).collect(),
+        read_only: options.read_only,
         shm_size: options.shm_size,
         terminal: if options.terminal { Terminal::Pty } else { Terminal::None },
+        init: options.init,
         ..Spec::new(mount)
     })
+}
+
+/// Who the command is, and what it may do.
+fn rights(options: &ContainerOptions, user: User, root: &RootDir) -> Result<Rights, Error> {
+    let mut groups = user.groups;
+    for group in &options.groups {
+        let group = filetree::resolve_group(root, group)?;
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    let unconfined = options.security.contains(&SecurityOption::SeccompUnconfined);
+    Ok(Rights {
+        uid: user.uid,
+        gid: user.gid,
+        groups,
+        capabilities: capabilities(options),
+        filtered: !options.privileged && !unconfined,
+        no_new_privileges: options.no_new_privileges(),
+        limits: options.ulimits.iter().map(Ulimit::limit).collect(),
+    })
+}
+
+/// Docker's rules: all of them can be added or dropped, and the single ones are then what is said of the others.
+fn capabilities(options: &ContainerOptions) -> Capabilities {
+    let set = |names: &[CapabilityName]| {
+        names.iter().fold(Capabilities::NONE, |set, name| set.with(name.capabilities()))
+    };
+    let singles = |names: &[CapabilityName]| {
+        let singles: Vec<_> = names.iter().filter(|name| !name.is_all()).cloned().collect();
+        set(&singles)
+    };
+    let all = |names: &[CapabilityName]| names.iter().any(CapabilityName::is_all);
+    let (add, drop) = (&options.cap_add, &options.cap_drop);
+    if options.privileged {
+        Capabilities::ALL
+    } else if all(add) {
+        Capabilities::ALL.without(singles(drop))
+    } else if all(drop) {
+        set(add)
+    } else {
+        Capabilities::DEFAULT.without(set(drop)).with(set(add))
+    }
 }
 
 /// ENTRYPOINT and then CMD, each replaced by what was asked for; a new entrypoint drops the image's CMD, as Docker does.
@@ -105,27 +174,56 @@ pub(crate) fn environment(
 
 /// What can be said and kept, but not done.
 fn refuse_unsupported(options: &ContainerOptions) -> Result<(), Error> {
+    let gateway = options.hosts.iter().any(|host| host.address == HostAddress::HostGateway);
     let unsupported = [
-        (!options.groups.is_empty(), "--group-add"),
-        (options.init, "--init"),
         (!options.publish.is_empty() || options.publish_all, "--publish"),
-        (!options.hosts.is_empty(), "--add-host"),
-        (!options.dns.is_empty(), "--dns"),
-        (!options.dns_search.is_empty(), "--dns-search"),
-        (!options.dns_options.is_empty(), "--dns-option"),
-        (!options.mounts.is_empty(), "--volume, --mount and --tmpfs"),
-        (options.read_only, "--read-only"),
-        (!options.devices.is_empty(), "--device"),
-        (options.privileged, "--privileged"),
-        (!options.cap_add.is_empty(), "--cap-add"),
-        (!options.cap_drop.is_empty(), "--cap-drop"),
-        (!options.security.is_empty(), "--security-opt"),
-        (!options.sysctls.is_empty(), "--sysctl"),
+        (gateway, "--add-host NAME:host-gateway"),
         (options.resources != options::Resources::default(), "limiting resources"),
-        (!options.ulimits.is_empty(), "--ulimit"),
     ];
     match unsupported.iter().find(|(asked, _)| *asked) {
         Some((_, feature)) => Err(Error::Unsupported { feature: (*feature).to_owned() }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(add: &[&str], drop: &[&str], expected: u64) {
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+        let options = ContainerOptions {
+            cap_add: names(add),
+            cap_drop: names(drop),
+            ..ContainerOptions::default()
+        };
+        assert_eq!(u64::from(capabilities(&options)), expected, "+{add:?} -{drop:?}");
+    }
+
+    #[test]
+    fn capabilities_added_and_dropped() {
+        const DEFAULT: u64 = 0xa804_25fb;
+        check(&[], &[], DEFAULT);
+        check(&["SYS_ADMIN"], &[], DEFAULT | 1 << 21);
+        check(&["sys_admin"], &["cap_chown"], DEFAULT & !1 | 1 << 21);
+        check(&[], &["ALL"], 0);
+        check(&["CHOWN"], &["ALL"], 1);
+        check(&["ALL"], &[], u64::MAX);
+        check(&["ALL"], &["CHOWN"], !1);
+        check(&["CHOWN"], &["CHOWN"], DEFAULT);
+    }
+
+    #[test]
+    fn the_environment() {
+        let config = Config { env: vec!["A=image".into(), "B=image".into()], ..Config::default() };
+        let env = ["A=given", "B", "HOME=/h"].map(|text| text.parse().unwrap());
+        let options = ContainerOptions { env: env.into(), ..ContainerOptions::default() };
+        let env = environment(&options, &config, "host", "/root");
+        let shown: Vec<String> = env
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+            .collect();
+        let path = format!("PATH={DEFAULT_PATH}");
+        assert_eq!(shown, [path.as_str(), "HOSTNAME=host", "HOME=/h", "A=given"]);
     }
 }

@@ -7,12 +7,16 @@ use std::{
 
 use oci::Platform;
 use plan::{Run, Security};
-use sandbox::{BuildNetwork, Exit, MountSource, Rights, Spec};
+use sandbox::{Exit, MountSource, Rights, Spec};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
     Error, Event, StepNumber, Stream, foreign,
-    op::{mount, output},
+    op::{
+        mount,
+        network::{Names, Network, own_network},
+        output,
+    },
     rootfs,
     schedule::Build,
 };
@@ -39,7 +43,8 @@ pub(crate) fn run(
     let mounts = mount::prepare(build, run)?;
     let network = network(build, run.network)?;
 
-    let mut spec_mounts = network_files(&network, &run.hostname);
+    let names = Names { hostname: &run.hostname, ..Names::default() };
+    let mut spec_mounts = names.files_of_step(&network);
     spec_mounts.extend(mounts.mounts);
     spec_mounts.extend(run.script.iter().map(|script| sandbox::Mount {
         target: format!("{SCRIPTS}/{}", script.name),
@@ -114,27 +119,6 @@ fn environment(
     env
 }
 
-/// The network of a command.
-#[derive(Debug)]
-pub(crate) enum Network {
-    /// Only a loopback device.
-    None,
-    /// The host's.
-    Host,
-    /// The build's own.
-    Own(Arc<BuildNetwork>),
-}
-
-impl Network {
-    pub(crate) fn spec(&self) -> Result<sandbox::Network, Error> {
-        match self {
-            Self::None => Ok(sandbox::Network::None),
-            Self::Host => Ok(sandbox::Network::Host),
-            Self::Own(network) => Ok(network.network()?),
-        }
-    }
-}
-
 /// Returns the network for a RUN; the build's own is made when the first one needs it, and what it is is said once.
 fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
     match wanted {
@@ -152,33 +136,4 @@ fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
         }
     };
     Ok(network.map_or(Network::Host, Network::Own))
-}
-
-/// Returns a network of its own where pasta can join one to the outside, else none; and what it is, for people.
-pub(crate) fn own_network() -> (Option<Arc<BuildNetwork>>, String) {
-    if let Some(reason) = sandbox::pasta_missing() {
-        return (None, format!("the host's ({reason})"));
-    }
-    match BuildNetwork::start() {
-        Ok(network) => {
-            (Some(Arc::new(network)), "a namespace of the build's own, joined by pasta".to_owned())
-        }
-        Err(error) => (None, format!("the host's ({error})")),
-    }
-}
-
-/// `/etc/hosts` and `/etc/resolv.conf` as a command sees them; they are mounts and never in a layer.
-pub(crate) fn network_files(network: &Network, hostname: &str) -> Vec<sandbox::Mount> {
-    let hosts =
-        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    let resolv_conf = match network {
-        Network::Own(_) => sandbox::own_resolv_conf(),
-        Network::Host | Network::None => sandbox::host_resolv_conf(),
-    };
-    let file = |target: &str, content| sandbox::Mount {
-        target: target.to_owned(),
-        source: MountSource::File { content, mode: 0o644, uid: 0, gid: 0 },
-        read_only: true,
-    };
-    vec![file("/etc/hosts", hosts.into_bytes()), file("/etc/resolv.conf", resolv_conf)]
 }

@@ -164,24 +164,12 @@ pub struct Ulimit {
     pub hard: Option<u64>,
 }
 
-/// What can be limited, in the kernel's words.
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
+impl Ulimit {
+    /// In the words of the sandbox.
+    pub fn limit(&self) -> sandbox::Limit {
+        sandbox::Limit { name: self.name.clone(), soft: self.soft, hard: self.hard }
+    }
+}
 
 impl FromStr for Ulimit {
     type Err = BadOption;
@@ -193,7 +181,7 @@ impl FromStr for Ulimit {
         if values.is_empty() {
             return Err(invalid());
         }
-        if !ULIMITS.contains(&name) {
+        if !sandbox::Limit::is_name(name) {
             return Err(BadOption::new(format!("invalid ulimit type: {name}")));
         }
         let parse = |value: &str| match value {

@@ -17,6 +17,15 @@ impl CapabilityName {
         &self.0
     }
 
+    /// The set that it stands for.
+    pub fn capabilities(&self) -> sandbox::Capabilities {
+        match self.is_all() {
+            true => sandbox::Capabilities::ALL,
+            // The name was looked up when it was read; a record may be of a later version.
+            false => sandbox::Capabilities::named(&self.0).unwrap_or(sandbox::Capabilities::NONE),
+        }
+    }
+
     /// Whether it stands for all of them.
     pub fn is_all(&self) -> bool {
         self.0 == "ALL"
