@@ -202,7 +202,12 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             "`kiln images` lists what there is; `kiln load` and `kiln import` add to it".to_owned(),
         ),
         engine::Error::Foreign { platform, obstacle } => foreign_hint(platform, obstacle),
-        engine::Error::NoSecret { id } => Some(format!("give it by `--secret id={id},src=FILE`")),
+        engine::Error::NoSecret { id, nearest: Some(nearest) } => {
+            Some(format!("`--secret id={nearest}` was given; did you mean {id}?"))
+        }
+        engine::Error::NoSecret { id, nearest: None } => {
+            Some(format!("give it by `--secret id={id},src=FILE`"))
+        }
         engine::Error::NotAllowed { entitlement } => Some(format!(
             "it is for who builds to decide, not for the Dockerfile alone: `--allow {}`",
             entitlement.name()
@@ -252,8 +257,8 @@ fn sandbox_hint(error: &sandbox::Error) -> Option<String> {
 fn files_hint(error: &filetree::Error) -> Option<String> {
     match error {
         filetree::Error::NotFound { excluded: Some(rule), .. } => Some(format!(
-            "it is there, but line {} of the ignore file excludes it: `{}`",
-            rule.line, rule.pattern
+            "it is there, but line {} of {} excludes it: `{}`",
+            rule.line, rule.file, rule.pattern
         )),
         filetree::Error::NotFound { nearest: Some(nearest), .. } => {
             Some(format!("did you mean `{nearest}`?"))

@@ -11,6 +11,11 @@ fn check(dockerfile: &str, texts: &[&str]) {
     assert!(!output.stderr.contains("panicked"), "{output}");
 }
 
+#[track_caller]
+fn check_in(env: &TestEnv, dockerfile: &str, texts: &[&str]) {
+    env.build_fails(&env.context(dockerfile), &[]).says(texts);
+}
+
 #[test]
 fn a_misspelt_instruction() {
     check(
@@ -36,7 +41,10 @@ fn a_misspelt_stage() {
 fn a_misspelt_target() {
     let env = TestEnv::new();
     let context = env.context("FROM busybox AS release\n");
-    env.build_fails(&context, &["--target", "relaese"]).says(&["relaese", "release"]);
+    let output = env.build_fails(&context, &["--target", "relaese"]);
+    output.says(&["relaese", "did you mean release?"]);
+    let context = env.context("FROM busybox AS one\nFROM one AS two\n");
+    env.build_fails(&context, &["--target", "final"]).says(&["hint: there are one, two"]);
 }
 
 #[test]
@@ -44,8 +52,86 @@ fn a_misspelt_source() {
     let env = TestEnv::new();
     let context = env.context("FROM busybox\nCOPY requirments.txt /\n");
     context.files(&["requirements.txt"]);
-    let texts = ["Dockerfile:2", "requirments.txt", "not found"];
+    let texts =
+        ["Dockerfile:2", "requirments.txt", "not found", "did you mean `requirements.txt`?"];
     env.build_fails(&context, &[]).says(&texts);
+    // In a directory, in another one, and in a stage.
+    context.write("src/main.py", "").dockerfile("FROM busybox\nCOPY scr/main.py /\n");
+    env.build_fails(&context, &[]).says(&["did you mean `src/main.py`?"]);
+    context.dockerfile("FROM busybox\nCOPY main.py /\n");
+    env.build_fails(&context, &[]).says(&["did you mean `src/main.py`?"]);
+    context.dockerfile("FROM busybox AS a\nRUN echo > /app.jar\nFROM a\nCOPY --from=a /ap.jar /\n");
+    env.build_fails(&context, &[]).says(&["did you mean `app.jar`?"]);
+    // What nobody can have meant is not offered.
+    context.dockerfile("FROM busybox\nCOPY something-else /\n");
+    env.build_fails(&context, &[]).says_not(&["did you mean"]);
+}
+
+#[test]
+fn an_ignored_source() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nCOPY requirements.txt /\n");
+    context.files(&["requirements.txt"]).write(".dockerignore", "# all\n*.txt\n");
+    let output = env.build_fails(&context, &[]);
+    output.says(&["hint: it is there, but line 2 of .dockerignore excludes it: `*.txt`"]);
+    context.write("Dockerfile.dockerignore", "*");
+    let output = env.build_fails(&context, &[]);
+    output.says(&["line 1 of Dockerfile.dockerignore excludes it: `*`"]);
+    // That of another context has the name of that.
+    let other = env.context("FROM busybox\nCOPY --from=other requirements.txt /\n");
+    context.remove("Dockerfile.dockerignore");
+    let argument = format!("--build-context=other={}", context.str());
+    let named = format!("line 2 of {}/.dockerignore excludes it: `*.txt`", context.str());
+    env.build_fails(&other, &[&argument]).says(&[&named]);
+}
+
+#[test]
+fn a_broken_ignore_file() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nCOPY a /\n");
+    context.files(&["a"]).write(".dockerignore", "b\n[a\n");
+    let output = env.build_fails(&context, &[]);
+    output.says(&["cannot use line 2 of `", "/.dockerignore`", "syntax error in pattern: `[a`"]);
+}
+
+#[test]
+fn a_misspelt_secret() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN --mount=type=secret,id=npmrc,required true\n");
+    let output = env.building(&context, &["--secret=id=npmcr,env=X"]).env("X", "x").run().fails(1);
+    output.says(&["Dockerfile:2", "`--secret id=npmcr` was given; did you mean npmrc?"]);
+    let output = env.build_fails(&context, &[]);
+    output.says(&["give it by `--secret id=npmrc,src=FILE`"]);
+}
+
+#[test]
+fn a_misspelt_image() {
+    let env = TestEnv::new();
+    env.ok(&["tag", "busybox", "127.0.0.1:1/team/tool:1"]);
+    check_in(
+        &env,
+        "FROM 127.0.0.1:1/team/tol:1\n",
+        &["Dockerfile:1:6", "127.0.0.1:1/team/tool:1?"],
+    );
+}
+
+#[test]
+fn a_stage_that_is_not_there() {
+    check(
+        "FROM busybox AS one\nFROM busybox\nCOPY --from=7 a /\n",
+        &["Dockerfile:3:13", "invalid stage index 7", "the last one is 1"],
+    );
+}
+
+#[test]
+fn a_misspelt_build_argument() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nARG VERSION=1\n");
+    let output = env.build(&context, &["--build-arg=VERSOIN=2", "--build-arg=UNRELATED=3"]);
+    output.says(&[
+        "warning: MisspeltBuildArg: --build-arg VERSOIN is used by no ARG (did you mean VERSION?) (line 2)",
+    ]).says_not(&["UNRELATED"]);
+    env.build(&context, &["--build-arg=VERSION=2"]).says_not(&["warning"]);
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub use self::instruction::Instruction;
 pub use self::lint::{Finding, Linted, lint};
 pub use self::lower::{BaseImage, BaseRef, ContextKind, Lowered, Request, lower};
 pub use self::mention::at_mention;
+pub use self::nearest::nearest;
 pub use self::parse::{parse, parse_as_far_as_possible, parse_trigger};
 pub use self::scope::source_date_epoch;
 pub use self::source::{NamedLine, Position, Source, SourceFile, Span, Spanned, Word};

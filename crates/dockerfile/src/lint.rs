@@ -8,6 +8,7 @@
 //! | `casing`, `name`, `comment`, `line` | how the file is written |
 //! | `from` | base images and their platforms |
 //! | `variable`, `secret`, `pair` | `ARG`, `ENV`, `LABEL` and what they define |
+//! | `argument` | values given for an `ARG` |
 //! | `workdir`, `command`, `expose` | what ends up in the image config |
 //! | `copy` | sources in the build context |
 //! | `install` (and `shell`, how it reads a `RUN`) | the order of steps, for the cache |
@@ -16,6 +17,7 @@
 //! builders. Like all of this crate the rules read no files: what they need to know of a build context comes as
 //! [`ContextFacts`].
 
+mod argument;
 mod casing;
 mod command;
 mod comment;
@@ -101,6 +103,7 @@ pub fn lint(file: &Dockerfile, examination: &Examination<'_>) -> Linted {
     as_written(file, &mut findings);
     name::check(file, &mut findings);
     casing::check_majority(file, &mut findings);
+    argument::check(file, examination.request, &mut findings);
     if let Ok(globals) = Globals::of(file, examination.request) {
         from::check(file, examination.request, &globals, &mut findings);
     }

@@ -10,21 +10,21 @@ use crate::{
     source::Word,
 };
 
-/// Returns `message` at the first place where `file` names the image, with the nearest stage or context name as a hint: a
-/// mistyped one is taken for an image.
+/// Returns `message` at the first place where `file` names the image, with the nearest name of a stage or of `others`, which
+/// are named contexts and images, as a hint: a mistyped one is taken for an image.
 ///
 /// Returns `None` for an image whose name is put together from variables or comes from a trigger.
 pub fn at_mention(
     file: &Dockerfile,
     image: &Reference,
-    contexts: &[&str],
+    others: &[&str],
     message: &str,
 ) -> Option<Diagnostic> {
     let (word, lines) = words(file).find(|(word, _)| {
         Reference::parse(&word.text).is_ok_and(|named| named.tagged() == image.tagged())
     })?;
     let stages = file.stages.iter().filter_map(|stage| stage.from.instruction.name.as_ref());
-    let names = stages.map(|name| name.value.as_str()).chain(contexts.iter().copied());
+    let names = stages.map(|name| name.value.as_str()).chain(others.iter().copied());
     let others = names.filter(|name| *name != word.text);
     let diagnostic = Diagnostic::new(message).at(word.span).on_lines(lines);
     Some(diagnostic.did_you_mean(nearest(&word.text, others)))

@@ -5,7 +5,7 @@
 ///
 /// One mistake is allowed in short words and two in longer ones: with more, the hint would be a guess. Of names that
 /// are equally near the first wins.
-pub(crate) fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
     let limit = if word.chars().count() <= 3 { 1 } else { 2 };
     names

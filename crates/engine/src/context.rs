@@ -277,7 +277,8 @@ impl Contexts {
             return Err(Error::Lost { what: "a named context" });
         };
         let path = directory(path)?;
-        let ignore = ignore_file(&path.join(".dockerignore"))?;
+        let file = path.join(".dockerignore");
+        let ignore = ignore_file(&file)?.map(|ignore| ignore.named(&file.to_string_lossy()));
         self.open_directory(&build.engine, &path, ignore)
     }
 
@@ -375,5 +376,11 @@ fn ignore_file(path: &Path) -> Result<Option<Patterns>, Error> {
         _ => {}
     }
     let bytes = std::fs::read(path).map_err(Error::io("read the ignore file", path))?;
-    Ok(Some(Patterns::parse(&bytes).map_err(filetree::Error::from)?))
+    let patterns = Patterns::parse(&bytes).map_err(|source| Error::IgnoreFile {
+        path: path.to_owned(),
+        line: source.line(),
+        source,
+    })?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Some(patterns.named(&name)))
 }

@@ -123,6 +123,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A line of an ignore file is no pattern.
+    #[error("cannot use line {line} of `{}`", path.display())]
+    IgnoreFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        #[source]
+        source: filetree::BadPatternLine,
+    },
     /// A file of the host cannot be used.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -234,6 +245,8 @@ pub enum Error {
     NoSecret {
         /// Its id.
         id: String,
+        /// One that was given, and is called nearly the same.
+        nearest: Option<String>,
     },
     /// Options of a container make no sense.
     #[error(transparent)]

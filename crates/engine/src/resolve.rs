@@ -36,7 +36,8 @@ pub(crate) async fn plan(
             Lowered::Needs(bases) => {
                 for base in bases {
                     let image = base_image(engine, &base, contexts, events).await;
-                    let image = image.map_err(|error| located(file, request, &base, error))?;
+                    let image =
+                        image.map_err(|error| located(engine, file, request, &base, error))?;
                     known.insert(base, BaseImage { id: image.id, config: image.config });
                 }
             }
@@ -66,10 +67,22 @@ fn entitled(file: &Dockerfile, plan: &Plan, request: &BuildRequest) -> Result<()
 }
 
 /// Adds to an error the place where the Dockerfile names the image.
-fn located(file: &Dockerfile, request: &BuildRequest, base: &BaseRef, source: Error) -> Error {
+fn located(
+    engine: &Engine,
+    file: &Dockerfile,
+    request: &BuildRequest,
+    base: &BaseRef,
+    source: Error,
+) -> Error {
     let BaseRef::Image { reference, .. } = base else { return source };
-    let contexts: Vec<&str> = request.named_contexts.keys().map(String::as_str).collect();
-    match dockerfile::at_mention(file, reference, &contexts, &source.to_string()) {
+    let mut names: Vec<String> = request.named_contexts.keys().cloned().collect();
+    // It is only for a hint: what is wrong with the store is told elsewhere.
+    for (tag, _) in engine.store().tags().unwrap_or_default() {
+        let name = tag.familiar();
+        names.push(name.strip_suffix(":latest").unwrap_or(&name).to_owned());
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match dockerfile::at_mention(file, reference, &names, &source.to_string()) {
         Some(diagnostic) => Error::Base {
             mistake: Box::new(Mistake { source: file.source.clone(), diagnostic }),
             source: Box::new(source),

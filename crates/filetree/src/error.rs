@@ -252,4 +252,6 @@ pub struct Exclusion {
     pub pattern: String,
     /// Its line in the file, counted from 1.
     pub line: usize,
+    /// What messages call the file; empty for patterns that are from none.
+    pub file: String,
 }

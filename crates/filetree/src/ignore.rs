@@ -24,14 +24,14 @@ pub enum BadPatternLine {
         line: usize,
     },
     /// A malformed pattern.
-    #[error("{source}: `{pattern}`")]
+    #[error("{fault}: `{pattern}`")]
     Syntax {
         /// The line, counted from 1.
         line: usize,
         /// The pattern as written, cleaned.
         pattern: String,
         /// What is wrong.
-        source: BadPattern,
+        fault: BadPattern,
     },
 }
 
@@ -48,6 +48,8 @@ impl BadPatternLine {
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
     patterns: Vec<Pattern>,
+    /// What messages call the file they are from.
+    file: String,
 }
 
 #[derive(Debug, Clone)]
@@ -85,7 +87,13 @@ impl Patterns {
                 patterns.extend(Pattern::parse(&pattern, index + 1)?);
             }
         }
-        Ok(Self { patterns })
+        Ok(Self { patterns, file: String::new() })
+    }
+
+    /// The same, with the name of the file they are from for messages.
+    #[must_use]
+    pub fn named(self, file: &str) -> Self {
+        Self { file: file.to_owned(), ..self }
     }
 
     /// Parses a list of patterns, as several `--exclude` give it. Lines in errors count the list's elements.
@@ -94,7 +102,7 @@ impl Patterns {
         for (index, line) in lines.iter().enumerate() {
             patterns.extend(Pattern::parse(line.as_ref(), index + 1)?);
         }
-        Ok(Self { patterns })
+        Ok(Self { patterns, file: String::new() })
     }
 
     /// Says whether there is no pattern at all.
@@ -114,8 +122,7 @@ impl Patterns {
 
     /// Returns the pattern that hides `path`.
     pub fn explain(&self, path: &str) -> Option<Exclusion> {
-        let pattern = self.decide(path)?;
-        Some(Exclusion { pattern: pattern.full_text(), line: pattern.line })
+        Some(self.exclusion(self.decide(path)?))
     }
 
     /// Says whether a line makes an exception.
@@ -134,7 +141,11 @@ impl Patterns {
         } else {
             self.decide(path).filter(|_| !self.can_except_below(path.as_bytes()))?
         };
-        Some(Exclusion { pattern: pattern.full_text(), line: pattern.line })
+        Some(self.exclusion(pattern))
+    }
+
+    fn exclusion(&self, pattern: &Pattern) -> Exclusion {
+        Exclusion { pattern: pattern.full_text(), line: pattern.line, file: self.file.clone() }
     }
 
     fn decide(&self, path: &str) -> Option<&Pattern> {
@@ -189,10 +200,10 @@ impl Pattern {
             Some(rest) => (true, rest.to_owned()),
             None => (false, text),
         };
-        let matcher = Matcher::parse(&text).map_err(|source| BadPatternLine::Syntax {
+        let matcher = Matcher::parse(&text).map_err(|fault| BadPatternLine::Syntax {
             line,
             pattern: text.clone(),
-            source,
+            fault,
         })?;
         Ok(Some(Self { text, line, exception, matcher }))
     }

@@ -55,7 +55,7 @@ pub use copy::{Placement, copy, write_file};
 pub use copy_out::copy_out;
 pub use error::{Error, Exclusion, Fault, Limit};
 pub use gitignore::git_ignored;
-pub use ignore::Patterns;
+pub use ignore::{BadPatternLine, Patterns};
 pub use measure::contents_size;
 pub use pack::{PackOptions, Times, pack, pack_tree};
 pub use passwd::{User, resolve_group, resolve_owner, resolve_user};

@@ -154,7 +154,7 @@ fn expand(tree: &Tree, source: &str) -> Result<Vec<(PathBuf, Found)>, Error> {
     let globs = globs.map_err(|error| BadPatternLine::Syntax {
         line: 1,
         pattern: source.to_owned(),
-        source: error,
+        fault: error,
     })?;
     let found = tree.find(&base)?.ok_or_else(|| tree.not_found(&base))?;
     let mut matches = Vec::new();

@@ -1,8 +1,8 @@
 //! The table of all rules.
 
 use super::{
-    casing, command, comment, copy, expose, from, install, line, name, pair, secret, variable,
-    workdir,
+    argument, casing, command, comment, copy, expose, from, install, line, name, pair, secret,
+    variable, workdir,
 };
 
 /// A build check.
@@ -30,7 +30,7 @@ pub enum RuleSource {
 }
 
 /// Every rule, BuildKit's first.
-pub static RULES: [&Rule; 27] = [
+pub static RULES: [&Rule; 28] = [
     &casing::STAGE_NAME_CASING,
     &casing::FROM_AS_CASING,
     &line::NO_EMPTY_CONTINUATION,
@@ -56,6 +56,7 @@ pub static RULES: [&Rule; 27] = [
     &copy::COPY_EXCLUDED_SOURCE,
     &copy::COPY_GIT_IGNORED_FILES,
     &secret::SECRET_VALUE_IN_ARG_OR_ENV,
+    &argument::MISSPELT_BUILD_ARG,
     &install::APT_UPDATE_ALONE,
     &install::COPY_BEFORE_DEPENDENCIES,
 ];

@@ -157,8 +157,13 @@ impl<'a> Graph<'a> {
         };
         self.stage_named(target).ok_or_else(|| {
             let names: Vec<&str> = self.nodes.iter().filter_map(Node::name).collect();
-            Diagnostic::new(format!("target stage {} could not be found", quoted(target)))
-                .did_you_mean(nearest(target, names))
+            let error =
+                Diagnostic::new(format!("target stage {} could not be found", quoted(target)));
+            match nearest(target, names.iter().copied()) {
+                Some(name) => error.did_you_mean(Some(name)),
+                None if names.is_empty() => error.hint("no stage of the Dockerfile has a name"),
+                None => error.hint(format!("there are {}", names.join(", "))),
+            }
         })
     }
 

@@ -258,7 +258,7 @@ fn times_of_the_build() {
 fn mistakes_have_places_and_hints() {
     for (text, message, place, hint) in [
         ("FROM a AS b\nCOPY --from=b x y", "circular dependency detected on stage: b", "COPY", ""),
-        ("FROM a\nCOPY --from=7 x y", "invalid stage index 7", "7", ""),
+        ("FROM a\nCOPY --from=7 x y", "invalid stage index 7", "7", "the last one is 0"),
         (
             "FROM a AS x\nCOPY --from=y a b\nFROM a AS y\nFROM x",
             "cannot copy from stage \"y\", it needs to be defined before current stage \"x\"",

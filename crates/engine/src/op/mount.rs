@@ -140,7 +140,9 @@ impl Prepared {
         };
         let value = build.request.secrets.get(id).map(|secret| secret.0.clone());
         if value.is_none() && *required {
-            return Err(Error::NoSecret { id: id.clone() });
+            let given = build.request.secrets.keys().map(String::as_str);
+            let nearest = dockerfile::nearest(id, given).map(str::to_owned);
+            return Err(Error::NoSecret { id: id.clone(), nearest });
         }
         if let Some(name) = env {
             let value = OsString::from_vec(value.clone().unwrap_or_default());

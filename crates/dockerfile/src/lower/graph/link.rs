@@ -115,7 +115,12 @@ impl Graph<'_> {
         match from.text.parse::<i64>() {
             Ok(index) => match usize::try_from(index).ok().filter(|i| *i < self.nodes.len()) {
                 Some(index) => Ok(self.stage_link(index)),
-                None => Err(Diagnostic::new(format!("invalid stage index {index}")).at(from.span)),
+                None => {
+                    let last = self.nodes.len().saturating_sub(1);
+                    Err(Diagnostic::new(format!("invalid stage index {index}"))
+                        .at(from.span)
+                        .hint(format!("stages are counted from 0, so the last one is {last}")))
+                }
             },
             Err(_) => self.link(from),
         }

@@ -1,0 +1,6 @@
+ARG VERSION=1
+ARG TAG
+FROM alpine:$TAG
+ARG VERSION
+ARG MODE=fast
+RUN make
