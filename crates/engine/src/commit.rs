@@ -137,10 +137,14 @@ pub(crate) async fn finish(build: &Build, target: &Tip) -> Result<Undated, Error
     config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
     config.history = target.history.clone();
     date(&mut config, target);
+    let mut ancestry = target.ancestry.clone();
+    // After its last step it is the image itself.
+    ancestry.ancestors.retain(|ancestor| ancestor.history < config.history.len());
     Ok(Undated {
         config,
         inherited: target.inherited,
         snapshots: target.snapshots.clone(),
+        ancestry,
         made: target.made.clone(),
         epoch: build.plan.epoch,
     })
@@ -148,7 +152,8 @@ pub(crate) async fn finish(build: &Build, target: &Tip) -> Result<Undated, Error
 
 /// Puts an image into the store.
 pub(crate) fn put(engine: &Engine, image: &Image) -> Result<Image, Error> {
-    let id = engine.store().put_image(&image.config_bytes, &image.snapshots, None)?;
+    let (bytes, snapshots) = (&image.config_bytes, &image.snapshots);
+    let id = engine.store().put_made_image(bytes, snapshots, None, &image.ancestry)?;
     engine.image(&id)
 }
 

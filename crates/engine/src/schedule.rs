@@ -10,7 +10,7 @@ use dockerfile::Source;
 use oci::History;
 use plan::{Base, Plan, Stage, StageId, StepKey};
 use sandbox::BuildNetwork;
-use store::{Lease, Record, SnapshotId};
+use store::{Ancestor, Ancestry, Lease, Record, SnapshotId};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -87,6 +87,8 @@ pub(crate) struct Tip {
     pub(crate) inherited: usize,
     /// When the base image was made.
     pub(crate) base_created: Option<String>,
+    /// The base image, if there is one, and what the image is after each step.
+    pub(crate) ancestry: Ancestry,
 }
 
 impl Build {
@@ -275,6 +277,9 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
         }
         if let Some(created_by) = &step.created_by {
             tip.history.push(commit::entry(created_by, step.makes_layer(), &tip));
+            let (history, layers) = (tip.history.len(), tip.snapshots.len());
+            let ancestor = step.config.clone().map(|config| Ancestor { history, layers, config });
+            tip.ancestry.ancestors.extend(ancestor);
         }
     }
     Ok(tip)

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use filetree::Unsettled;
-use oci::Platform;
+use oci::{ImageId, Platform};
 use plan::{Base, Op, Stage, Step, StepKey};
-use store::{Open, Record, Snapshot};
+use store::{Ancestry, Open, Record, Snapshot};
 
 use crate::{
     Error, StepNumber, commit,
@@ -141,14 +141,15 @@ fn record(
 pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), Error> {
     let history = stage.config.history.clone();
     let inherited = history.len();
-    let on = |key, snapshots, base_created| Tip {
+    let on = |key, snapshots, base: Option<(ImageId, Option<String>)>| Tip {
         key,
         snapshots,
         made: Vec::new(),
         created: None,
         history,
         inherited,
-        base_created,
+        ancestry: Ancestry { base: base.as_ref().map(|(id, _)| *id), ancestors: Vec::new() },
+        base_created: base.and_then(|(_, created)| created),
     };
     let tip = match &stage.base {
         Base::Stage(id) => build.result(*id)?.as_ref().clone(),
@@ -156,7 +157,7 @@ pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), 
         Base::Image { id, .. } | Base::Context { id: Some(id), .. } => {
             build.lease.hold_image(id)?;
             let image = build.engine.image(id)?;
-            on(StepKey::image(id), image.snapshots, image.config.created)
+            on(StepKey::image(id), image.snapshots, Some((*id, image.config.created)))
         }
         Base::Context { name, id: None } => op::copy::context_as_base(build, stage, name)?,
     };

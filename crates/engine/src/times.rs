@@ -12,7 +12,7 @@ use std::{
 use filetree::{Budget, PackOptions, RootDir};
 use jiff::{SignedDuration, Timestamp};
 use oci::{Digest, ImageConfig, ImageId, json};
-use store::{Image, Layer, Lease, Record, SnapshotId};
+use store::{Ancestry, Image, Layer, Lease, Record, SnapshotId};
 
 use crate::{Engine, Error, commit, rootfs};
 
@@ -60,6 +60,8 @@ pub(crate) struct Undated {
     /// How many entries of the history are the base's.
     pub(crate) inherited: usize,
     pub(crate) snapshots: Vec<SnapshotId>,
+    /// What the image was before.
+    pub(crate) ancestry: Ancestry,
     /// When the layers above those of the base were made, as far as that is known.
     pub(crate) made: Vec<Option<Span>>,
     /// `SOURCE_DATE_EPOCH` of the build.
@@ -91,8 +93,8 @@ impl Undated {
         }
         let config_bytes = json::to_bytes(&config);
         let id = ImageId::new(Digest::of(&config_bytes));
-        let (manifest, digests) = (None, BTreeSet::new());
-        Ok(Image { id, config, config_bytes, snapshots, manifest, digests })
+        let (manifest, digests, ancestry) = (None, BTreeSet::new(), self.ancestry.clone());
+        Ok(Image { id, config, config_bytes, snapshots, manifest, digests, ancestry })
     }
 
     /// Puts rewritten layers into the place of those above the base's.

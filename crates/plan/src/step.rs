@@ -1,5 +1,9 @@
 //! Steps: one instruction of a stage, ready to be done.
 
+use std::sync::Arc;
+
+use oci::Config;
+
 use crate::Op;
 
 /// One instruction of a stage.
@@ -11,6 +15,8 @@ pub struct Step {
     pub title: String,
     /// The text in the image's history; a step without one (FROM, ONBUILD) leaves none.
     pub created_by: Option<String>,
+    /// What the image says of itself once the step is done; nothing where noting that for each step took too much room.
+    pub config: Option<Arc<Config>>,
     /// First and last line of the instruction in the Dockerfile, counted from 1; for a trigger those of FROM.
     pub lines: (usize, usize),
 }

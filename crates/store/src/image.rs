@@ -1,10 +1,17 @@
-//! Images: a config and the snapshots of its layers.
+//! Images: a config and the snapshots of its layers. What an image was before its last steps is in `ancestor`.
+
+mod ancestor;
+mod family;
 
 use std::collections::BTreeSet;
 
 use oci::{Digest, ImageConfig, ImageId, ManifestDigest, Reference};
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    ancestor::{Ancestor, Ancestry},
+    family::Family,
+};
 use crate::{
     SnapshotId, Store,
     error::{Error, Result},
@@ -28,6 +35,8 @@ pub struct Image {
     pub manifest: Option<StoredManifest>,
     /// Under which digests it can be had from registries: `host/path@digest`, of a manifest or of an index that lists it.
     pub digests: BTreeSet<Reference>,
+    /// How it was made here.
+    pub ancestry: Ancestry,
 }
 
 /// The manifest of an image that was loaded or pulled; its bytes are a blob.
@@ -48,6 +57,8 @@ struct ImageRecord {
     manifest: Option<StoredManifest>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     digests: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Ancestry::is_empty")]
+    ancestry: Ancestry,
 }
 
 impl Store {
@@ -61,6 +72,17 @@ impl Store {
         snapshots: &[SnapshotId],
         manifest: Option<&StoredManifest>,
     ) -> Result<ImageId, Error> {
+        self.put_made_image(config_bytes, snapshots, manifest, &Ancestry::default())
+    }
+
+    /// Stores an image of which is known how it was made; else like [`Store::put_image`].
+    pub fn put_made_image(
+        &self,
+        config_bytes: &[u8],
+        snapshots: &[SnapshotId],
+        manifest: Option<&StoredManifest>,
+        ancestry: &Ancestry,
+    ) -> Result<ImageId, Error> {
         let config = ImageConfig::parse(config_bytes).map_err(|source| Error::Config { source })?;
         let layers = config.rootfs.diff_ids.len();
         if layers != snapshots.len() {
@@ -73,7 +95,12 @@ impl Store {
             snapshots: snapshots.to_vec(),
             manifest: manifest.cloned(),
             digests: BTreeSet::new(),
+            ancestry: ancestry.clone(),
         };
+        if record.ancestry.base == Some(id) {
+            // Nothing was done to it.
+            record.ancestry = Ancestry::default();
+        }
         let lock = self.inner.lock_shared()?;
         self.inner.hold_made(&lock, Held::Image(id))?;
         let old = self.inner.get::<ImageRecord>(Kind::Image, &key(&id))?;
@@ -81,6 +108,10 @@ impl Store {
             // Built again, it is still the one that was pulled.
             record.manifest = record.manifest.or_else(|| old.manifest.clone());
             record.digests.clone_from(&old.digests);
+            // Pulled, it is still the one that was built.
+            if record.ancestry.is_empty() {
+                record.ancestry.clone_from(&old.ancestry);
+            }
         }
         if old.as_ref() != Some(&record) {
             self.inner.put_locked(&lock, Kind::Image, &key(&id), &record)?;
@@ -103,15 +134,20 @@ impl Store {
         self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
     }
 
-    /// Returns an image, `None` if it is not there.
+    /// Returns an image, or what an image was before one of its steps; `None` if it is not there.
     pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Error> {
         self.inner.image(id)
     }
 
-    /// Returns all images, in the order of their ids.
+    /// Returns all images, in the order of their ids; without what they were before.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
         let ids = self.inner.image_ids()?;
-        ids.iter().filter_map(|id| self.inner.image(id).transpose()).collect()
+        ids.iter().filter_map(|id| self.inner.whole_image(id).transpose()).collect()
+    }
+
+    /// Whether an image is one by itself, and not only what another one was before.
+    pub fn is_whole_image(&self, id: &ImageId) -> Result<bool, Error> {
+        Ok(self.inner.whole_image(id)?.is_some())
     }
 
     /// Removes an image, and it from its names, which are returned; a name of images for other platforms too stays with
@@ -132,7 +168,16 @@ impl Inner {
         Ok(self.keys(Kind::Image)?.iter().filter_map(|key| id_of_key(key)).collect())
     }
 
+    /// Returns an image, or an ancestor of one.
     pub(crate) fn image(&self, id: &ImageId) -> Result<Option<Image>> {
+        match self.whole_image(id)? {
+            Some(image) => Ok(Some(image)),
+            None => Ok(self.ancestors(|ancestor| ancestor == id)?.pop()),
+        }
+    }
+
+    /// Returns an image that has a record.
+    pub(crate) fn whole_image(&self, id: &ImageId) -> Result<Option<Image>> {
         let Some(record) = self.get::<ImageRecord>(Kind::Image, &key(id))? else { return Ok(None) };
         // A file system may lose the removal of a record and not that of what it points to.
         for snapshot in &record.snapshots {
@@ -140,13 +185,12 @@ impl Inner {
                 return Ok(None);
             }
         }
-        let config_bytes = record.config.into_bytes();
+        let ImageRecord { config, snapshots, manifest, digests, ancestry } = record;
+        let config_bytes = config.into_bytes();
         let config =
             ImageConfig::parse(&config_bytes).map_err(|source| Error::Config { source })?;
-        let (snapshots, manifest) = (record.snapshots, record.manifest);
-        let digests =
-            record.digests.iter().filter_map(|name| Reference::parse(name).ok()).collect();
-        Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest, digests }))
+        let digests = digests.iter().filter_map(|name| Reference::parse(name).ok()).collect();
+        Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest, digests, ancestry }))
     }
 }
 

@@ -118,10 +118,13 @@ impl Lease {
         let there = Tree::LOOKUP.into_iter().any(|tree| {
             self.inner.layout.record(tree, Kind::Image, &crate::image::key(id)).exists()
         });
-        if !there {
-            return Err(Error::NoSuchImage { name: id.to_string() });
+        if there {
+            return self.file.append(Held::Image(*id));
         }
-        self.file.append(Held::Image(*id))
+        // What an image was before is there as long as the image, or as its layers are held.
+        let found = self.inner.image(id)?;
+        let ancestor = found.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
+        ancestor.snapshots.iter().try_for_each(|id| self.file.append(Held::Snapshot(*id)))
     }
 }
 

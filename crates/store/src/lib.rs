@@ -64,7 +64,7 @@ pub use container::{
     Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Kept, Status,
 };
 pub use error::Error;
-pub use image::{Image, StoredManifest};
+pub use image::{Ancestor, Ancestry, Family, Image, StoredManifest};
 pub use layer::Layer;
 pub use lease::Lease;
 pub use mount::{CacheMount, Sharing};

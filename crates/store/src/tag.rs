@@ -41,8 +41,8 @@ impl TagRecord {
 }
 
 impl Store {
-    /// Gives an image a name, which it takes from the images that had it. Without a tag or a digest in the reference,
-    /// `latest` is meant. Writes nothing if that is so already.
+    /// Gives an image a name, which it takes from the images that had it; what an image was before becomes one by itself.
+    /// Without a tag or a digest in the reference, `latest` is meant. Writes nothing if that is so already.
     pub fn tag(&self, reference: &Reference, id: &ImageId) -> Result<(), Error> {
         self.tag_all(reference, &[*id])
     }
@@ -50,6 +50,7 @@ impl Store {
     /// Gives a name to images for several platforms, in the order that an index of them shall have; the name is taken
     /// from the images that had it. No images are no name: nothing changes.
     pub fn tag_all(&self, reference: &Reference, ids: &[ImageId]) -> Result<(), Error> {
+        ids.iter().try_for_each(|id| self.make_whole(id))?;
         let lock = self.inner.lock_shared()?;
         self.inner.put_tag(&lock, reference, ids.to_vec())
     }
@@ -179,7 +180,11 @@ impl Store {
             return Ok(None);
         }
         let begins = |id: &ImageId| id.as_digest().to_hex().starts_with(prefix);
-        let candidates: Vec<ImageId> = self.inner.image_ids()?.into_iter().filter(begins).collect();
+        let mut candidates: Vec<ImageId> =
+            self.inner.image_ids()?.into_iter().filter(begins).collect();
+        let ancestors = self.inner.ancestors(begins)?;
+        let known = candidates.clone();
+        candidates.extend(ancestors.iter().map(|it| it.id).filter(|id| !known.contains(id)));
         match candidates[..] {
             [] => Ok(None),
             [id] => self.inner.image(&id),

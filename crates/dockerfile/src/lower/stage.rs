@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use oci::{ImageConfig, config::DEFAULT_PATH};
 use plan::{Base, Op, Origin, Plan, Stage, StageId, Step};
@@ -19,6 +20,9 @@ use crate::word::{self, Expansion, WordError};
 /// How much text all words and histories of a build may expand to. A Dockerfile of a few kilobytes can double a value
 /// in every line; this is far above any real one, and far below the memory of a machine.
 const MAX_TEXT: usize = 64 << 20;
+
+/// How much text the configs may be that are noted for each step: those of thousands of ordinary steps.
+const MAX_NOTED: usize = 16 << 20;
 
 /// What an instruction does to a stage.
 pub(super) trait Lower {
@@ -48,6 +52,8 @@ pub(super) struct StageState<'a> {
     ids: &'a BTreeMap<usize, StageId>,
     graph: &'a Graph<'a>,
     spent: &'a Cell<usize>,
+    /// How much text the configs noted so far are.
+    noted: &'a Cell<usize>,
     /// What the words of the current instruction expanded to, if anybody wants to know.
     expansions: Option<RefCell<Expansions>>,
 }
@@ -61,7 +67,7 @@ pub(super) fn lower_all(
     known: &BTreeMap<BaseRef, BaseImage>,
     mut watch: Option<&mut dyn Watch>,
 ) -> Result<Plan, Diagnostic> {
-    let spent = Cell::new(0);
+    let (spent, noted) = (Cell::new(0), Cell::new(0));
     let mut ids = BTreeMap::new();
     let mut scopes: Vec<Scope> = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
@@ -96,6 +102,7 @@ pub(super) fn lower_all(
             ids: &ids,
             graph,
             spent: &spent,
+            noted: &noted,
             expansions: watch.is_some().then(RefCell::default),
         };
         state.inherit();
@@ -104,11 +111,13 @@ pub(super) fn lower_all(
         }
         for command in &node.commands {
             let above = state.scope.variables().len();
+            let known_steps = state.steps.len();
             let lowered = lower_instruction(&mut state, command);
             if let Some(watch) = watch.as_deref_mut() {
                 state.show(index, command, above, watch);
             }
             lowered.map_err(|error| command.place.locate(error))?;
+            state.note_config(known_steps);
         }
         let StageState { config, scope, platform, steps, .. } = state;
         let name = node.name().map(str::to_owned);
@@ -200,6 +209,25 @@ impl StageState<'_> {
             variables_above,
         });
         self.shown = self.steps.len();
+    }
+
+    /// Notes what the image says of itself after the steps of an instruction, which are those from `first` on.
+    fn note_config(&mut self, first: usize) {
+        if self.steps.len() == first {
+            return;
+        }
+        let config = &self.config.config;
+        let noted = self.noted.get().saturating_add(text_of(config));
+        self.noted.set(noted);
+        if noted > MAX_NOTED {
+            return;
+        }
+        let before = self.steps[..first].last().and_then(|step| step.config.as_ref());
+        let same = before.filter(|before| before.as_ref() == config).cloned();
+        let config = same.unwrap_or_else(|| Arc::new(config.clone()));
+        for step in &mut self.steps[first..] {
+            step.config = Some(Arc::clone(&config));
+        }
     }
 
     /// Takes over what the base says of itself. Its triggers have become commands.
@@ -344,7 +372,9 @@ impl StageState<'_> {
         created_by: Option<String>,
     ) -> Result<(), Diagnostic> {
         self.spend(created_by.as_ref().map_or(0, String::len))?;
-        self.steps.push(Step { op, title, created_by, lines: command.place.lines });
+        // The config is noted when the instruction has edited all of it.
+        let lines = command.place.lines;
+        self.steps.push(Step { op, title, created_by, config: None, lines });
         Ok(())
     }
 
@@ -362,6 +392,13 @@ impl StageState<'_> {
             Ok(_) | Err(_) => heading(command, &command.text),
         }
     }
+}
+
+/// Returns about how much text a config is.
+fn text_of(config: &oci::Config) -> usize {
+    let maps = config.exposed_ports.keys().chain(config.volumes.keys()).chain(config.labels.keys());
+    let lists = config.env.iter().chain(config.labels.values()).chain(&config.on_build);
+    maps.chain(lists).map(|text| text.len() + size_of::<String>()).sum()
 }
 
 fn heading(command: &Command<'_>, text: &str) -> String {

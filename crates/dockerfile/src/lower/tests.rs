@@ -328,3 +328,26 @@ fn doubling_a_value_in_every_line_ends() {
     let error = rounds(&format!("FROM a\n{lines}"), &request()).unwrap_err();
     assert!(error.message.contains("expand to more than"), "{error}");
 }
+
+#[test]
+fn each_step_knows_the_config_after_it() {
+    let text = "FROM a AS s\nENV A=1 B=2\nRUN x\nUSER u\nFROM s\nCMD [\"y\"]";
+    let (plan, _) = rounds(text, &request()).unwrap();
+    let said: Vec<&Config> =
+        plan.stages.iter().flat_map(|s| &s.steps).map(|s| s.config.as_deref().unwrap()).collect();
+    assert_eq!(said.len(), 4);
+    assert_eq!(said[0].env_value("B"), Some("2"));
+    assert_eq!((said[1], said[2].user.as_str(), said[1].user.as_str()), (said[0], "u", ""));
+    assert_eq!(said[2].cmd, Some(vec!["inherited".to_owned()]));
+    assert_eq!((said[3].user.as_str(), &said[3].cmd), ("u", &Some(vec!["y".to_owned()])));
+}
+
+#[test]
+fn noting_configs_has_an_end() {
+    let lines: String = (0..2000).map(|i| format!("ENV A={i}\n")).collect();
+    let (plan, _) = rounds(&format!("FROM a\nEXPOSE 0-65535\n{lines}"), &request()).unwrap();
+    let noted = plan.stages[0].steps.iter().filter(|step| step.config.is_some()).count();
+    assert!((1..100).contains(&noted), "{noted}");
+    let (plan, _) = rounds(&format!("FROM a\n{lines}"), &request()).unwrap();
+    assert!(plan.stages[0].steps.iter().all(|step| step.config.is_some()));
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use filetree::{Chmod, Placement, RootDir};
 use plan::{Copy, CopySource, Origin, Stage, StepKey};
-use store::{Open, Record, Snapshot, SnapshotId};
+use store::{Ancestry, Open, Record, Snapshot, SnapshotId};
 
 use crate::{
     Error, commit,
@@ -111,5 +111,6 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         history: vec![commit::base_entry(created)],
         inherited: 0,
         base_created: None,
+        ancestry: Ancestry::default(),
     })
 }
