@@ -2,13 +2,14 @@
 //!
 //! - [`args`]: the command line as values. [`command`]: one file for each command, with its options. [`environment`]: what is not on the command line.
 //! - [`progress`]: what is shown while a build runs. [`report`]: how errors are told.
-//! - [`listing`]: rows as a table, or as `--format` wants them. [`text`]: sizes, ages and columns as people know them from Docker.
+//! - [`filter`]: `--filter`. [`listing`]: rows as a table, or as `--format` wants them. [`text`]: sizes, ages and columns as people know them from Docker.
 //!
 //! What is data goes to standard output, what is for people to standard error.
 
 mod args;
 mod command;
 mod environment;
+mod filter;
 mod listing;
 mod progress;
 mod report;

@@ -49,6 +49,12 @@ pub(crate) fn time(created: Option<&str>) -> String {
     time.map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default()
 }
 
+/// Returns a time to the second, RFC 3339; nothing for what is no time.
+pub(crate) fn seconds(created: Option<&str>) -> String {
+    let time = created.and_then(|text| text.parse::<Timestamp>().ok());
+    time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+}
+
 /// Returns a duration in the one unit that says enough.
 fn duration(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
@@ -176,6 +182,7 @@ mod tests {
     fn times_are_gos() {
         assert_eq!(time(Some("2024-01-02T03:04:05.6Z")), "2024-01-02 03:04:05 +0000 UTC");
         assert_eq!(time(None), "");
+        assert_eq!(seconds(Some("2024-01-02T03:04:05.6+01:00")), "2024-01-02T02:04:05Z");
     }
 
     #[test]

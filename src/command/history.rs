@@ -1,8 +1,12 @@
 //! `kiln history`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::Engine;
 use jiff::Timestamp;
+use oci::ImageId;
 use serde_json::json;
+use store::Image;
 use template::Data;
 
 use super::output;
@@ -54,31 +58,54 @@ pub(super) fn run(engine: &Engine, history: &History) -> Result<Exit, Failure> {
 
     let image = engine.store().find(&history.image)?;
     let now = Timestamp::now();
+    let ids = ids(engine, &image)?;
     let mut layers = image.snapshots.iter();
     let mut rows = Vec::new();
-    for entry in &image.config.history {
+    for (index, entry) in image.config.history.iter().enumerate() {
         let snapshot = if entry.empty_layer { None } else { layers.next() };
         let size = match snapshot {
-            Some(snapshot) => engine.layer_size(snapshot)?,
-            None => 0,
+            Some(snapshot) if listing.mentions("Size") => engine.layer_size(snapshot)?,
+            _ => 0,
         };
         let created_by = match history.no_trunc {
-            true => entry.created_by.clone(),
+            true => entry.created_by.replace('\t', " "),
             false => text::shortened(&entry.created_by, CREATED_BY),
+        };
+        let id = match ids.get(&(index + 1)).map(ToString::to_string) {
+            Some(id) if history.no_trunc => id,
+            Some(id) => text::short_id(&id).to_owned(),
+            None => "<missing>".to_owned(),
         };
         rows.push(json!({
             "Comment": entry.comment,
-            "CreatedAt": entry.created.clone().unwrap_or_default(),
+            "CreatedAt": text::seconds(entry.created.as_deref()),
             "CreatedBy": created_by,
             "CreatedSince": text::age(entry.created.as_deref(), now),
-            "ID": "<missing>",
-            "Size": if history.human { text::size(size) } else { size.to_string() },
+            "ID": id,
+            "Size": sized(history.human, size),
         }));
-    }
-    if let Some(top) = rows.last_mut() {
-        let id = image.id.to_string();
-        top["ID"] = if history.no_trunc { id.into() } else { text::short_id(&id).into() };
     }
     output::print(&listing.render(rows.iter().rev().map(Data::row))?)?;
     Ok(Exit::Done)
+}
+
+fn sized(human: bool, size: u64) -> String {
+    if human { text::size(size) } else { size.to_string() }
+}
+
+/// Returns the ids of an image and of all that it was before, by how many entries their histories have.
+fn ids(engine: &Engine, image: &Image) -> Result<BTreeMap<usize, ImageId>, Failure> {
+    let mut ids = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut next = Some(image.clone());
+    while let Some(image) = next.filter(|image| seen.insert(image.id)) {
+        // Of several with one history the youngest: a step without an entry has made it.
+        ids.entry(image.config.history.len()).or_insert(image.id);
+        for ancestor in image.ancestors() {
+            ids.entry(ancestor.config.history.len()).or_insert(ancestor.id);
+        }
+        let base = image.ancestry.base;
+        next = base.map_or(Ok(None), |base| engine.store().image(&base))?;
+    }
+    Ok(ids)
 }

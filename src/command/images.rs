@@ -1,14 +1,15 @@
-//! `kiln images`.
+//! `kiln images`. Which rows there are is in `rows`, layers as a tree in `tree`.
 
-use std::collections::BTreeSet;
+mod rows;
+mod tree;
 
 use engine::Engine;
 use jiff::Timestamp;
-use oci::{ImageId, Reference};
+use oci::ImageId;
 use serde_json::json;
-use store::Image;
 use template::Data;
 
+use self::rows::Row;
 use super::output;
 use crate::{
     listing::Listing,
@@ -18,22 +19,35 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Images {
-    /// Only ids
+    /// What images were after each step too
     #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Whole ids
-    #[arg(long)]
-    pub(crate) no_trunc: bool,
-    /// Digests of the manifests too
+    pub(crate) all: bool,
+    /// Digests in registries too
     #[arg(long)]
     pub(crate) digests: bool,
+    /// Only some: dangling=BOOL, label=NAME[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE, until=TIME
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
     /// `json`, `table TEMPLATE`, or a Go template for each image
     #[arg(long)]
     pub(crate) format: Option<String>,
-    /// Only this repository, or this name
+    /// Whole ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Layers as a tree: which are shared, and what each adds
+    #[arg(long, conflicts_with_all = ["all", "digests", "format", "quiet"])]
+    pub(crate) tree: bool,
+    /// Only this repository, or this name; `*`, `?` and `[…]` stand for others
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub(crate) name: Option<String>,
 }
+
+const TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const WITH_DIGESTS: &str =
+    "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
 const HEADINGS: &[(&str, &str)] = &[
     ("Containers", "CONTAINERS"),
@@ -51,60 +65,26 @@ const HEADINGS: &[(&str, &str)] = &[
 
 /// Lists the images by name, the newest first, and those without a name.
 pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
-    let wanted = images.name.as_deref().map(Reference::parse).transpose()?;
-    let mut rows = rows(engine, wanted.as_ref())?;
-    rows.sort_by(|a, b| {
-        b.image.config.created.cmp(&a.image.config.created).then(a.name.cmp(&b.name))
-    });
-    let table = match (images.quiet, images.digests) {
-        (true, _) => "{{.ID}}",
-        (false, true) => {
-            "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-        }
-        (false, false) => "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-    };
-    let format = images.format.as_deref();
+    let now = Timestamp::now();
+    let table = if images.digests { WITH_DIGESTS } else { TABLE };
+    let given = images.format.as_deref().or(images.quiet.then_some("{{.ID}}"));
+    let listing = Listing::parse(given, table, HEADINGS)?;
+    let has_digests = images.digests || (images.format.is_some() && listing.mentions("Digest"));
+
+    let mut rows = rows::select(engine, images, has_digests, now)?;
+    if images.tree {
+        output::print(&tree::render(engine, &rows, images.no_trunc)?)?;
+        return Ok(Exit::Done);
+    }
     if images.quiet {
-        let mut seen = BTreeSet::new();
+        // An image of several names is one image.
+        let mut seen = std::collections::BTreeSet::new();
         rows.retain(|row| seen.insert(row.image.id));
     }
-    let format = if images.quiet { format.or(Some(table)) } else { format };
-    let listing = Listing::parse(format, table, HEADINGS)?;
-    let now = Timestamp::now();
-    let rows: Vec<Data> = rows
-        .iter()
-        .map(|row| data(engine, images, &listing, row, now))
-        .collect::<Result<_, _>>()?;
-    output::print(&listing.render(rows)?)?;
+    let data = rows.iter().map(|row| data(engine, images, &listing, row, now));
+    let data: Vec<Data> = data.collect::<Result<_, _>>()?;
+    output::print(&listing.render(data)?)?;
     Ok(Exit::Done)
-}
-
-/// An image under one of its names.
-struct Row {
-    name: Option<Reference>,
-    image: Image,
-}
-
-fn rows(engine: &Engine, wanted: Option<&Reference>) -> Result<Vec<Row>, Failure> {
-    let mut rows = Vec::new();
-    let mut named = BTreeSet::new();
-    for (name, id) in engine.store().tags()? {
-        named.insert(id);
-        if wanted.is_none_or(|wanted| is_called(&name, wanted)) {
-            rows.push(Row { name: Some(name), image: engine.image(&id)? });
-        }
-    }
-    if wanted.is_none() {
-        let unnamed =
-            engine.store().images()?.into_iter().filter(|image| !named.contains(&image.id));
-        rows.extend(unnamed.map(|image| Row { name: None, image }));
-    }
-    Ok(rows)
-}
-
-fn is_called(name: &Reference, wanted: &Reference) -> bool {
-    let same_repository = name.host() == wanted.host() && name.path() == wanted.path();
-    same_repository && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
 }
 
 fn id(id: &ImageId, whole: bool) -> String {
@@ -120,13 +100,7 @@ fn data(
     row: &Row,
     now: Timestamp,
 ) -> Result<Data, Failure> {
-    let none = || "<none>".to_owned();
-    let (repository, tag) = match &row.name {
-        Some(name) => (name.familiar_name(), name.tag().map_or_else(none, str::to_owned)),
-        None => (none(), none()),
-    };
-    let digest =
-        row.image.manifest.as_ref().map_or_else(none, |manifest| manifest.digest.to_string());
+    let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "<none>".to_owned());
     let created = row.image.config.created.as_deref();
     let has_size = ["Size", "VirtualSize"].iter().any(|field| listing.mentions(field));
     let size = if has_size { engine.image_size(&row.image)? } else { 0 };
@@ -134,12 +108,12 @@ fn data(
         "Containers": "N/A",
         "CreatedAt": text::time(created),
         "CreatedSince": text::age(created, now),
-        "Digest": digest,
+        "Digest": shown(&row.digest),
         "ID": id(&row.image.id, images.no_trunc),
-        "Repository": repository,
+        "Repository": shown(&row.repository),
         "SharedSize": "N/A",
         "Size": text::size(size),
-        "Tag": tag,
+        "Tag": shown(&row.tag),
         "UniqueSize": "N/A",
         "VirtualSize": text::exact_size(size),
     })))

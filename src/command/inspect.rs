@@ -1,50 +1,81 @@
-//! `kiln inspect`.
+//! `kiln inspect`. What is known about an image is in `image`.
 
+mod image;
+
+use clap::ValueEnum;
 use engine::Engine;
-use serde_json::{Value, json};
-use store::Image;
-use template::{Absent, Data, Template};
+use serde::Serialize;
+use serde_json::Value;
+use template::{Data, Template};
 
 use super::output;
 use crate::report::{self, Exit, Failure};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// `json`, or a Go template for each image
+    /// `json`, or a Go template for each
     #[arg(short, long)]
     pub(crate) format: Option<String>,
-    /// The images
-    #[arg(required = true, value_name = "IMAGE")]
-    pub(crate) images: Vec<String>,
+    /// Sizes too, which an image has always
+    #[arg(short, long)]
+    pub(crate) size: bool,
+    /// Only what is of this kind
+    #[arg(long = "type", value_enum)]
+    pub(crate) kind: Option<Kind>,
+    /// What to show, by name or id
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 }
 
-/// Prints what is known about images, as a JSON list in the shape of Docker's. What is missing is told at the end.
+/// What can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// An image
+    Image,
+}
+
+/// Something that was found.
+struct Found {
+    /// In the shape of Docker's.
+    document: Value,
+    /// The same for templates.
+    data: Data,
+}
+
+/// Prints what is known, as a JSON list in the shape of Docker's. What is missing is told at the end.
 pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
     let format = inspect.format.as_deref().filter(|format| !format.is_empty());
     let template = format.filter(|format| *format != "json").map(Template::parse).transpose()?;
-    let mut documents = Vec::new();
+    let mut found = Vec::new();
     let mut failures = Vec::new();
-    for name in &inspect.images {
-        match engine.store().find(name) {
-            Ok(image) => documents.push(document(engine, &image)?),
-            Err(error) => failures.push(Failure::from(error)),
+    for name in &inspect.names {
+        match find(engine, name) {
+            Ok(one) => found.push(one),
+            Err(failure) => failures.push(failure),
         }
     }
     match (&template, format) {
-        (Some(template), _) => failures.extend(print_each(template, &documents)?),
-        (None, Some(_)) => output::print(&format!("{}\n", Value::Array(documents)))?,
-        (None, None) => output::print(&indented(&Value::Array(documents)))?,
+        (Some(template), _) => failures.extend(print_each(template, &found)?),
+        (None, _) => {
+            let documents: Value = found.into_iter().map(|found| found.document).collect();
+            let text = if format.is_some() { documents.to_string() } else { indented(&documents) };
+            output::print(&(text + "\n"))?;
+        }
     }
     failures.iter().for_each(report::print);
     if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::Told) }
 }
 
-/// Prints the template filled in for each document, up to the first that it does not go with; returns that failure.
-fn print_each(template: &Template, documents: &[Value]) -> Result<Option<Failure>, Failure> {
+fn find(engine: &Engine, name: &str) -> Result<Found, Failure> {
+    image::find(engine, name)
+}
+
+/// Prints the template filled in for each, up to the first that it does not go with; returns that failure.
+fn print_each(template: &Template, found: &[Found]) -> Result<Option<Failure>, Failure> {
     let mut text = String::new();
     let mut failure = None;
-    for document in documents {
-        match template.render(&data(document)) {
+    for found in found {
+        match template.render(&found.data) {
             Ok(line) => text.push_str(&(line + "\n")),
             Err(error) => {
                 failure = Some(error.into());
@@ -57,47 +88,12 @@ fn print_each(template: &Template, documents: &[Value]) -> Result<Option<Failure
     Ok(failure)
 }
 
-/// Says what Docker's types know of an image that its JSON leaves out.
-fn data(document: &Value) -> Data {
-    let lists = ["Cmd", "Entrypoint", "Env", "OnBuild", "Shell"];
-    let maps = ["ExposedPorts", "Labels", "Volumes"];
-    let mut data = Data::document(document).absent("Config.Healthcheck", Absent::Pointer);
-    for (names, absent) in [(lists.as_slice(), Absent::List), (&maps, Absent::Map)] {
-        for name in names {
-            data = data.absent(&format!("Config.{name}"), absent);
-        }
-    }
-    data.absent("Config.StopSignal", Absent::Text).absent("Variant", Absent::Text)
-}
-
 /// Returns JSON as Docker indents it.
 fn indented(value: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    // Writing to memory cannot fail, and what was read as JSON or made of texts and numbers can be written.
-    let _ = serde::Serialize::serialize(value, &mut serializer);
-    String::from_utf8_lossy(&bytes).into_owned() + "\n"
-}
-
-fn document(engine: &Engine, image: &Image) -> Result<Value, Failure> {
-    let tags = engine.store().tags()?.into_iter().filter(|(_, id)| *id == image.id);
-    let names: Vec<String> = tags.map(|(name, _)| name.familiar()).collect();
-    let mut layers = Vec::with_capacity(image.snapshots.len());
-    for snapshot in &image.snapshots {
-        layers.push(engine.store().snapshot_dir(snapshot).display().to_string());
-    }
-    Ok(json!({
-        "Id": image.id.to_string(),
-        "RepoTags": names,
-        "Created": image.config.created,
-        "Author": image.config.author,
-        "Config": image.config.config,
-        "Architecture": image.config.architecture,
-        "Variant": image.config.variant,
-        "Os": image.config.os,
-        "Size": engine.image_size(image)?,
-        "RootFS": { "Type": "layers", "Layers": image.config.rootfs.diff_ids },
-        "GraphDriver": { "Name": "overlay", "Data": { "Layers": layers } },
-    }))
+    // Writing to memory cannot fail, and the keys of a JSON value are texts.
+    let _ = value.serialize(&mut serializer);
+    String::from_utf8_lossy(&bytes).into_owned()
 }

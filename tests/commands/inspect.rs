@@ -25,6 +25,52 @@ fn the_fields_that_scripts_read() {
 }
 
 #[test]
+fn the_document_is_dockers() {
+    let env = TestEnv::new();
+    env.build_text(
+        "FROM busybox\nRUN echo x > /f\nEXPOSE 80\nHEALTHCHECK CMD true\nSTOPSIGNAL 9\n",
+    );
+    env.ok(&["tag", IMAGE, "other:1"]);
+    let image = env.inspect(IMAGE);
+    let keys: Vec<&String> = image.as_object().unwrap().keys().collect();
+    let expected = "Id RepoTags RepoDigests Parent Comment Created DockerVersion Author Config Architecture Os Size \
+        VirtualSize GraphDriver RootFS Metadata";
+    assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(image["RepoTags"], json!(["other:1", IMAGE]));
+    assert_eq!(image["RepoDigests"], json!([]));
+    assert_eq!(image["Size"], image["VirtualSize"]);
+    let config = &image["Config"];
+    for (field, value) in [
+        ("Hostname", json!("")),
+        ("AttachStdin", json!(false)),
+        ("ExposedPorts", json!({"80/tcp": {}})),
+        ("Cmd", Value::Null),
+        ("Labels", Value::Null),
+        ("StopSignal", json!("9")),
+    ] {
+        assert_eq!(config[field], value, "{field}");
+    }
+    assert_eq!(config["Healthcheck"]["Test"], json!(["CMD-SHELL", "true"]));
+    assert!(config.get("Shell").is_none(), "{config}");
+    let layers = &image["GraphDriver"]["Data"];
+    let upper = std::path::Path::new(layers["UpperDir"].as_str().unwrap());
+    assert_eq!(std::fs::read_to_string(upper.join("f")).unwrap(), "x\n");
+    assert!(std::path::Path::new(layers["LowerDir"].as_str().unwrap()).join("bin").is_dir());
+    let tagged = image["Metadata"]["LastTagTime"].as_str().unwrap();
+    assert!(tagged > image["Created"].as_str().unwrap(), "{tagged}");
+}
+
+#[test]
+fn what_is_not_there_leaves_an_empty_list() {
+    let env = TestEnv::new();
+    let output = env.kiln(["inspect", "none"]).run().fails(1).says(&["no such image: `none`"]);
+    assert_eq!(output.stdout, b"[]\n");
+    env.kiln(["inspect", "--type", "image", "none"]).run().fails(1);
+    env.ok(&["inspect", "--type", "image", "-s", "busybox"]);
+    env.kiln(["inspect", "--type", "fish", "busybox"]).run().fails(2);
+}
+
+#[test]
 fn by_short_and_whole_id() {
     let env = TestEnv::new();
     let id = env.id("busybox");

@@ -4,6 +4,8 @@
 //! document of it in the store; whoever writes one (`save`, `push`, `type=oci`) makes it of the images that
 //! [`Store::find_all`] returns for the name, in that order. So an index has nothing that could disagree with its images.
 
+use std::time::SystemTime;
+
 use oci::{Digest, ImageId, Platform, Reference};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +102,18 @@ impl Store {
         // Stable: the images of a name stay in their order.
         tags.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(tags)
+    }
+
+    /// Returns when an image was given a name last, of those it has.
+    pub fn last_tagged(&self, id: &ImageId) -> Result<Option<SystemTime>, Error> {
+        let mut last = None;
+        for key in self.inner.keys(Kind::Tag)? {
+            let Some(found) = self.inner.read::<TagRecord>(Kind::Tag, &key)? else { continue };
+            if found.value.images().any(|tagged| tagged == id) {
+                last = last.max(Some(found.used));
+            }
+        }
+        Ok(last)
     }
 
     /// Returns the images that have exactly this name, none if there is no such name; a digest stands for the images

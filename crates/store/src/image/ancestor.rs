@@ -221,6 +221,9 @@ mod tests {
         assert_eq!(family.parent(&before[1].id), Some(before[0].id));
         assert_eq!(family.parent(&before[0].id), Some(base));
         assert_eq!(family.parent(&base), None);
+        for image in store.images().unwrap().iter().chain(&before) {
+            assert_eq!(store.parent(image).unwrap(), family.parent(&image.id));
+        }
         assert!(family.has_children(&base) && !family.has_children(&id));
         assert_eq!(family.ancestors().len(), 2);
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oci::ImageId;
 
+use super::Image;
 use crate::{Store, error::Error};
 
 /// The images of a store, and which of them was made on which: what was after a step on what was before it, and the first
@@ -16,6 +17,16 @@ pub struct Family {
 }
 
 impl Store {
+    /// Returns what an image was made on, if that is here: what it was before its last step, or its base.
+    pub fn parent(&self, image: &Image) -> Result<Option<ImageId>, Error> {
+        let steps = image.ancestry.ancestors.len();
+        if let Some(before) = (0..steps).rev().find_map(|number| image.ancestor(number)) {
+            return Ok(Some(before.id));
+        }
+        let Some(base) = image.ancestry.base else { return Ok(None) };
+        Ok(self.inner.image(&base)?.map(|base| base.id))
+    }
+
     /// Returns who descends from whom. Reads the record of each image, and hashes a document for each step of each.
     pub fn family(&self) -> Result<Family, Error> {
         let mut family = Family::default();
