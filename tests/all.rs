@@ -46,6 +46,8 @@ mod build {
     mod copy;
     /// SOURCE_DATE_EPOCH: the times of an image, and the same bytes anywhere.
     mod epoch;
+    /// SOURCE_DATE_EPOCH that is no number.
+    mod epoch_sources;
     /// What the author of a wrong Dockerfile reads.
     mod errors;
     /// `# syntax=kiln`: INCLUDE and COPY --if-exists.

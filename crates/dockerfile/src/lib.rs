@@ -9,7 +9,8 @@
 //! 5. [`instruction`]: the keyword table, and a file for each instruction.
 //! 6. `parse`: all of this in order, and the tree that comes out (`ast`). `extension`: what `# syntax=kiln` adds to the
 //!    language; `include`: other files in the place of a line.
-//! 7. [`word`]: the only place that expands variables; `scope`: which are visible.
+//! 7. [`word`]: the only place that expands variables; `scope`: which are visible; `epoch`: one that is the
+//!    time of something.
 //! 8. `lower`: stages and steps, or what has to be known before there can be any.
 //! 9. [`lint`](mod@lint): what is legal and better written otherwise; [`outline`]: what a build can be given.
 //!
@@ -19,6 +20,7 @@
 mod ast;
 mod diagnostic;
 mod directive;
+mod epoch;
 mod extension;
 mod flag;
 mod fragment;
@@ -43,6 +45,7 @@ pub mod word;
 
 pub use self::ast::{Directives, Dockerfile, Stage, Statement};
 pub use self::diagnostic::{Diagnostic, Failed};
+pub use self::epoch::{EpochSource, epoch_source};
 pub use self::heredoc::Heredoc;
 pub use self::include::{Includes, NoIncludes, Unreadable};
 pub use self::instruction::Instruction;
@@ -51,5 +54,4 @@ pub use self::lower::{BaseImage, BaseRef, ContextKind, Lowered, Request, lower};
 pub use self::mention::at_mention;
 pub use self::nearest::nearest;
 pub use self::parse::{parse, parse_as_far_as_possible, parse_trigger};
-pub use self::scope::source_date_epoch;
 pub use self::source::{NamedLine, Position, Source, SourceFile, Span, Spanned, Word};

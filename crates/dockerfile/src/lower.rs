@@ -39,7 +39,10 @@ use std::collections::BTreeMap;
 use oci::{ImageConfig, ImageId, Platform, Reference};
 use plan::{Network, Plan};
 
+pub(crate) use self::add::check_checksum;
 use self::graph::Graph;
+pub(crate) use self::graph::named_context;
+pub(crate) use self::remote::Kind;
 pub(crate) use self::watch::{Seen, SeenStage, Stages, Watch, lower_watched};
 use crate::ast::Dockerfile;
 use crate::diagnostic::Diagnostic;
@@ -64,6 +67,9 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// The host name that commands see; `buildkitsandbox` if there is none.
     pub hostname: Option<String>,
+    /// The time of what `SOURCE_DATE_EPOCH` stands for ([`crate::epoch_source`]), in seconds since 1970; `None` if it is not
+    /// known, or has none.
+    pub epoch: Option<i64>,
 }
 
 impl Request {
@@ -78,6 +84,7 @@ impl Request {
             network: Network::Default,
             labels: BTreeMap::new(),
             hostname: None,
+            epoch: None,
         }
     }
 }

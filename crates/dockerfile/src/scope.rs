@@ -13,13 +13,11 @@ use oci::Platform;
 
 use crate::ast::Dockerfile;
 use crate::diagnostic::Diagnostic;
+use crate::epoch::{self, Epoch, EpochSource, SOURCE_DATE_EPOCH};
 use crate::lower::Request;
 use crate::quoted::quoted;
 use crate::source::Word;
 use crate::word::{self, Expansion, WordError};
-
-/// The argument that fixes all times of a build.
-const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// The arguments that every `RUN` gets, in both cases of letters, without declaring them.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
@@ -33,6 +31,8 @@ pub(crate) struct Globals {
     values: BTreeMap<String, String>,
     build_args: BTreeMap<String, String>,
     epoch: Option<i64>,
+    /// Whose time the epoch is, if that is what the argument says.
+    epoch_source: Option<EpochSource>,
 }
 
 impl Globals {
@@ -40,7 +40,8 @@ impl Globals {
     /// any of them.
     pub(crate) fn of(file: &Dockerfile, request: &Request) -> Result<Self, Diagnostic> {
         let build_args = request.build_args.clone();
-        let mut globals = Self { values: automatic(file, request), build_args, epoch: None };
+        let values = automatic(file, request);
+        let mut globals = Self { values, build_args, epoch: None, epoch_source: None };
         for (name, value) in &mut globals.values {
             if let Some(given) = globals.build_args.get(name) {
                 value.clone_from(given);
@@ -92,6 +93,11 @@ impl Globals {
         self.epoch
     }
 
+    /// Whose time the epoch is, if it is no number.
+    pub(crate) fn into_epoch_source(self) -> Option<EpochSource> {
+        self.epoch_source
+    }
+
     /// A value given on the command line.
     pub(crate) fn build_arg(&self, name: &str) -> Option<&str> {
         self.build_args.get(name).map(String::as_str)
@@ -124,26 +130,18 @@ impl Globals {
         proxies
     }
 
-    /// Replaces the argument by the number it stands for. What stands for the time of a context without one, as that
-    /// of a directory is, switches it off, as does an empty value.
+    /// Replaces the argument by the number it stands for, as far as that is known; what has no time switches it off, as
+    /// does an empty value.
     fn resolve_epoch(&mut self, file: &Dockerfile, request: &Request) -> Result<(), Diagnostic> {
         let given = self.build_args.get(SOURCE_DATE_EPOCH);
         let global = self.values.get(SOURCE_DATE_EPOCH).filter(|value| !value.is_empty());
         let Some(value) = given.or(global) else { return Ok(()) };
-        let off = value.is_empty() || value == "context" || request.contexts.contains_key(value);
-        self.epoch = match value.parse() {
-            Ok(seconds) => Some(seconds),
-            Err(_) if off => None,
-            Err(_) => {
-                let declaration = file.global_args.iter().find(|statement| {
-                    let mut declarations = statement.instruction.declarations.iter();
-                    declarations.any(|declaration| declaration.name.text == SOURCE_DATE_EPOCH)
-                });
-                let error = Diagnostic::new(format!("invalid {SOURCE_DATE_EPOCH}: {value}"));
-                return Err(match declaration {
-                    Some(statement) => error.at(statement.span).on_lines(statement.lines),
-                    None => error,
-                });
+        self.epoch = match epoch::read(value, file, request, &self.values)? {
+            Epoch::None => None,
+            Epoch::At(seconds) => Some(seconds),
+            Epoch::Of(source) => {
+                self.epoch_source = Some(source);
+                request.epoch
             }
         };
         for values in [&mut self.build_args, &mut self.values] {
@@ -253,12 +251,6 @@ impl Scope {
         }
         Some(list)
     }
-}
-
-/// The seconds since 1970 that all times of the build are set to: the build argument or global `ARG`
-/// `SOURCE_DATE_EPOCH`. Fails for a value that is neither a number, empty, `context` nor a named context.
-pub fn source_date_epoch(file: &Dockerfile, request: &Request) -> Result<Option<i64>, Diagnostic> {
-    Globals::of(file, request).map(|globals| globals.epoch())
 }
 
 /// The diagnostic for a platform that cannot be read.

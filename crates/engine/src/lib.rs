@@ -7,6 +7,7 @@
 //! - `context`: the build context and the named ones, as trees to copy from. `include`: the files that a Dockerfile may be
 //!   made of. `remote`: files of the web and of git
 //!   repositories.
+//! - `epoch`: the time of a context, for SOURCE_DATE_EPOCH.
 //! - `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
 //! - `schedule`: stages side by side.
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
@@ -30,6 +31,7 @@ mod check;
 mod commit;
 mod contents;
 mod context;
+mod epoch;
 mod error;
 mod foreign;
 mod include;

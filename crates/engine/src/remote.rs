@@ -40,7 +40,7 @@ pub(crate) struct Asker<'a> {
 pub(crate) struct Remotes {
     files: Once<web::Wish, web::File>,
     commits: Once<String, git::Commit>,
-    checkouts: Once<Vec<u8>, SnapshotId>,
+    checkouts: Once<Vec<u8>, git::Checkout>,
     /// Holds what earlier builds have fetched and this one uses.
     lease: Mutex<Option<Lease>>,
 }

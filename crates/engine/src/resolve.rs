@@ -10,7 +10,9 @@ use store::Image;
 use crate::{
     BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place,
     context::Contexts,
+    epoch,
     pull::{self, Accept},
+    remote::Asker,
 };
 
 /// Returns the plan of a build: lowers the Dockerfile, resolves the bases it asks for, and lowers again until it asks for no
@@ -23,11 +25,17 @@ pub(crate) async fn plan(
     known: &mut BTreeMap<BaseRef, BaseImage>,
     events: &Events,
 ) -> Result<Plan, Error> {
-    let lower_request = lower_request(request);
+    let mistaken = |diagnostic| {
+        Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
+    };
+    let mut lower_request = lower_request(request);
+    if let Some(source) = dockerfile::epoch_source(file, &lower_request).map_err(mistaken)? {
+        let asker = Asker { engine, request, events, remotes: contexts.remotes() };
+        let find = || epoch::find(asker, contexts, &source);
+        lower_request.epoch = tokio::task::block_in_place(find)?;
+    }
     loop {
-        let lowered = dockerfile::lower(file, &lower_request, known).map_err(|diagnostic| {
-            Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
-        })?;
+        let lowered = dockerfile::lower(file, &lower_request, known).map_err(mistaken)?;
         match lowered {
             Lowered::Ready(plan) => {
                 entitled(file, &plan, request)?;
@@ -183,5 +191,6 @@ pub(crate) fn lower_request(request: &BuildRequest) -> Request {
         network: request.network,
         labels: request.labels.clone(),
         hostname: None,
+        epoch: None,
     }
 }

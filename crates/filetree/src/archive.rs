@@ -15,7 +15,11 @@ use std::{
 use crate::{
     Error, RootDir,
     compress::decompress,
-    unpack::{Budget, Meter, Unpacked, put_entry, reader::Reader, tree::Tree},
+    unpack::{
+        Budget, Meter, Unpacked, put_entry,
+        reader::{Kind, Reader},
+        tree::Tree,
+    },
 };
 
 /// What directories are made with that the archive needs and does not have.
@@ -61,6 +65,19 @@ impl<R: Read> Read for Noting<'_, R> {
             kind.into()
         })
     }
+}
+
+/// Returns the time of the newest file in an archive, compressed or not, in seconds since 1970. What cannot be read to the
+/// end as an archive has none, and neither has one without files.
+pub fn newest(file: impl Read) -> Option<i64> {
+    let mut reader = Reader::new(decompress(BufReader::new(file)).ok()?);
+    let mut newest = None;
+    while let Some(entry) = reader.next().ok()? {
+        if matches!(entry.kind, Kind::File | Kind::HardLink) {
+            newest = newest.max(Some(entry.mtime.seconds));
+        }
+    }
+    newest
 }
 
 /// Extracts an archive, compressed or not, into the directory `dest` of a root file system, which is made 0755 if missing.

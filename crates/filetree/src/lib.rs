@@ -48,7 +48,7 @@ mod xattr;
 #[cfg(test)]
 mod test_data;
 
-pub use archive::{extract_archive, is_archive};
+pub use archive::{extract_archive, is_archive, newest};
 pub use chmod::Chmod;
 pub use compress::{Compression, GzipWriter, decompress, gzip_writer};
 pub use copy::{Placement, copy, write_file};

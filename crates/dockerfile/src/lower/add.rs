@@ -34,7 +34,10 @@ impl Lower for Add {
 }
 
 /// Only the contents of a single address can be checked.
-fn check_checksum(sources: &[plan::CopySource], checksum: &str) -> Result<(), Diagnostic> {
+pub(crate) fn check_checksum(
+    sources: &[plan::CopySource],
+    checksum: &str,
+) -> Result<(), Diagnostic> {
     let digest = match sources {
         [plan::CopySource::Url(_)] => oci::Digest::parse(checksum),
         [plan::CopySource::Git(_)] => return Ok(()),

@@ -8,6 +8,8 @@
 mod link;
 mod need;
 
+pub(crate) use self::link::named_context;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

@@ -4,7 +4,7 @@ use plan::{GitMistake, GitSource};
 
 /// What a source is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A path in the origin.
     Path,
     /// A file on an http or https server.
@@ -15,7 +15,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// `github.com/…` without a scheme cannot be told from a path, and is one.
-    pub(super) fn of(source: &str) -> Result<Self, GitMistake> {
+    pub(crate) fn of(source: &str) -> Result<Self, GitMistake> {
         let web = source.starts_with("http://") || source.starts_with("https://");
         Ok(match GitSource::parse(source)? {
             Some(git) if !git.is_like_path() => Self::Git,

@@ -235,24 +235,6 @@ fn automatic_arguments() {
     }
 }
 
-#[test]
-fn times_of_the_build() {
-    let of = |text: &str, given: Option<&str>| {
-        let mut request = request();
-        if let Some(value) = given {
-            request.build_args.insert("SOURCE_DATE_EPOCH".into(), value.into());
-        }
-        let file = crate::parse("Dockerfile", text.as_bytes()).unwrap();
-        crate::source_date_epoch(&file, &request).map_err(|error| error.message)
-    };
-    assert_eq!(of("FROM a", None), Ok(None));
-    assert_eq!(of("FROM a", Some("12")), Ok(Some(12)));
-    assert_eq!(of("ARG SOURCE_DATE_EPOCH=7\nFROM a", None), Ok(Some(7)));
-    assert_eq!(of("ARG SOURCE_DATE_EPOCH=7\nFROM a", Some("")), Ok(None));
-    assert_eq!(of("ARG SOURCE_DATE_EPOCH=context\nFROM a", None), Ok(None));
-    assert_eq!(of("FROM a", Some("x")), Err("invalid SOURCE_DATE_EPOCH: x".into()));
-}
-
 /// A mistake, the text its place covers, and the hint.
 #[test]
 fn mistakes_have_places_and_hints() {

@@ -10,13 +10,12 @@ use std::{
 };
 
 use plan::GitTime;
-use store::SnapshotId;
 
 use crate::{
     Error,
     remote::{
         Asker,
-        git::{Commit, Wanted},
+        git::{Checkout, Commit, Wanted},
         program::Git,
     },
 };
@@ -27,7 +26,7 @@ pub(super) fn check_out(
     git: Git<'_>,
     wanted: &Wanted,
     commit: &Commit,
-) -> Result<SnapshotId, Error> {
+) -> Result<Checkout, Error> {
     let snapshot = asker.engine.store().create_snapshot()?;
     let passing = asker.engine.store().temp_dir()?;
     let work = snapshot.fs();
@@ -47,12 +46,13 @@ pub(super) fn check_out(
     if wanted.submodules && has_submodules(work)? {
         fetch_submodules(git, work, &places)?;
     }
+    let time = commit_time(git, repository, commit)?;
     let modified = match wanted.mtime {
         GitTime::Checkout => None,
-        GitTime::Commit => Some(commit_time(git, repository, commit)?),
+        GitTime::Commit => Some(SystemTime::UNIX_EPOCH + Duration::from_secs(time)),
     };
     settle(work, wanted.keep_git_dir, modified)?;
-    Ok(snapshot.seal()?)
+    Ok(Checkout { snapshot: snapshot.seal()?, time: i64::try_from(time).unwrap_or_default() })
 }
 
 /// The paths are the store's, whose names are UTF-8 but for the part that the user chose.
@@ -126,11 +126,11 @@ fn fetch_submodules(git: &Git<'_>, work: &Path, places: &[&str]) -> Result<(), E
     }
 }
 
-fn commit_time(git: &Git<'_>, repository: &Path, commit: &Commit) -> Result<SystemTime, Error> {
+/// Returns when a commit was committed, in seconds since 1970; git knows no times before that.
+fn commit_time(git: &Git<'_>, repository: &Path, commit: &Commit) -> Result<u64, Error> {
     const ACTION: &str = "read the commit of";
     let text = git.run(ACTION, repository, &["show", "-s", "--format=%ct", &commit.id, "--"])?;
-    let seconds = text.trim().parse().map(Duration::from_secs);
-    Ok(SystemTime::UNIX_EPOCH + seconds.unwrap_or_default())
+    Ok(text.trim().parse().unwrap_or_default())
 }
 
 /// Gives what was checked out the modes that git means, whatever the umask: 0644 or 0755. Removes the `.git` files of

@@ -7,6 +7,7 @@
 use filetree::Owners;
 use oci::ContentDigest;
 use plan::{Copy, GitMistake, GitSource, GitTime, git::is_commit_id};
+use store::{Record, SnapshotId};
 
 use crate::{
     Error,
@@ -36,6 +37,24 @@ pub(crate) struct Commit {
     tag: Option<String>,
     /// The whole name of the reference, `refs/heads/main`; none for a commit named by its id.
     pub(super) reference: Option<String>,
+}
+
+/// The files of a commit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checkout {
+    pub(super) snapshot: SnapshotId,
+    /// When it was committed, in seconds since 1970.
+    pub(super) time: i64,
+}
+
+/// What a record calls that.
+const TIME: &str = "time";
+
+impl Checkout {
+    fn of(record: &Record) -> Option<Self> {
+        let (_, time) = record.ingredients.iter().find(|(name, _)| name == TIME)?;
+        Some(Self { snapshot: record.snapshot, time: time.parse().ok()? })
+    }
 }
 
 impl Wanted {
@@ -161,7 +180,7 @@ pub(crate) fn digest(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Con
     if let Some(known) = asker.engine.store().memo(&key)? {
         return Ok(ContentDigest::new(known));
     }
-    let taken = super::select_all(checkout(asker, &wanted, &commit)?.tree(asker.engine)?, copy)?;
+    let taken = super::select_all(checkout(asker, &wanted, &commit)?.0.tree(asker.engine)?, copy)?;
     let digest = taken.selection.digest(&taken.tree)?;
     asker.engine.store().put_memo(&key, digest.as_bytes())?;
     Ok(digest)
@@ -169,11 +188,25 @@ pub(crate) fn digest(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Con
 
 /// Returns what an ADD takes.
 pub(crate) fn select(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Taken, Error> {
-    super::select_all(fetch(asker, &Wanted::by_copy(copy, address)?)?.tree(asker.engine)?, copy)
+    super::select_all(fetch(asker, &Wanted::by_copy(copy, address)?)?.0.tree(asker.engine)?, copy)
 }
 
 /// Returns the files of a repository that is a context.
 pub(crate) fn context(asker: Asker<'_>, source: &GitSource) -> Result<Fetched, Error> {
+    fetch_context(asker, source).map(|(files, _)| files)
+}
+
+/// Returns when the commit of a context was made, in seconds since 1970.
+pub(crate) fn context_time(asker: Asker<'_>, source: &GitSource) -> Result<i64, Error> {
+    fetch_context(asker, source).map(|(_, time)| time)
+}
+
+/// Returns when the commit that an ADD takes was made, in seconds since 1970.
+pub(crate) fn added_time(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<i64, Error> {
+    fetch(asker, &Wanted::by_copy(copy, address)?).map(|(_, time)| time)
+}
+
+fn fetch_context(asker: Asker<'_>, source: &GitSource) -> Result<(Fetched, i64), Error> {
     // BuildKit's argument for contexts.
     let keep = asker.request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
     let keep = keep
@@ -181,8 +214,8 @@ pub(crate) fn context(asker: Asker<'_>, source: &GitSource) -> Result<Fetched, E
     fetch(asker, &Wanted::by_user(source, keep)?)
 }
 
-/// Returns the files of a repository.
-fn fetch(asker: Asker<'_>, wanted: &Wanted) -> Result<Fetched, Error> {
+/// Returns the files of a repository, and the time of their commit.
+fn fetch(asker: Asker<'_>, wanted: &Wanted) -> Result<(Fetched, i64), Error> {
     let commit = resolve(asker, wanted)?;
     checkout(asker, wanted, &commit)
 }
@@ -241,28 +274,29 @@ fn choose(answer: &str, candidates: &[String]) -> Option<Commit> {
     })
 }
 
-/// Returns the files of a commit: the store's if it has them.
-fn checkout(asker: Asker<'_>, wanted: &Wanted, commit: &Commit) -> Result<Fetched, Error> {
+/// Returns the files of a commit, the store's if it has them, and the time of the commit.
+fn checkout(asker: Asker<'_>, wanted: &Wanted, commit: &Commit) -> Result<(Fetched, i64), Error> {
     let identity = wanted.checkout_identity(commit);
-    let snapshot = asker.remotes.checkouts.get(identity.clone(), || {
-        let key = key(&[b"kiln git checkout 1", &identity]);
-        if let Some(record) = asker.known(&key)? {
-            return Ok(record.snapshot);
+    let checkout = asker.remotes.checkouts.get(identity.clone(), || {
+        let key = key(&[b"kiln git checkout 2", &identity]);
+        if let Some(known) = asker.known(&key)?.and_then(|record| Checkout::of(&record)) {
+            return Ok(known);
         }
         let git = Git::new(asker, &wanted.source, wanted.named_by);
-        let snapshot = check_out(asker, git, wanted, commit)?;
+        let checkout = check_out(asker, git, wanted, commit)?;
         let description = format!("git checkout {} of {}", commit.id, wanted.source);
-        asker.remember(&key, snapshot, description, Vec::new())?;
-        Ok(snapshot)
+        let time = vec![(TIME.to_owned(), checkout.time.to_string())];
+        asker.remember(&key, checkout.snapshot, description, time)?;
+        Ok(checkout)
     })?;
     let fetched = Fetched {
-        snapshot,
+        snapshot: checkout.snapshot,
         directory: wanted.directory.clone(),
         identity: wanted.identity(commit),
         owners: Owners::Root,
     };
     match fetched.root(asker.engine) {
-        Ok(_) => Ok(fetched),
+        Ok(_) => Ok((fetched, checkout.time)),
         Err(_) => Err(Error::NotInRepository {
             address: wanted.source.to_string(),
             wanted: format!("the directory {}", wanted.directory),

@@ -82,6 +82,33 @@ pub(crate) fn text(asker: Asker<'_>, address: &str) -> Result<(String, Vec<u8>),
     Ok((name, root.read_file(&file.name, MAX_TEXT)?.unwrap_or_default()))
 }
 
+/// Returns when the file of a context was modified, in seconds since 1970, or else the newest file in it if it is an
+/// archive.
+pub(crate) fn context_time(asker: Asker<'_>, address: &str) -> Result<Option<i64>, Error> {
+    modified(asker, &fetched(asker, address, CONTEXT, None)?)
+}
+
+/// The same of what an ADD takes.
+pub(crate) fn added_time(
+    asker: Asker<'_>,
+    copy: &Copy,
+    address: &str,
+) -> Result<Option<i64>, Error> {
+    modified(asker, &file(asker, copy, address)?)
+}
+
+fn modified(asker: Asker<'_>, file: &File) -> Result<Option<i64>, Error> {
+    let path = file.path(asker);
+    let opened = fs::File::open(&path).map_err(Error::io("open", &path))?;
+    let said = opened.metadata().and_then(|metadata| metadata.modified());
+    let said = said.map_err(Error::io("read", &path))?;
+    // A file that no time was sent with has this one.
+    if said == SystemTime::UNIX_EPOCH {
+        return Ok(filetree::newest(opened));
+    }
+    Ok(Some(Timestamp::try_from(said).unwrap_or_default().as_second()))
+}
+
 /// A main context.
 #[derive(Debug)]
 pub(crate) struct MainContext {

@@ -293,3 +293,32 @@ fn compare(case: &str, root: &TempDir, tree: &serde_json::Map<String, Value>) {
     }
     assert!(found > 0, "{case}");
 }
+
+#[test]
+fn the_newest_file_of_an_archive() {
+    let entry = |builder: &mut tar::Builder<Vec<u8>>, kind, name: &str, mtime| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mtime(mtime);
+        header.set_mode(0o644);
+        header.set_size(0);
+        if kind == tar::EntryType::Regular || kind == tar::EntryType::Directory {
+            builder.append_data(&mut header, name, std::io::empty()).unwrap();
+        } else {
+            builder.append_link(&mut header, name, "a").unwrap();
+        }
+    };
+    let mut builder = tar::Builder::new(Vec::new());
+    entry(&mut builder, tar::EntryType::Directory, "d", 90);
+    assert_eq!(newest(&builder.get_ref()[..]), None);
+    entry(&mut builder, tar::EntryType::Regular, "a", 30);
+    entry(&mut builder, tar::EntryType::Regular, "b", 20);
+    entry(&mut builder, tar::EntryType::Symlink, "l", 80);
+    let archive = builder.into_inner().unwrap();
+    assert_eq!(newest(&archive[..]), Some(30));
+    let compressed = gzip(&archive);
+    assert_eq!(newest(&compressed[..]), Some(30));
+    assert_eq!(newest(&compressed[..compressed.len() / 2]), None);
+    assert_eq!(newest(&b"no archive"[..]), None);
+    assert_eq!(newest(&b""[..]), None);
+}

@@ -5,7 +5,7 @@ use oci::{Platform, Reference};
 use super::{Graph, Link, NodeBase};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{Instruction, MountFlag};
-use crate::lower::ContextKind;
+use crate::lower::{ContextKind, Request};
 use crate::quoted::quoted;
 use crate::source::{Span, Word};
 
@@ -53,25 +53,9 @@ impl Graph<'_> {
         })
     }
 
-    /// The named context with a name, first the one for a platform. A tag `latest` may be written or not.
+    /// The named context with a name, for a platform.
     pub(super) fn context(&self, name: &str, wanted: &Platform) -> Option<(String, ContextKind)> {
-        if name.eq_ignore_ascii_case(SCRATCH) || name.eq_ignore_ascii_case("context") {
-            return None;
-        }
-        let name = normalized(name);
-        let with_platform = format!("{name}::{wanted}");
-        let find = |wanted: &str| {
-            let mut contexts = self.request.contexts.iter();
-            contexts.find(|(key, _)| {
-                let (name, platform) = match key.split_once("::") {
-                    Some((name, platform)) => (name, format!("::{platform}")),
-                    None => (key.as_str(), String::new()),
-                };
-                normalized(name) + &platform == wanted
-            })
-        };
-        let (key, kind) = find(&with_platform).or_else(|| find(&name))?;
-        Some((key.clone(), *kind))
+        named_context(self.request, name, wanted)
     }
 
     /// What an instruction takes files from: of a `COPY` one entry, of a `RUN` one for each mount.
@@ -150,6 +134,31 @@ impl Graph<'_> {
         let name = name.to_lowercase();
         self.nodes.iter().rposition(|node| node.name() == Some(&name))
     }
+}
+
+/// The named context with a name, first the one for a platform. A tag `latest` may be written or not.
+pub(crate) fn named_context(
+    request: &Request,
+    name: &str,
+    wanted: &Platform,
+) -> Option<(String, ContextKind)> {
+    if name.eq_ignore_ascii_case(SCRATCH) || name.eq_ignore_ascii_case("context") {
+        return None;
+    }
+    let name = normalized(name);
+    let with_platform = format!("{name}::{wanted}");
+    let find = |wanted: &str| {
+        let mut contexts = request.contexts.iter();
+        contexts.find(|(key, _)| {
+            let (name, platform) = match key.split_once("::") {
+                Some((name, platform)) => (name, format!("::{platform}")),
+                None => (key.as_str(), String::new()),
+            };
+            normalized(name) + &platform == wanted
+        })
+    };
+    let (key, kind) = find(&with_platform).or_else(|| find(&name))?;
+    Some((key.clone(), *kind))
 }
 
 /// The name of a context in its short form, without `:latest`.
