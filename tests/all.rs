@@ -20,6 +20,8 @@ mod support {
     pub(crate) mod env;
     /// A kiln process: its arguments, its output, signals to it.
     pub(crate) mod process;
+    /// What stands between kiln and a registry, and spoils what it passes on.
+    pub(crate) mod proxy;
     /// A registry on loopback.
     pub(crate) mod registry;
     /// git repositories, and a server of them.
@@ -84,6 +86,8 @@ mod build {
 mod commands {
     /// `kiln check`, and checks in a build.
     mod check;
+    /// Pulls and pushes through what spoils them.
+    mod hostile;
     /// `kiln images`.
     mod images;
     /// `kiln import`.

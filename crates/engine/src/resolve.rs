@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use dockerfile::{BaseImage, BaseRef, ContextKind, Dockerfile, Lowered, Request};
 use oci::{Platform, Reference};
 use plan::{Network, Op, Plan, Security};
+use registry::{News, Watcher};
 use store::Image;
 
 use crate::{
     BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place,
     context::Contexts,
     epoch,
-    pull::{self, Accept},
+    pull::{self, Accept, PullRequest},
     remote::Asker,
 };
 
@@ -43,7 +44,10 @@ pub(crate) async fn plan(
             }
             Lowered::Needs(bases) => {
                 for base in bases {
-                    let image = base_image(engine, &base, contexts, events).await;
+                    let image = tokio::select! {
+                        image = base_image(engine, &base, contexts, events) => image,
+                        () = request.cancel.cancelled() => return Err(Error::Cancelled),
+                    };
                     let image =
                         image.map_err(|error| located(engine, file, request, &base, error))?;
                     known.insert(base, BaseImage { id: image.id, config: image.config });
@@ -147,10 +151,12 @@ async fn image(
         true => format!("pulling {name}"),
         false => format!("pulling {name} for {platform}"),
     }));
-    match pull::fetch(engine, client, &reference, platform, Accept::Any).await {
+    let (reference, watcher) = (&reference, &watcher(events));
+    let request = PullRequest { reference, platform, accept: Accept::Any, watcher };
+    match pull::fetch(engine, client, &request).await {
         Ok(pulled) => {
             if there.is_empty() || platform.runs(&pulled.image.config.platform()) {
-                engine.store().tag_beside(&reference, &pulled.image)?;
+                engine.store().tag_beside(reference, &pulled.image)?;
             }
             Ok(pulled.image)
         }
@@ -162,6 +168,16 @@ async fn image(
             })
         }
     }
+}
+
+/// Tells of layers among what else happens in a build.
+fn watcher(events: &Events) -> Watcher {
+    let events = events.clone();
+    Watcher::new(move |transfer| {
+        if transfer.news == News::Pulled {
+            events.send(Event::Note(format!("pulled layer {}", transfer.layer)));
+        }
+    })
 }
 
 /// The same for a thread that may wait: one on which a step is done.

@@ -41,7 +41,10 @@ pub(crate) fn fresh(engine: &Engine, below: &[SnapshotId]) -> Result<Snapshot<Op
 }
 
 /// Overlay shows the metadata of the upper directory as the root's, so it has to be that of the root below.
-fn take_root_metadata(from: &std::path::Path, to: &std::path::Path) -> Result<(), Error> {
+pub(crate) fn take_root_metadata(
+    from: &std::path::Path,
+    to: &std::path::Path,
+) -> Result<(), Error> {
     let stat = rustix::fs::stat(from).map_err(Error::errno("read", from))?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::chown(to, Some(uid), Some(gid)).map_err(Error::errno("change the owner of", to))?;

@@ -225,7 +225,7 @@ fn unpack(
     lowers: &[RootDir],
 ) -> Result<(), Error> {
     let budget = Budget::GENEROUS;
-    filetree::unpack_layer(&mut reader, root, lowers, engine.flavour(), &budget)?;
+    filetree::unpack_layer(&mut reader, root, &lowers, engine.flavour(), &budget)?;
     io::copy(&mut reader, &mut io::sink()).map_err(Error::io("read", "a layer"))?;
     Ok(())
 }

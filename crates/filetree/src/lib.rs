@@ -64,5 +64,5 @@ pub use select::{Selection, Wanted, select};
 pub use settle::Unsettled;
 pub use stat_cache::StatCache;
 pub use tree::{Owners, Tree};
-pub use unpack::{Budget, Unpacked, unpack_layer};
+pub use unpack::{Budget, Underneath, Unpacked, unpack_layer};
 pub use whiteout::Flavour;

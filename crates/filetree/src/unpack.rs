@@ -40,6 +40,7 @@ use crate::{
     whiteout::{Flavour, META_PREFIX, Meaning, PREFIX, meaning},
 };
 
+pub use self::below::Underneath;
 use self::{
     below::{Below, Lowers},
     path::EntryPath,
@@ -79,7 +80,7 @@ pub struct Unpacked {
 
 /// Unpacks a layer (uncompressed) into an empty directory, in overlay's form. The stream is read to its end.
 ///
-/// `lowers`, the topmost first, are the snapshots below: they tell what directories look like that the layer implies but
+/// `lowers` are the snapshots below, which are looked at only if the layer needs them: they tell what directories look like that the layer implies but
 /// does not have, where links on the way lead, and what hard links mean. Without them such directories are 0755 and root's.
 ///
 /// # Errors
@@ -88,7 +89,7 @@ pub struct Unpacked {
 pub fn unpack_layer(
     tar: &mut impl Read,
     upper: &RootDir,
-    lowers: &[RootDir],
+    lowers: &dyn Underneath,
     flavour: Flavour,
     budget: &Budget,
 ) -> Result<Unpacked, Error> {

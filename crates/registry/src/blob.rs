@@ -35,12 +35,21 @@ pub struct Blob {
     answer: Option<Answer>,
     /// Bytes of that answer which have been handed out already.
     skip: u64,
-    /// Bytes handed out.
+    /// Bytes handed out, or there before.
     received: u64,
     /// `None` when the blob has been found right.
     hasher: Option<Hasher>,
     tries: Tries,
     received_at_last_break: u64,
+}
+
+/// The beginning of a blob that is here already.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// What has taken in all of it; of the algorithm of the blob's digest.
+    pub hasher: Hasher,
+    /// How many bytes there are.
+    pub length: u64,
 }
 
 impl Client {
@@ -50,6 +59,22 @@ impl Client {
         reference: &Reference,
         descriptor: &Descriptor,
     ) -> Result<Blob, Error> {
+        let hasher = descriptor.digest.as_digest().hasher();
+        self.rest_of_blob(reference, descriptor, Beginning { hasher, length: 0 }).await
+    }
+
+    /// Goes on with the download of a blob. Handed out is the rest; found right or wrong is all of it. Where all of it is
+    /// there, nobody is asked.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if there is more than there should be.
+    pub async fn rest_of_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        beginning: Beginning,
+    ) -> Result<Blob, Error> {
+        let Beginning { hasher, length } = beginning;
         let mut blob = Blob {
             client: self.clone(),
             reference: reference.clone(),
@@ -57,12 +82,17 @@ impl Client {
             size: descriptor.size,
             answer: None,
             skip: 0,
-            received: 0,
-            hasher: Some(descriptor.digest.as_digest().hasher()),
+            received: length,
+            hasher: Some(hasher),
             tries: Tries::new(self.sender().limits()),
-            received_at_last_break: 0,
+            received_at_last_break: length,
         };
-        blob.open().await?;
+        if length > blob.size {
+            return Err(blob.wrong_size(length));
+        }
+        if length < blob.size || length == 0 {
+            blob.open().await?;
+        }
         Ok(blob)
     }
 }
@@ -77,6 +107,9 @@ impl Blob {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.hasher.is_none() {
             return Ok(None);
+        }
+        if self.answer.is_none() && self.received == self.size {
+            return self.finish().map(|()| None);
         }
         loop {
             let Some(answer) = &mut self.answer else { return Err(Error::Abandoned) };
@@ -106,11 +139,11 @@ impl Blob {
             return Ok(None);
         }
         let received = self.received + bytes.len() as u64;
+        self.received = received;
         if received > self.size {
             self.answer = None;
             return Err(self.wrong_size(received));
         }
-        self.received = received;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&bytes);
         }

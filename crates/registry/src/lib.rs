@@ -6,7 +6,7 @@
 //! downloads files of the web ([`Client::file`]).
 //!
 //! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
-//! `publish` (the same, the other way), `download` (files of the web), then downwards: `send` (retries, redirects),
+//! `publish` (the same, the other way), `list` (tags), `download` (files of the web), then downwards: `send` (retries, redirects),
 //! `auth` with `access`, `challenge` and `credentials`, `exchange` and `content` (one request, one answer), `connect` with
 //! `proxy` and `tls`.
 //!
@@ -32,6 +32,7 @@ mod error;
 mod exchange;
 mod fetch;
 mod limits;
+mod list;
 mod proxy;
 mod publish;
 mod reader;
@@ -41,7 +42,7 @@ mod transfer;
 mod upload;
 mod url;
 
-pub use blob::Blob;
+pub use blob::{Beginning, Blob};
 pub use client::{Client, Options};
 pub use content::{OnProgress, Source};
 pub use credentials::{Credentials, Places};

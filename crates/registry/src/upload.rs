@@ -141,13 +141,13 @@ impl Client {
     async fn fill(&self, upload: &Upload<'_>, mut session: Url) -> Result<(), Error> {
         let ask = self.ask_to_push(upload, "");
         let mut tries = Tries::new(self.sender().limits());
-        let (mut from, mut from_at_last_break) = (0, 0);
+        let (mut from, mut from_at_last_break, mut has_broken) = (0, 0, false);
         loop {
             let error = match self.send_rest(&ask.elsewhere(session.clone()), upload, from).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if !may_pass(&error, from > 0) {
+            if !may_pass(&error, has_broken) {
                 return Err(error);
             }
             let state = self.state(&ask, &session, upload).await;
@@ -161,7 +161,7 @@ impl Client {
                 Some(state) => state,
                 None => (self.start(upload).await?, 0),
             };
-            from_at_last_break = from;
+            (from_at_last_break, has_broken) = (from, true);
         }
     }
 
@@ -208,13 +208,13 @@ impl Client {
         let range = answer.header(header::RANGE)?;
         let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?.trim();
         let last: u64 = last.parse().ok()?;
-        // `0-0` is said of one byte and of none. One that is sent twice is found out in the end.
+        // `0-0` is said of one byte and of none. One that is sent twice is found out in the end, and all sent again.
         let has = if last == 0 { 0 } else { last + 1 };
         let at = match answer.header(header::LOCATION) {
             Some(_) => session(&ask, &answer).ok()?,
             None => ask.url,
         };
-        (has > 0 && has <= upload.blob.size).then_some((at, has))
+        (has <= upload.blob.size).then_some((at, has))
     }
 }
 

@@ -104,6 +104,7 @@ impl Store {
             }
         }
         freed.bytes = tmp::remove_tree(trash.path()).map_err(Error::io("remove", trash.path()))?;
+        freed.bytes += self.inner.collect_partials(what.cache == CacheRule::All)?;
         Ok(freed)
     }
 

@@ -126,6 +126,15 @@ impl Layout {
         self.blobs(tree, digest.algorithm()).join(digest.to_hex())
     }
 
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
+    pub(crate) fn partial(&self, digest: &BlobDigest) -> PathBuf {
+        let digest = digest.as_digest();
+        self.partials().join(format!("{}-{}", digest.algorithm(), digest.to_hex()))
+    }
+
     /// The directories of blobs and records, in the fresh tree and in the kept one, each before those that point to it.
     pub(crate) fn mirrored(&self) -> Vec<(PathBuf, PathBuf)> {
         let blobs = ["sha256", "sha512"].map(|algorithm| {

@@ -19,18 +19,20 @@
 //!   locks/mount-<hash>               its lock; never deleted
 //!   locks/containers                 flock: held for a moment, to name a container or to see whether it is kept
 //!   stat/<hash>                      one stat cache for each build context
+//!   partial/<algorithm>-<hex>        flock: held while a process downloads the blob; what has come of it stays
 //!   tmp/<process>/                   flock: held while the process lives
 //!     <n>, <n>/                      blobs, records and snapshots being written, and trash
 //!     lease-<n>                      what the process uses: one line for each snapshot, blob and image
 //! ```
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
-//! that make data visible), `blob`, `snapshot`, `layer`, `image`, `tag`, `step`, `container` (what is kept), `mount`
+//! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `step`, `container` (what is kept), `mount`
 //! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes).
 //!
 //! Invariants:
 //! - Records make data visible, directories do not. A record is written after what it points to, and removed before it.
-//! - Every file becomes visible by a rename: a process killed at any point leaves `tmp/<process>` and nothing else.
+//! - Every file becomes visible by a rename: a process killed at any point leaves `tmp/<process>` and nothing else, but for
+//!   what it has downloaded.
 //! - A record or a blob of an earlier boot that no syncfs has covered is dropped, as if it had never been made (`sync`).
 //! - What a living process has made or holds is never removed by another (`lease`).
 //! - Broken records are absent: moved aside, and told by [`Store::take_warnings`].
@@ -46,6 +48,7 @@ mod lease;
 mod lock;
 mod mount;
 mod open;
+mod partial;
 mod record;
 mod remove;
 mod snapshot;
@@ -69,6 +72,7 @@ pub use layer::Layer;
 pub use lease::Lease;
 pub use mount::{CacheMount, Sharing};
 pub use open::Store;
+pub use partial::{Partial, Presence};
 pub use snapshot::{Open, Snapshot, SnapshotId};
 pub use step::{Record, RecordKey};
 pub use tmp::TempDir;

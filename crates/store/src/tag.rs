@@ -117,25 +117,29 @@ impl Store {
     }
 
     /// Returns the images that have exactly this name, none if there is no such name; a digest stands for the images
-    /// whose manifest has it, if they have a name in the same repository.
+    /// whose manifest has it, or that a registry has under it, if they have a name in the same repository.
     pub fn find_named(&self, reference: &Reference) -> Result<Vec<Image>, Error> {
         let images = self.inner.images_of_tag(&key(reference))?;
         let Some(digest) = reference.digest().filter(|_| images.is_empty()) else {
             return Ok(images);
         };
+        let is_there = |other: &Reference| {
+            (other.host(), other.path()) == (reference.host(), reference.path())
+        };
+        let has_digest = |image: &Image| {
+            image.manifest.as_ref().is_some_and(|manifest| manifest.digest == *digest)
+                || image
+                    .digests
+                    .iter()
+                    .any(|known| is_there(known) && known.digest() == Some(digest))
+        };
+        let mut found: Vec<Image> = Vec::new();
         for (other, id) in self.tags()? {
-            if (other.host(), other.path()) != (reference.host(), reference.path()) {
-                continue;
-            }
-            let image = self.inner.image(&id)?;
-            let has_digest = |image: &Image| {
-                image.manifest.as_ref().is_some_and(|manifest| manifest.digest == *digest)
-            };
-            if let Some(image) = image.filter(has_digest) {
-                return Ok(vec![image]);
+            if is_there(&other) && found.iter().all(|image| image.id != id) {
+                found.extend(self.inner.image(&id)?.filter(has_digest));
             }
         }
-        Ok(Vec::new())
+        Ok(found)
     }
 
     /// Returns the image of this name that a platform likes best (`oci::Platform::preference`), `None` if it runs none of

@@ -1,15 +1,19 @@
 //! The image of a container: the store's, or from its registry.
 
-use engine::{
-    Engine,
-    pull::{self, Accept},
-};
+use engine::{Engine, pull::Accept};
 use oci::{Platform, Reference};
 use registry::Client;
 use store::Image;
 
 use super::options::Pull;
-use crate::{command::runtime, environment, report::Failure};
+use crate::{
+    command::{
+        output,
+        pull::{Puller, Words},
+    },
+    environment,
+    report::Failure,
+};
 
 /// Returns the image, from its registry if that is wanted: by default if the store does not have it for the platform that
 /// was asked for. Without such a wish the image there is will do, with a warning if it is for another platform than this
@@ -50,13 +54,20 @@ pub(crate) fn find(
         None if !there.is_empty() => return Err(elsewhere(None).into()),
         None => return Err(store::Error::NoSuchImage { name: name.to_owned() }.into()),
     };
+    if there.is_empty() {
+        output::tell(&format!("Unable to find image '{}' locally", reference.tagged().familiar()));
+    }
     let client = Client::new(environment::registry_options()?)?;
-    let pulled = pull::pull(engine, &client, &reference, &wanted, accept);
-    let pulled = runtime()?.block_on(pulled).map_err(|source| match there.is_empty() {
-        false if when == Pull::Missing => elsewhere(Some(Box::new(source))),
-        _ => engine::Error::NotPulled { name: name.to_owned(), source: Box::new(source) },
-    });
-    Ok(pulled?.image)
+    let (platform, words) = (wanted.clone(), Words::People);
+    let puller = Puller { engine, client, platform, accept, words };
+    match puller.needed(&reference) {
+        Err(Failure::Engine(source)) => Err(match there.is_empty() {
+            false if when == Pull::Missing => elsewhere(Some(Box::new(source))),
+            _ => engine::Error::NotPulled { name: name.to_owned(), source: Box::new(source) },
+        }
+        .into()),
+        pulled => Ok(pulled?.image),
+    }
 }
 
 /// In Docker's words.

@@ -1,11 +1,11 @@
-//! One layer from an archive into the store: verified, decompressed and unpacked while it is read once.
+//! One layer from an archive or a registry into the store: verified, decompressed and unpacked while it is read once.
 
 use std::{
     io::{self, BufReader, Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use filetree::{Budget, RootDir};
+use filetree::{Budget, RootDir, Underneath};
 use oci::{ChainId, Descriptor, DiffId, Hasher, media_type};
 use store::{BlobWriter, Layer, Open, Snapshot, SnapshotId};
 
@@ -37,12 +37,8 @@ pub(crate) fn store(
     let refused = |reason: String| Error::Archive { name: source.name.to_owned(), reason };
     let blob = Shared(Arc::new(Mutex::new(engine.store().blob_writer()?)));
     let mut input = Tee { input, copy: blob.clone(), copied: 0, start: Vec::new() };
-    let snapshot = rootfs::fresh(engine, below)?;
-    let unpacked = unpack(engine, &mut input, &snapshot, below)?;
+    let unpacked = unpack_verified(engine, &mut input, source, &lowers(engine, below)?)?;
     io::copy(&mut input, &mut io::sink()).map_err(|error| refused(error.to_string()))?;
-    if unpacked.diff_id != *source.diff_id {
-        return Err(refused(format!("it is not the layer {} of the config", source.diff_id)));
-    }
 
     let Tee { copied, start, copy, .. } = input;
     drop(copy);
@@ -54,45 +50,73 @@ pub(crate) fn store(
         None => layer_media_type(&start).to_owned(),
     };
     let blob = Descriptor { media_type, digest, size: copied, annotations: None, platform: None };
+    publish(engine, unpacked, blob, below.last(), source.chain)
+}
+
+/// A layer in a snapshot that nobody else sees yet.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    pub(crate) snapshot: Snapshot<Open>,
+    diff_id: DiffId,
+    size: u64,
+}
+
+/// Unpacks a layer into a snapshot of its own, if it is the one that the config names.
+pub(crate) fn unpack_verified(
+    engine: &Engine,
+    input: impl Read,
+    source: Source<'_>,
+    below: &dyn Underneath,
+) -> Result<Unpacked, Error> {
+    let snapshot = rootfs::fresh(engine, &[])?;
+    let (diff_id, size) = unpack(engine, input, &snapshot, below)?;
+    if diff_id != *source.diff_id {
+        let reason = format!("it is not the layer {} of the config", source.diff_id);
+        return Err(Error::Archive { name: source.name.to_owned(), reason });
+    }
+    Ok(Unpacked { snapshot, diff_id, size })
+}
+
+/// Makes a layer visible, whose blob is in the store and whose layers below are.
+pub(crate) fn publish(
+    engine: &Engine,
+    unpacked: Unpacked,
+    blob: Descriptor,
+    below: Option<&SnapshotId>,
+    chain: &ChainId,
+) -> Result<SnapshotId, Error> {
+    let Unpacked { snapshot, diff_id, size } = unpacked;
+    if let Some(below) = below {
+        rootfs::take_root_metadata(&engine.store().snapshot_dir(below), snapshot.fs())?;
+    }
     let contents = Some(filetree::contents_size(snapshot.fs())?);
     let snapshot = snapshot.seal()?;
-    let layer = Layer {
-        diff_id: *source.diff_id,
-        size: unpacked.size,
-        contents,
-        blob: Some(blob),
-        rewritten: None,
-    };
+    let layer = Layer { diff_id, size, contents, blob: Some(blob), rewritten: None };
     engine.store().set_layer(&snapshot, &layer)?;
-    engine.store().set_snapshot_of_chain(source.chain, &snapshot)?;
+    engine.store().set_snapshot_of_chain(chain, &snapshot)?;
     Ok(snapshot)
 }
 
-/// What was unpacked.
-#[derive(Debug)]
-pub(crate) struct Unpacked {
-    pub(crate) diff_id: DiffId,
-    pub(crate) size: u64,
+/// Opens the snapshots below a layer, the topmost first.
+pub(crate) fn lowers(engine: &Engine, below: &[SnapshotId]) -> Result<Vec<RootDir>, Error> {
+    let open = |id| Ok(RootDir::open(&engine.store().snapshot_dir(id))?);
+    below.iter().rev().map(open).collect()
 }
 
-/// Decompresses a layer and unpacks it into `snapshot`.
+/// Decompresses a layer and unpacks it into `snapshot`; returns its digest and size as a tar.
 pub(crate) fn unpack(
     engine: &Engine,
     input: impl Read,
     snapshot: &Snapshot<Open>,
-    below: &[SnapshotId],
-) -> Result<Unpacked, Error> {
-    let mut lowers = Vec::with_capacity(below.len());
-    for id in below.iter().rev() {
-        lowers.push(RootDir::open(&engine.store().snapshot_dir(id))?);
-    }
+    below: &dyn Underneath,
+) -> Result<(DiffId, u64), Error> {
     let plain = filetree::decompress(BufReader::with_capacity(256 * 1024, input))?;
     let mut plain = Hashed { input: plain, hasher: Hasher::sha256(), size: 0 };
     let root = RootDir::open(snapshot.fs())?;
-    filetree::unpack_layer(&mut plain, &root, &lowers, engine.flavour(), &BUDGET)?;
+    filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), &BUDGET)?;
     // What stands behind the end of the archive belongs to the digest too.
     io::copy(&mut plain, &mut io::sink()).map_err(Error::io("read", "the end of a layer"))?;
-    Ok(Unpacked { diff_id: DiffId::new(plain.hasher.finish()), size: plain.size })
+    Ok((DiffId::new(plain.hasher.finish()), plain.size))
 }
 
 fn layer_media_type(start: &[u8]) -> &'static str {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
+    fmt,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
@@ -37,17 +38,52 @@ pub(super) enum Below {
     Node(Stat),
 }
 
+/// The snapshots below a layer that is unpacked. They may still be being unpacked themselves when it begins: most layers
+/// describe every directory that they have something in, and never ask.
+pub trait Underneath: Sync {
+    /// Returns them, the topmost first, when they are complete; `None` if they never will be.
+    fn layers(&self) -> Option<Vec<&RootDir>>;
+}
+
+impl Underneath for Vec<RootDir> {
+    fn layers(&self) -> Option<Vec<&RootDir>> {
+        Some(self.iter().collect())
+    }
+}
+
+impl Underneath for &[RootDir] {
+    fn layers(&self) -> Option<Vec<&RootDir>> {
+        Some(self.iter().collect())
+    }
+}
+
+impl<const N: usize> Underneath for [RootDir; N] {
+    fn layers(&self) -> Option<Vec<&RootDir>> {
+        Some(self.iter().collect())
+    }
+}
+
 /// The lower layers, the topmost first.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Lowers<'a> {
-    pub(super) layers: &'a [RootDir],
+    pub(super) layers: &'a dyn Underneath,
     pub(super) flavour: Flavour,
 }
 
+impl fmt::Debug for Lowers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lowers")
+    }
+}
+
 impl Lowers<'_> {
+    fn layers(&self) -> Result<Vec<&RootDir>, Errno> {
+        self.layers.layers().ok_or(Errno::CANCELED)
+    }
+
     /// Looks `path` up; its parents must be directories, free of links.
     pub(super) fn look_up(&self, path: &[u8]) -> Result<Below, Errno> {
-        for layer in self.layers {
+        for layer in self.layers()? {
             match open(layer, path, OFlags::PATH | OFlags::NOFOLLOW) {
                 Ok(fd) => return found(layer, path, fd),
                 // Something on the way is no directory, a whiteout too: nothing below shows.
@@ -63,7 +99,8 @@ impl Lowers<'_> {
     /// Returns the names in the merged root.
     pub(super) fn root_names(&self) -> Result<BTreeSet<Vec<u8>>, crate::Error> {
         let mut names = BTreeSet::new();
-        for layer in self.layers {
+        let layers = self.layers().map_err(crate::Error::io("open", "/"))?;
+        for layer in layers {
             let root = open_dir(layer.as_fd(), c".").map_err(crate::Error::io("open", "/"))?;
             let mut walk = Walk::new(root)?;
             while let Some(Visit::Name(name, _)) = walk.next()? {

@@ -3,7 +3,7 @@
 use std::{io::Read, time::Duration};
 
 use oci::{Descriptor, Digest};
-use registry::{Client, Error, Fault, Limits};
+use registry::{Beginning, Client, Error, Fault, Limits};
 
 use crate::support::{
     chain, client, client_with,
@@ -55,6 +55,46 @@ fn part(image: &Image, start: usize, length: usize) -> Reply {
     let head = head(status, &[("Content-Length", &full), ("Content-Range", &range)]);
     let reply = Reply::raw(head).then(&rest[..length.min(rest.len())]);
     if length < rest.len() { reply.close() } else { reply }
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_an_earlier_one_ended() {
+    let image = Image::new("linux/amd64", SIZE);
+    let descriptor = image.layer_descriptor();
+    for (length, wrong, requests) in [
+        (0, false, 1),
+        (1, false, 1),
+        (SIZE - 1, false, 1),
+        (SIZE, false, 0),
+        (100, true, 1),
+        (SIZE, true, 0),
+    ] {
+        let served = image.clone();
+        let server = Server::start(move |request| part(&served, start(request).unwrap_or(0), SIZE));
+        let mut hasher = descriptor.digest.as_digest().hasher();
+        let here = if wrong { vec![0; length] } else { image.layer[..length].to_vec() };
+        hasher.update(&here);
+        let beginning = Beginning { hasher, length: length as u64 };
+        let reference = server.reference("team/app:1");
+        let mut blob = client().rest_of_blob(&reference, &descriptor, beginning).await.unwrap();
+        let mut bytes = here;
+        let end = loop {
+            match blob.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                end => break end,
+            }
+        };
+        assert_eq!(server.log().len(), requests);
+        match end {
+            Ok(_) => assert!(!wrong && bytes == image.layer),
+            Err(error) => assert!(wrong && matches!(error, Error::Digest { .. }), "{error:?}"),
+        }
+    }
+    let hasher = descriptor.digest.as_digest().hasher();
+    let beginning = Beginning { hasher, length: SIZE as u64 + 1 };
+    let nobody = crate::support::reference("127.0.0.1:1/a");
+    let error = client().rest_of_blob(&nobody, &descriptor, beginning).await.unwrap_err();
+    assert!(matches!(error, Error::Size { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,90 @@
+//! Lists that come page by page: the tags of a repository (distribution-spec, "Listing tags").
+
+use hyper::{
+    Method,
+    header::{self, HeaderValue},
+};
+use serde::Deserialize;
+
+use oci::Reference;
+
+use crate::{
+    Client, Error,
+    exchange::{Answer, Message},
+    send::Ask,
+};
+
+/// How many names are accepted in all. A repository with a tag for each build of many years has fewer.
+const MOST: usize = 1_000_000;
+
+/// How many are asked for at once; a registry may send fewer.
+const PAGE: &str = "1000";
+
+/// How many pages are fetched. More would be a registry that always knows a next one.
+const MOST_PAGES: usize = 20_000;
+
+#[derive(Deserialize)]
+struct Tags {
+    /// Null in a repository whose tags were all removed.
+    tags: Option<Vec<String>>,
+}
+
+impl Client {
+    /// Returns the tags of a repository, in the registry's order; only those that can be tags.
+    pub async fn tags(&self, repository: &Reference) -> Result<Vec<String>, Error> {
+        let path = format!("/v2/{}/tags/list", repository.path());
+        let mut ask = self.ask(repository, path);
+        ask.wanted = repository.familiar_name();
+        ask.url = ask.url.with_parameter("n", PAGE);
+        let name = repository.familiar_name();
+        let can_be = |tag: &String| Reference::parse(&format!("{name}:{tag}")).is_ok();
+        let read = |bytes: &[u8]| {
+            let Tags { tags } = serde_json::from_slice(bytes).ok()?;
+            Some(tags.unwrap_or_default().into_iter().filter(can_be).collect())
+        };
+        self.pages(ask, read).await
+    }
+
+    /// Fetches a list to its end; `read` takes the names out of a page.
+    pub(crate) async fn pages(
+        &self,
+        mut ask: Ask,
+        read: impl Fn(&[u8]) -> Option<Vec<String>>,
+    ) -> Result<Vec<String>, Error> {
+        let mut all = Vec::new();
+        let accept = HeaderValue::from_static("application/json");
+        let message = Message::new(Method::GET).with(header::ACCEPT, accept);
+        for _ in 0..MOST_PAGES {
+            let answer = self.sender().send(&ask, &message).await?;
+            let next = next(&answer);
+            let limit = self.sender().limits().document;
+            let bytes = self.sender().bytes(answer, "list", limit).await?;
+            let page = read(&bytes).ok_or_else(|| ask.protocol("its list is not one"))?;
+            let is_empty = page.is_empty();
+            all.extend(page);
+            let Some(next) = next.filter(|_| !is_empty) else { return Ok(all) };
+            let refused = |reason| Error::Redirect { url: ask.url.to_string(), reason };
+            let url = ask.url.redirected(&next).map_err(refused)?;
+            if url.origin != ask.registry || url == ask.url {
+                return Err(ask.protocol("its list goes on somewhere else, or in a circle"));
+            }
+            if all.len() > MOST {
+                break;
+            }
+            ask.url = url;
+        }
+        Err(ask.protocol("its list never ends"))
+    }
+}
+
+/// Returns where a list goes on (RFC 8288): `</v2/…>; rel="next"`.
+fn next(answer: &Answer) -> Option<String> {
+    let links = answer.header(header::LINK)?;
+    let of_link = |link: &str| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = parameters.replace(' ', "").to_ascii_lowercase();
+        (is_next.contains("rel=\"next\"") || is_next.contains("rel=next"))
+            .then(|| target.to_owned())
+    };
+    links.split(',').find_map(of_link)
+}
