@@ -98,6 +98,8 @@ mod commands {
     mod pull;
     /// `kiln push`, and `kiln build --push`.
     mod push;
+    /// Limits of all processes of a container together.
+    mod resources;
     /// `kiln rmi`.
     mod rmi;
     /// `kiln run`.

@@ -42,6 +42,11 @@ pub(crate) fn emulator() -> bool {
     have("emulator", present, "needs root, Linux 6.7 and qemu-aarch64-static (qemu-user-static)")
 }
 
+/// Control groups that can limit memory, processors and processes.
+pub(crate) fn control_groups(present: bool) -> bool {
+    have("cgroups", present, "no control groups with controllers below /sys/fs/cgroup")
+}
+
 /// A program on the search path, called like its capability.
 pub(crate) fn program(name: &str) -> bool {
     have(name, on_path(name), "not installed")

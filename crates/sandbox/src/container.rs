@@ -18,6 +18,7 @@ use rustix::thread::LinkNameSpaceType;
 use crate::Error;
 use crate::Rights;
 use crate::caps;
+use crate::cgroup::Groups;
 use crate::exec;
 use crate::init;
 use crate::limits;
@@ -45,9 +46,16 @@ pub(crate) struct Lines<'a> {
 }
 
 /// Becomes the program of the job.
-pub(crate) fn run(job: &Job, luggage: &Luggage, lines: &Lines<'_>, alone: &Alone) -> ! {
-    // Closed here, when nothing but the luggage still owns a descriptor.
-    match prepare(job, luggage, lines).and_then(|()| close_all_but(&lines.speak)) {
+pub(crate) fn run(
+    job: &Job,
+    luggage: &Luggage,
+    lines: &Lines<'_>,
+    groups: Option<&Groups>,
+    alone: &Alone,
+) -> ! {
+    let ready = groups.map_or(Ok(()), Groups::enter).and_then(|()| prepare(job, luggage, lines));
+    // Closed here, when nothing but the luggage and the groups still own a descriptor.
+    match ready.and_then(|()| close_all_but(&lines.speak)) {
         Ok(line) if job.init => init::run(line, alone, || exec::exec(&job.argv, &job.env)),
         Ok(line) => fail(&line, exec::exec(&job.argv, &job.env)),
         Err(error) => fail(&lines.speak, error),

@@ -47,6 +47,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Something cannot be limited as [`crate::Spec::resources`] says.
+    #[error("cannot limit {what}: {reason}")]
+    Resources {
+        /// What.
+        what: String,
+        /// Why not.
+        reason: String,
+        /// What the kernel said.
+        #[source]
+        source: Option<io::Error>,
+    },
     /// A mount target that is never allowed: it would hide what isolates the sandbox.
     #[error("cannot mount at `{target}`: `/`, `/proc` and `/sys` are not for mounts")]
     MountTarget {

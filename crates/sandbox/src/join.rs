@@ -27,6 +27,7 @@ use crate::Child;
 use crate::Error;
 use crate::JoinSpec;
 use crate::Terminal;
+use crate::cgroup;
 use crate::container;
 use crate::container::Lines;
 use crate::exec;
@@ -73,11 +74,14 @@ pub(crate) fn run(
     let process = luggage.at(job.process).map_err(Error::setup(failed))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(Error::setup(failed))?;
+    // Its groups are found while those of the host can be seen.
+    let doors = cgroup::doors_of(process)?;
     enter(process).map_err(Error::setup(failed))?;
     // Only a child is in the namespace of processes; this one stays outside of it, and unseen.
     let Some(first) = sys::fork_into(0, &alone).map_err(Error::setup("fork"))? else {
-        become_program(job, luggage, &pipes.lines(caller));
+        become_program(job, luggage, &pipes.lines(caller), &doors);
     };
+    drop(doors);
     let (report, _) = supervisor::end_of(first, caller, pipes.ears())?;
     Ok(report)
 }
@@ -97,8 +101,16 @@ fn enter(process: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-fn become_program(job: &JoinJob, luggage: &Luggage, lines: &Lines<'_>) -> ! {
-    let ready = prepare(job, luggage, lines).and_then(|()| container::close_all_but(&lines.speak));
+fn become_program(
+    job: &JoinJob,
+    luggage: &Luggage,
+    lines: &Lines<'_>,
+    doors: &[std::fs::File],
+) -> ! {
+    let doors: Vec<BorrowedFd<'_>> = doors.iter().map(AsFd::as_fd).collect();
+    let ready = cgroup::enter(&doors)
+        .and_then(|()| prepare(job, luggage, lines))
+        .and_then(|()| container::close_all_but(&lines.speak));
     match ready {
         Ok(line) => container::fail(&line, exec::exec(&job.argv, &job.env)),
         Err(error) => container::fail(&lines.speak, error),

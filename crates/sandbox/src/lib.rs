@@ -12,7 +12,7 @@
 //! - `container`: the story of that first process, from `clone` to `execve`.
 //! - `join`: one more process for a sandbox that runs.
 //! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`, `limits`: its rights.
-//!   `exec`: the program. `init`: the process before it, if one was asked for.
+//!   `cgroup`: what all its processes together may use. `exec`: the program. `init`: the process before it, if one was asked for.
 //! - [`network`](BuildNetwork): a network of its own with a way out.
 //! - [`foreign`](probe): programs for other processors.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
@@ -43,6 +43,7 @@ mod rootfs;
 mod target;
 
 mod caps;
+mod cgroup;
 mod exec;
 mod init;
 mod limits;
@@ -55,6 +56,8 @@ mod pty;
 mod sys;
 
 pub use caps::Capabilities;
+pub use cgroup::Amount;
+pub use cgroup::Resources;
 pub use error::Error;
 pub use foreign::Handler;
 pub use foreign::handler;

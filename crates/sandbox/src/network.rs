@@ -82,9 +82,14 @@ impl BuildNetwork {
         match supervisor.next_report()? {
             (Report::NetworkReady, _) => Ok(BuildNetwork { namespace, _supervisor: supervisor }),
             (Report::Failed(failure), _) => Err(failure.into()),
-            (Report::Terminal | Report::Started(_) | Report::Exited(_) | Report::Killed(_), _) => {
-                Err(Error::SupervisorLost { how: "it spoke of something else".to_owned() })
-            }
+            (
+                Report::OutOfMemory
+                | Report::Terminal
+                | Report::Started(_)
+                | Report::Exited(_)
+                | Report::Killed(_),
+                _,
+            ) => Err(Error::SupervisorLost { how: "it spoke of something else".to_owned() }),
         }
     }
 

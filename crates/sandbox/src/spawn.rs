@@ -49,6 +49,7 @@ pub struct Child {
     pty: Option<OwnedFd>,
     started: Option<Process>,
     ended: Option<Report>,
+    out_of_memory: bool,
 }
 
 /// The first process of a sandbox, which runs its program.
@@ -105,7 +106,15 @@ pub(crate) fn start(order: &Order, luggage: &Luggage, terminal: Terminal) -> Res
 
     let stdout = supervisor.process.stdout.take().map(OwnedFd::from);
     let stderr = supervisor.process.stderr.take().map(OwnedFd::from);
-    let mut child = Child { supervisor, stdout, stderr, pty: None, started: None, ended: None };
+    let mut child = Child {
+        supervisor,
+        stdout,
+        stderr,
+        pty: None,
+        started: None,
+        ended: None,
+        out_of_memory: false,
+    };
     if terminal == Terminal::Pty {
         match child.supervisor.next_report()? {
             (Report::Terminal, pty) => child.pty = pty,
@@ -152,9 +161,16 @@ impl Child {
             (Report::Started(pid), Some(descriptor)) => {
                 self.started = Some(Process { pid, descriptor });
             }
+            (Report::OutOfMemory, _) => self.out_of_memory = true,
             (report, _) => self.ended = Some(report),
         }
         Ok(())
+    }
+
+    /// Whether the kernel has killed any of its processes because [`Spec::resources`] gives it no more memory. Known
+    /// once it has been waited for.
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.out_of_memory
     }
 
     /// What can end it while another thread waits.
@@ -180,7 +196,7 @@ impl Child {
             Report::Exited(code) => Ok(Exit::Code(code)),
             Report::Killed(signal) => Ok(Exit::Signal(signal)),
             Report::Failed(failure) => Err(failure.into()),
-            Report::Terminal | Report::Started(_) | Report::NetworkReady => {
+            Report::Terminal | Report::Started(_) | Report::OutOfMemory | Report::NetworkReady => {
                 Err(Error::SupervisorLost { how: status.to_string() })
             }
         }
@@ -355,6 +371,7 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
         stdin,
         terminal: spec.terminal == Terminal::Pty,
         init: spec.init,
+        resources: spec.resources,
     };
     for descriptor in spec.held {
         luggage.add(descriptor);

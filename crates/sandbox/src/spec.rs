@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::Capabilities;
 use crate::Limit;
+use crate::Resources;
 
 /// One process to run in a sandbox of its own.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Spec {
     /// Whether the first process is one of ours, which starts the program, passes signals on to it and
     /// reaps what others leave behind.
     pub init: bool,
+    /// What all its processes together may use.
+    pub resources: Resources,
     /// Descriptors that stay open until every process of the sandbox is dead, also if the caller dies
     /// before: locks on what the sandbox uses.
     pub held: Vec<OwnedFd>,
@@ -80,6 +83,7 @@ impl Spec {
             stdin: Stdin::Null,
             terminal: Terminal::None,
             init: false,
+            resources: Resources::default(),
             held: Vec::new(),
         }
     }

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Error;
+use crate::cgroup::Groups;
 use crate::container;
 use crate::join;
 use crate::network;
@@ -127,12 +128,18 @@ impl Pipes {
 
 /// Runs the job to its end.
 fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, Error> {
+    let groups = Groups::make(&job.resources)?;
     let pipes = Pipes::open()?;
     let alone = Alone::check().map_err(Error::setup("make the namespaces"))?;
-    let Some(first) = fork(job, &alone)? else {
-        container::run(job, luggage, &pipes.lines(caller), &alone);
+    let Some(first) = fork(job, groups.is_some(), &alone)? else {
+        container::run(job, luggage, &pipes.lines(caller), groups.as_ref(), &alone);
     };
     let (report, stubs) = end_of(first, caller, pipes.ears())?;
+    if groups.as_ref().is_some_and(Groups::ran_out_of_memory) {
+        // If the caller is gone there is nobody to tell.
+        let _ = wire::send_report(caller, &Report::OutOfMemory, None);
+    }
+    drop(groups);
     let root = luggage.at(job.root).map_err(Error::setup("find the root"))?;
     target::remove(root, &stubs)?;
     Ok(report)
@@ -176,11 +183,15 @@ fn understand(said: &[u8]) -> (Option<Failure>, Vec<Stub>) {
 }
 
 /// Forks into new namespaces: `None` in the child, which is the first process of them.
-fn fork(job: &Job, alone: &Alone) -> Result<Option<Pid>, Error> {
+fn fork(job: &Job, in_groups: bool, alone: &Alone) -> Result<Option<Pid>, Error> {
     let mut namespaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if matches!(job.network, NetworkJob::None) {
         namespaces |= libc::CLONE_NEWNET;
+    }
+    // A namespace of control groups begins at the group that its maker is in, so that comes later.
+    if in_groups {
+        return sys::fork_into(namespaces, alone).map_err(Error::setup("make the namespaces"));
     }
     match sys::fork_into(namespaces | libc::CLONE_NEWCGROUP, alone) {
         // A kernel without control groups.

@@ -6,7 +6,7 @@
 //!                       the first descriptor is an [`Order`] in a memfd:
 //!                         length of the JSON (u64, little endian) · JSON · contents of files in order
 //! supervisor → caller   JSON messages: at most one `Terminal` (with a descriptor), at most one `Started`
-//!                       (with a descriptor), one of the others
+//!                       (with a descriptor), at most one `OutOfMemory`, one of the others
 //! ```
 //!
 //! The caller closing or shutting down its end, or dying, means: kill everything. Secrets travel in
@@ -37,6 +37,7 @@ use serde::Serialize;
 
 use crate::Devices;
 use crate::Error;
+use crate::Resources;
 use crate::Rights;
 
 /// First bytes of the caller's messages. The version changes with the format.
@@ -76,6 +77,7 @@ pub(crate) struct Job {
     pub(crate) stdin: Option<Place>,
     pub(crate) terminal: bool,
     pub(crate) init: bool,
+    pub(crate) resources: Resources,
 }
 
 /// A [`crate::JoinSpec`], likewise.
@@ -149,6 +151,8 @@ pub(crate) enum Report {
     Terminal,
     /// The program runs: its process id, as the supervisor sees it; its pidfd is attached.
     Started(i32),
+    /// The kernel has killed a process for want of memory. The end is still to come.
+    OutOfMemory,
     /// `pasta` has set the network up.
     NetworkReady,
     /// The process ended by itself.
@@ -166,6 +170,7 @@ pub(crate) enum Failure {
     WorkingDirectory { path: String, errno: i32 },
     Mount { kind: String, target: String, errno: i32 },
     Device { path: PathBuf, errno: i32 },
+    Resources { what: String, reason: String, errno: Option<i32> },
     MountTarget { target: String },
     NotADirectory { path: String },
     Setup { action: String, errno: i32 },
@@ -184,6 +189,10 @@ impl From<Error> for Failure {
                 Failure::Mount { kind, target, errno: errno(&source) }
             }
             Error::Device { path, source } => Failure::Device { path, errno: errno(&source) },
+            Error::Resources { what, reason, source } => {
+                let what = what.to_owned();
+                Failure::Resources { what, reason, errno: source.as_ref().map(errno) }
+            }
             Error::MountTarget { target } => Failure::MountTarget { target },
             Error::NotADirectory { path } => Failure::NotADirectory { path },
             Error::Setup { action, source } => Failure::Setup { action, errno: errno(&source) },
@@ -215,6 +224,9 @@ impl From<Failure> for Error {
                 Error::Mount { kind, target, source: source(errno) }
             }
             Failure::Device { path, errno } => Error::Device { path, source: source(errno) },
+            Failure::Resources { what, reason, errno } => {
+                Error::Resources { what, reason, source: errno.map(source) }
+            }
             Failure::MountTarget { target } => Error::MountTarget { target },
             Failure::NotADirectory { path } => Error::NotADirectory { path },
             Failure::Setup { action, errno } => Error::Setup { action, source: source(errno) },

@@ -22,6 +22,7 @@ mod isolation {
     pub(crate) mod network;
     pub(crate) mod probe;
     pub(crate) mod process;
+    pub(crate) mod resources;
     pub(crate) mod rights;
     pub(crate) mod terminal;
     pub(crate) mod world;
@@ -46,6 +47,7 @@ fn cases() -> Vec<Case> {
         isolation::join::CASES,
         isolation::rights::CASES,
         isolation::asked::CASES,
+        isolation::resources::CASES,
         isolation::files::CASES,
         isolation::mounts::CASES,
         isolation::network::CASES,

@@ -85,6 +85,7 @@ pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec,
         shm_size: options.shm_size,
         terminal: if options.terminal { Terminal::Pty } else { Terminal::None },
         init: options.init,
+        resources: options.resources.limits(),
         ..Spec::new(mount)
     })
 }
@@ -178,7 +179,6 @@ fn refuse_unsupported(options: &ContainerOptions) -> Result<(), Error> {
     let unsupported = [
         (!options.publish.is_empty() || options.publish_all, "--publish"),
         (gateway, "--add-host NAME:host-gateway"),
-        (options.resources != options::Resources::default(), "limiting resources"),
     ];
     match unsupported.iter().find(|(asked, _)| *asked) {
         Some((_, feature)) => Err(Error::Unsupported { feature: (*feature).to_owned() }),

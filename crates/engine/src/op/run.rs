@@ -86,16 +86,20 @@ fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(
     build.request.cancel.check()?;
     match exit {
         Exit::Code(0) => Ok(()),
-        exit => Err(failed(&run.argv, exit, tail)),
+        exit => Err(failed(&run.argv, exit, child.ran_out_of_memory(), tail)),
     }
 }
 
 /// The error of a command that did not end with 0, in BuildKit's words.
-fn failed(argv: &[String], exit: Exit, tail: Vec<String>) -> Error {
+fn failed(argv: &[String], exit: Exit, out_of_memory: bool, tail: Vec<String>) -> Error {
+    // Without a limit of the step's own only the number hints at it.
+    let memory =
+        if out_of_memory { "out of memory: the limit was reached" } else { "out of memory?" };
     let (code, ending) = match exit {
-        Exit::Code(code @ 137) => (code, "exit code: 137 (killed; out of memory?)".to_owned()),
+        Exit::Code(code @ 137) => (code, format!("exit code: 137 (killed; {memory})")),
+        Exit::Code(code) if out_of_memory => (code, format!("exit code: {code} ({memory})")),
         Exit::Code(code) => (code, format!("exit code: {code}")),
-        Exit::Signal(9) => (137, "killed by signal 9 (out of memory?)".to_owned()),
+        Exit::Signal(9) => (137, format!("killed by signal 9 ({memory})")),
         Exit::Signal(signal) => (128 + signal, format!("killed by signal {signal}")),
     };
     Error::Command { command: argv.join(" "), code, ending, tail }

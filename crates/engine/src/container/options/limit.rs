@@ -3,12 +3,16 @@
 
 use std::str::FromStr;
 
+use sandbox::Amount;
 use serde::{Deserialize, Serialize};
 
 use super::{BadOption, ByteSize};
 
 /// The least memory that a process can be started with, as Docker has it.
 const LEAST_MEMORY: u64 = 6 << 20;
+
+/// Microseconds of a scheduling period, as Docker and the kernel have it when nothing is said.
+const CPU_PERIOD: u64 = 100_000;
 
 /// Limits of all processes of a container together. What is not given is not limited.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,11 +80,40 @@ impl Resources {
             return bad("CPU cfs quota can not be less than 1ms (i.e. 1000)");
         }
         for (what, list) in [("cpus", &self.cpuset_cpus), ("mems", &self.cpuset_mems)] {
-            if let Some(list) = list.as_deref().filter(|list| !is_list(list)) {
+            if let Some(list) = list.as_deref().filter(|list| !list.is_empty() && !is_list(list)) {
                 return Err(BadOption::new(format!("invalid value {list} for cpuset {what}")));
             }
         }
         Ok(())
+    }
+
+    /// In the words of the sandbox.
+    pub fn limits(&self) -> sandbox::Resources {
+        let memory = self.memory_limit();
+        let memory_and_swap = match self.memory_swap {
+            None | Some(MemorySwap::Bytes(ByteSize(0))) => None,
+            Some(MemorySwap::Unlimited) => Some(Amount::Unlimited),
+            Some(MemorySwap::Bytes(ByteSize(bytes))) => Some(Amount::Limited(bytes)),
+        };
+        let positive = |number: Option<i64>| {
+            number.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
+        };
+        let period = self.cpu_period.filter(|period| *period > 0).unwrap_or(CPU_PERIOD);
+        let cpu_time = match self.cpus {
+            Some(Cpus(billionths @ 1..)) => Some(billionths / (1_000_000_000 / CPU_PERIOD)),
+            Some(Cpus(0)) | None => positive(self.cpu_quota),
+        };
+        let given = |list: &Option<String>| list.clone().filter(|list| !list.is_empty());
+        sandbox::Resources {
+            memory,
+            memory_and_swap: memory_and_swap.filter(|_| memory.is_some()),
+            memory_reserved: self.memory_reservation.map(|size| size.0).filter(|size| *size > 0),
+            cpu_time: cpu_time.map(|time| (time, period)),
+            cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
+            cpus: given(&self.cpuset_cpus),
+            memory_nodes: given(&self.cpuset_mems),
+            processes: positive(self.pids),
+        }
     }
 
     /// The limit of memory in bytes; 0 is none.

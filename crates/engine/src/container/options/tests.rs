@@ -325,3 +325,29 @@ fn options_that_do_not_fit() {
     );
     assert!(ContainerOptions { hostname: Some("a b".into()), ..none() }.validate().is_err());
 }
+
+#[test]
+fn resources_in_the_words_of_the_sandbox() {
+    let none = Resources::default();
+    assert_eq!(none.limits(), sandbox::Resources::default());
+    let time = |resources: Resources| resources.limits().cpu_time;
+    assert_eq!(
+        time(Resources { cpus: Some(Cpus(1_500_000_000)), ..none.clone() }),
+        Some((150_000, 100_000))
+    );
+    assert_eq!(time(Resources { cpu_quota: Some(5000), ..none.clone() }), Some((5000, 100_000)));
+    let both = Resources { cpu_quota: Some(5000), cpu_period: Some(10_000), ..none.clone() };
+    assert_eq!(time(both), Some((5000, 10_000)));
+    assert_eq!(time(Resources { cpu_quota: Some(-1), cpus: Some(Cpus(0)), ..none.clone() }), None);
+    let unlimited = Resources { pids: Some(-1), memory: Some(ByteSize(0)), ..none.clone() };
+    assert_eq!(unlimited.limits(), sandbox::Resources::default());
+    let memory = Resources {
+        memory: Some(ByteSize(1 << 30)),
+        memory_swap: Some(MemorySwap::Unlimited),
+        pids: Some(7),
+        ..none
+    };
+    let limits = memory.limits();
+    assert_eq!((limits.memory, limits.processes), (Some(1 << 30), Some(7)));
+    assert_eq!(limits.memory_and_swap, Some(sandbox::Amount::Unlimited));
+}
