@@ -1,9 +1,11 @@
-//! How errors are told: what, where, why, and what to do about it. The only place that prints one.
+//! How errors are told: what, where, why, and what to do about it. The only place that prints one. What is shown of a
+//! Dockerfile is in [`excerpt`].
+
+mod excerpt;
 
 use std::{error::Error, process::ExitCode};
 
-use dockerfile::{Diagnostic, Source};
-use engine::{Obstacle, Place};
+use engine::Obstacle;
 use oci::Platform;
 use sandbox::Handler;
 
@@ -111,10 +113,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Tells a failure on standard error.
+/// Tells a failure on standard error, without the passwords of addresses in it.
 #[expect(clippy::print_stderr, reason = "this is the place")]
 pub(crate) fn print(failure: &Failure) {
-    let text = render(failure);
+    let text = plan::redact(&render(failure));
     if !text.is_empty() {
         eprint!("{text}");
     }
@@ -127,22 +129,22 @@ fn render(failure: &Failure) -> String {
         Failure::Engine(engine::Error::Cancelled) => "cancelled\n".to_owned(),
         Failure::Engine(engine::Error::Dockerfile(mistake)) => {
             let mut text = format!("error: {mistake}\n");
-            text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
+            text.push_str(&excerpt::of(&mistake.source, &mistake.diagnostic));
             with_hint(text, mistake.diagnostic.hint.clone())
         }
         Failure::Engine(engine::Error::Checks(mistake)) => {
             let text = format!("error: {failure}\n");
-            text + &excerpt_of(&mistake.source, &mistake.diagnostic)
+            text + &excerpt::of(&mistake.source, &mistake.diagnostic)
         }
         Failure::Engine(engine::Error::Base { mistake, source }) => {
             let mut text = format!("error: {source}\n{}", causes(source.source()));
-            text.push_str(&excerpt_of(&mistake.source, &mistake.diagnostic));
+            text.push_str(&excerpt::of(&mistake.source, &mistake.diagnostic));
             with_hint(text, mistake.diagnostic.hint.clone().or_else(|| hint(source.as_ref())))
         }
         Failure::Engine(engine::Error::Step { place, source, .. }) => {
             let mut text = format!("error: {failure}\n");
             text.push_str(&causes(Some(source.as_ref())));
-            text.push_str(&excerpt_of_place(place));
+            text.push_str(&excerpt::of_place(place));
             text.push_str(&last_output(source));
             with_hint(text, hint(source.as_ref()))
         }
@@ -265,57 +267,6 @@ fn files_hint(error: &filetree::Error) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn excerpt_of(source: &Source, diagnostic: &Diagnostic) -> String {
-    let Some(span) = diagnostic.span else {
-        let Some((first, _)) = diagnostic.lines else {
-            return format!("  --> {}\n", source.name());
-        };
-        return excerpt(source, first, None);
-    };
-    let start = source.position(span.start);
-    let length = source.slice(span).lines().next().map_or(0, |line| line.chars().count());
-    excerpt(source, start.line, Some((start.column, length.max(1))))
-}
-
-fn excerpt_of_place(place: &Place) -> String {
-    excerpt(&place.source, place.lines.0, None)
-}
-
-/// One line of a Dockerfile with its number, and a caret below what is wrong; then what includes it, if it is in another file.
-fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> String {
-    let named = source.place(line);
-    let number = named.line.to_string();
-    let margin = " ".repeat(number.len());
-    let text = source.line(line).unwrap_or_default().trim_end();
-    let (column, length) = match marked {
-        Some((column, length)) => (column, length),
-        None => (
-            1 + text.chars().take_while(|c| c.is_whitespace()).count(),
-            text.trim().chars().count(),
-        ),
-    };
-    let place = match marked {
-        Some((column, _)) => format!("{}:{number}:{column}", named.name),
-        None => format!("{}:{number}", named.name),
-    };
-    let blanks: String = text
-        .chars()
-        .take(column.saturating_sub(1))
-        .map(|c| if c == '\t' { c } else { ' ' })
-        .collect();
-    let carets = "^".repeat(length.max(1));
-    let mut excerpt = format!(
-        "{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {blanks}{carets}\n"
-    );
-    let mut above = named.included_by;
-    while let Some(line) = above {
-        let named = source.place(line);
-        excerpt.push_str(&format!("{margin} = included by {}:{}\n", named.name, named.line));
-        above = named.included_by;
-    }
-    excerpt
 }
 
 /// The end of a failed command's output, which often says why.

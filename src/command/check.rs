@@ -107,7 +107,7 @@ pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Resul
                 }
             };
             let outline = outline.map_err(|mistake| failure(&checked, mistake))?;
-            output::print(&outline::outline(&outline, &checked.file.source, format))?;
+            tell(&outline::outline(&outline, &checked.file.source, format))?;
             Ok(Exit::Done)
         }
         Question::Targets(format) => {
@@ -117,10 +117,15 @@ pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Resul
                 return Err(failure(&checked, mistake));
             }
             let targets = dockerfile::outline::targets(&checked.file);
-            output::print(&outline::targets(&targets, &checked.file.source, format))?;
+            tell(&outline::targets(&targets, &checked.file.source, format))?;
             Ok(Exit::Done)
         }
     }
+}
+
+/// Prints an answer without the passwords of addresses in it.
+fn tell(answer: &str) -> Result<(), Failure> {
+    output::print(&plan::redact(answer))
 }
 
 /// Everything that an answer about findings is made of.
@@ -169,7 +174,7 @@ fn tell_findings(
 ) -> Result<Exit, Failure> {
     let notes = with_notes.then(|| portability(&checked.file));
     let report = Report { checked, findings: &checked.linted.findings, notes, path };
-    output::print(&match format {
+    tell(&match format {
         Format::Text => text::findings(&report),
         Format::Json => json::findings(&report),
         Format::Sarif => sarif::findings(&report),

@@ -197,10 +197,65 @@ fn secrets_open_their_host_only() {
 fn a_password_in_an_address_is_sent_and_not_shown() {
     let (env, site) = start();
     site.page("/user", Page::new("u").only_for("Basic dTpzM2NyZXQ="));
-    let context =
-        env.context(&format!("FROM scratch\nADD http://u:s3cret@{}/user /d\n", site.host()));
-    env.build(&context, &[]).says_not(&["s3cret"]);
-    assert!(!env.ok(&["history", "--no-trunc", IMAGE]).text().contains("s3cret"));
+    let address = format!("http://u:s3cret@{}", site.host());
+    let context = env.context(&format!("FROM scratch\nADD {address}/user /d\n"));
+    env.build(&context, &[]).says(&["add http://xxxxx:xxxxx@"]).says_not(&["s3cret"]);
+    let history = env.ok(&["history", "--no-trunc", IMAGE]).text();
+    assert!(
+        history.contains("ADD http://xxxxx:xxxxx@") && !history.contains("s3cret"),
+        "{history}"
+    );
+    // In the line that is shown for an error, whatever the error.
+    for (line, texts) in [
+        ("ADD $A/gone /d", &["404", "2 | ADD"][..]),
+        ("ADD --chmod=99 $A/user /d", &["Dockerfile:2:13", "invalid chmod", "@127"]),
+        ("ADD $A/user /d --wrong\nRUM", &["unknown instruction"]),
+        ("COPY $A/user /d", &["source can't be a URL"]),
+        ("ADD --checksum=sha256:1 $A/x.git $A/y.git /d", &["checksum"]),
+        ("ADD $A/x.git?a=1 /d", &["x.git"]),
+    ] {
+        let text = format!("FROM scratch\n{}\n", line.replace("$A", &address));
+        env.building(&env.context(&text), &[]).run().fails(1).says(texts).says_not(&["s3cret"]);
+    }
+    let context = env.context("FROM scratch\nADD $A/gone /d\nLABEL a b\n");
+    context.dockerfile(&format!("FROM scratch\nADD {address}/user /d\nLABEL a {address}\n"));
+    let output = env.kiln(["check", context.str()]).run().fails(1);
+    assert!(output.text().contains("ADD http://xxxxx:xxxxx@") && !output.text().contains("s3cret"));
+    let output = env.kiln(["build", &format!("{address}/gone.git")]).run().fails(1);
+    output.says(&["http://xxxxx:xxxxx@"]).says_not(&["s3cret"]);
+}
+
+#[test]
+fn a_password_in_a_command_is_in_no_log_history_or_record() {
+    let env = TestEnv::new();
+    let address = "https://me:s3cret@h.example/r";
+    let context = env.context(&format!(
+        "FROM busybox\nARG TOKEN\nENV DB=postgres://me:s3cret@db/x\nRUN : {address} https://me:$TOKEN@h.example\nRUN [\"true\", \"{address}\"]\nRUN : {address}; exit 3\n"
+    ));
+    let arguments = ["--build-arg=TOKEN=s3cret"];
+    let output = env.building(&context, &arguments).run().fails(1);
+    output.says(&["RUN : https://xxxxx:xxxxx@h.example/r", "exit code: 3"]).says_not(&["s3cret"]);
+    let text = std::fs::read_to_string(context.path().join("Dockerfile")).unwrap();
+    context.dockerfile(&text.replace("; exit 3", ""));
+    env.build(&context, &["--build-arg=TOKEN=x"]).says_not(&["s3cret"]);
+    let history = env.ok(&["history", "--no-trunc", IMAGE]).text();
+    assert!(
+        history.contains("RUN |1 TOKEN=x /bin/sh -c : https://xxxxx:xxxxx@h.example/r"),
+        "{history}"
+    );
+    assert!(!history.contains("s3cret"), "{history}");
+    // What the image is asked to have in its environment, it has.
+    assert_eq!(env.sh("echo $DB"), "postgres://me:s3cret@db/x");
+
+    let env = TestEnv::new();
+    env.build_text(&format!("FROM busybox\nRUN : {address}\nRUN [\"true\", \"{address}\"]\n"));
+    assert!(env.files_of_store().iter().any(|file| contains(file, "https://xxxxx:xxxxx@")));
+    assert!(!env.files_of_store().iter().any(|file| contains(file, "s3cret")));
+}
+
+fn contains(file: &std::path::Path, text: &str) -> bool {
+    let bytes = std::fs::read(file).unwrap();
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 #[test]

@@ -157,20 +157,26 @@ impl TestEnv {
         self.inspect(image)["Id"].as_str().expect("an image has an id").to_owned()
     }
 
-    /// How many bytes the files of the store have.
-    pub(crate) fn size_of_store(&self) -> u64 {
-        let mut size = 0;
+    /// The regular files of the store.
+    pub(crate) fn files_of_store(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
         let mut open = vec![self.store()];
         while let Some(dir) = open.pop() {
             for entry in fs::read_dir(dir).unwrap().flatten() {
                 let metadata = entry.metadata().unwrap();
-                size += if metadata.is_file() { metadata.len() } else { 0 };
-                if metadata.is_dir() {
+                if metadata.is_file() {
+                    files.push(entry.path());
+                } else if metadata.is_dir() {
                     open.push(entry.path());
                 }
             }
         }
-        size
+        files
+    }
+
+    /// How many bytes they have.
+    pub(crate) fn size_of_store(&self) -> u64 {
+        self.files_of_store().iter().map(|file| fs::metadata(file).unwrap().len()).sum()
     }
 
     /// The file system that a context builds.

@@ -2,6 +2,8 @@
 
 use std::{sync::mpsc, time::Duration};
 
+use plan::redact;
+
 /// Number of a step in the output of one build, counted from 1.
 pub type StepNumber = usize;
 
@@ -47,6 +49,21 @@ pub enum Event {
     Note(String),
     /// Something about the Dockerfile that its author should know; sent when all steps have ended.
     Warning(String),
+}
+
+impl Event {
+    fn redacted(self) -> Self {
+        match self {
+            Self::Started { step, heading } => {
+                let title = redact(&heading.title);
+                Self::Started { step, heading: Heading { title, ..heading } }
+            }
+            Self::Failed { step, message } => Self::Failed { step, message: redact(&message) },
+            Self::Note(text) => Self::Note(redact(&text)),
+            Self::Warning(text) => Self::Warning(redact(&text)),
+            Self::Cached { .. } | Self::Output { .. } | Self::Done { .. } => self,
+        }
+    }
 }
 
 /// Where a command writes to. A line on one may come in pieces, with pieces of the other between them.
@@ -97,10 +114,11 @@ impl Events {
         Self(None)
     }
 
+    /// Sends an event. No text of the engine's own has a password of an address in it; what commands write is theirs.
     pub(crate) fn send(&self, event: Event) {
         if let Some(channel) = &self.0 {
             // The receiver is gone: nobody watches any more.
-            let _ = channel.send(event);
+            let _ = channel.send(event.redacted());
         }
     }
 }

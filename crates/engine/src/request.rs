@@ -132,9 +132,7 @@ impl ContextSource {
             Ok(Some(source)) => Ok(Some(Self::Git(source))),
             Ok(None) if is_web(value) => Ok(Some(Self::Web(value.to_owned()))),
             Ok(None) => Ok(None),
-            Err(reason) => {
-                Err(crate::Error::GitAddress { address: plan::git::masked(value), reason })
-            }
+            Err(reason) => Err(crate::Error::GitAddress { address: plan::redact(value), reason }),
         }
     }
 }

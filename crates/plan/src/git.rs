@@ -17,6 +17,8 @@ mod tests;
 
 use std::fmt;
 
+use crate::redact;
+
 /// The address of a repository, and what of it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitSource {
@@ -266,22 +268,7 @@ impl GitSource {
 /// The address with its password masked; of http all that stands before the `@`, which may be a token.
 impl fmt::Display for GitSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&masked(&self.to_fragment_form_with_directory()))
-    }
-}
-
-/// Returns an address of the web or of a repository without what it may hold of a user and a password.
-pub fn masked(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let Some((user, host)) = authority.rsplit_once('@') else { return address.to_owned() };
-    match user.split_once(':') {
-        None if scheme == "ssh" || scheme == "git" => address.to_owned(),
-        Some((name, _)) if scheme == "ssh" || scheme == "git" => {
-            format!("{scheme}://{name}:***@{host}{path}")
-        }
-        Some(_) | None => format!("{scheme}://***@{host}{path}"),
+        f.write_str(&redact(&self.to_fragment_form_with_directory()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`Plan`] is a list of [`Stage`]s, a stage a list of [`Step`]s, a step one [`Op`] with the text that people
 //! see of it. Everything here is pure data; a plan never runs anything and holds no path of this machine.
 //!
-//! Reading order: [`stage`], [`step`], [`op`], [`mount`], [`git`] (what the address of a repository asks for), then
+//! Reading order: [`stage`], [`step`], [`op`], [`mount`], [`git`] (what the address of a repository asks for), [`redact`](mod@redact) (what people see of addresses), then
 //! [`key`] (what the cache is asked for) and `dump` (a plan as text, for tests and people: its `Display`).
 //!
 //! Invariants: a stage refers to earlier stages only, so the order of [`StageId`]s is a topological order; an op
@@ -12,6 +12,7 @@
 pub mod git;
 pub mod mount;
 pub mod op;
+pub mod redact;
 pub mod stage;
 pub mod step;
 
@@ -22,5 +23,6 @@ pub use git::{GitMistake, GitSource, GitTime};
 pub use key::{Derived, Ingredient, StepKey};
 pub use mount::{Mount, MountKind, Sharing};
 pub use op::{Copy, CopySource, Network, Op, Origin, Run, Script, Security, Workdir};
+pub use redact::{Redaction, redact, redactions};
 pub use stage::{Base, Plan, Stage, StageId};
 pub use step::Step;

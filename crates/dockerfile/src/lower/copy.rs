@@ -146,22 +146,15 @@ pub(super) fn push(
     }
     for source in &copy.sources {
         let (mark, text) = match source {
-            plan::CopySource::Path(text) => ("", text.clone()),
-            plan::CopySource::Url(text) | plan::CopySource::Git(text) => {
-                ("", plan::git::masked(text))
-            }
-            plan::CopySource::Heredoc(script) => ("<<", script.name.clone()),
+            plan::CopySource::Path(text)
+            | plan::CopySource::Url(text)
+            | plan::CopySource::Git(text) => ("", text),
+            plan::CopySource::Heredoc(script) => ("<<", &script.name),
         };
         created_by.push_str(&format!(" {mark}{text}"));
     }
     let destination = stage.expand(destination)?;
     created_by.push_str(&format!(" {destination} # buildkit"));
-    let mut title = stage.title(command, &BTreeSet::new());
-    for source in &copy.sources {
-        if let plan::CopySource::Url(text) | plan::CopySource::Git(text) = source {
-            // Neither logs nor histories are places for passwords.
-            title = title.replace(text.as_str(), &plan::git::masked(text));
-        }
-    }
+    let title = stage.title(command, &BTreeSet::new());
     stage.push(command, Op::Copy(copy), title, Some(created_by))
 }

@@ -363,7 +363,7 @@ impl StageState<'_> {
         self.push(command, Op::Config, title, Some(created_by))
     }
 
-    /// Adds a step.
+    /// Adds a step. Neither logs nor histories are places for passwords.
     pub(super) fn push(
         &mut self,
         command: &Command<'_>,
@@ -372,6 +372,8 @@ impl StageState<'_> {
         created_by: Option<String>,
     ) -> Result<(), Diagnostic> {
         self.spend(created_by.as_ref().map_or(0, String::len))?;
+        let title = plan::redact(&title);
+        let created_by = created_by.map(|text| plan::redact(&text));
         // The config is noted when the instruction has edited all of it.
         let lines = command.place.lines;
         self.steps.push(Step { op, title, created_by, config: None, lines });

@@ -53,7 +53,7 @@ pub(super) fn literal(name: &str) -> String {
 
 /// An address as people may see it: without a user and a query, either of which may be a key.
 pub(super) fn shown(address: &str) -> String {
-    plan::git::masked(address.split(['?', '#']).next().unwrap_or_default())
+    plan::redact(address.split(['?', '#']).next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -88,6 +88,6 @@ mod tests {
 
     #[test]
     fn addresses_are_shown_without_keys() {
-        assert_eq!(shown("https://u:p@h/x?signature=s"), "https://***@h/x");
+        assert_eq!(shown("https://u:p@h/x?signature=s"), "https://xxxxx:xxxxx@h/x");
     }
 }

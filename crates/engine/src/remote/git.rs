@@ -60,7 +60,7 @@ impl Checkout {
 impl Wanted {
     /// Reads the address of an ADD, together with its flags.
     pub(crate) fn by_copy(copy: &Copy, address: &str) -> Result<Self, Error> {
-        let shown = || plan::git::masked(address);
+        let shown = || plan::redact(address);
         let mistaken = |reason| Error::GitAddress { address: shown(), reason };
         let source = GitSource::parse(address).map_err(mistaken)?;
         let source = source.ok_or(Error::Lost { what: "the address of a repository" })?;
@@ -138,7 +138,7 @@ impl Wanted {
             GitTime::Commit => "commit",
         };
         // The repository counts as well: submodules may be named relative to it.
-        let (url, id) = (plan::git::masked(&self.source.url()), &commit.id);
+        let (url, id) = (plan::redact(&self.source.url()), &commit.id);
         let (keep, submodules) = (self.keep_git_dir, self.submodules);
         let mut identity = format!("git\n{url}\n{id}\n{submodules}\n{mtime}\n{keep}\n");
         if let Some(reference) = commit.reference.as_ref().filter(|_| keep) {

@@ -191,7 +191,7 @@ impl<'a> Git<'a> {
     fn harmless(&self, complaints: &str, status: ExitStatus) -> String {
         let mut text = complaints.trim().to_owned();
         for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
-            text = text.replace(secret, "***");
+            text = text.replace(secret, "xxxxx");
         }
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
         let last = lines[lines.len().saturating_sub(MOST_LINES)..].join("; ");

@@ -224,16 +224,14 @@ fn directories_stay_inside() {
 #[test]
 fn passwords_are_masked() {
     for (text, shown) in [
-        ("https://user:token@h/x.git#v1", "https://***@h/x.git#v1"),
-        ("https://token@h/x.git", "https://***@h/x.git"),
+        ("https://user:token@h/x.git#v1", "https://xxxxx:xxxxx@h/x.git#v1"),
+        ("https://token@h/x.git", "https://xxxxx@h/x.git"),
         ("ssh://git@h/x", "ssh://git@h/x"),
-        ("ssh://git:secret@h/x", "ssh://git:***@h/x"),
+        ("ssh://git:secret@h/x", "ssh://git:xxxxx@h/x"),
         ("git@h:x", "git@h:x"),
     ] {
         assert_eq!(source(text).to_string(), shown);
     }
-    assert_eq!(masked("http://a:b@h?x@y"), "http://***@h?x@y");
-    assert_eq!(masked("http://h/a@b"), "http://h/a@b");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use oci::ContentDigest;
 
 use super::{Derived, Ingredient, StepKey, VERSION, tag};
-use crate::Script;
+use crate::{Script, redact};
 
 /// Writes fields into the hash, and what people should know of them into the ingredients.
 pub(super) struct Recipe {
@@ -25,8 +25,10 @@ impl Recipe {
         recipe
     }
 
+    /// Adds an ingredient. It is written to a record and shown to people; only the hash is made of passwords.
     pub(super) fn add(&mut self, name: &str, value: String) {
-        self.ingredients.push(Ingredient { name: name.to_owned(), value });
+        let (name, value) = (redact(name), redact(&value));
+        self.ingredients.push(Ingredient { name, value });
     }
 
     pub(super) fn text(&mut self, name: &str, value: &str) {
