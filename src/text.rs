@@ -73,10 +73,10 @@ fn duration(seconds: i64) -> String {
     }
 }
 
-/// Returns rows as a table; nothing is behind the last cell of a row.
+/// Returns rows as a table with columns as wide as what is in them; nothing is behind the last cell of a row.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let lines: String = rows.iter().map(|row| row.join("\t") + "\n").collect();
-    let trimmed = aligned(&lines);
+    let trimmed = with_columns(&lines, 0);
     trimmed.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
@@ -85,14 +85,18 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
 /// A column is made of cells in lines that follow each other, and is as wide as the widest of them and three blanks, but ten
 /// at least. What stands behind the last tab of a line is in no column.
 pub(crate) fn aligned(text: &str) -> String {
+    with_columns(text, 10)
+}
+
+/// The same with columns of another least width.
+fn with_columns(text: &str, least: usize) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut out = String::with_capacity(text.len() * 2);
-    align(&lines, &mut Vec::new(), &mut out);
+    align(&lines, least, &mut Vec::new(), &mut out);
     out
 }
 
-fn align(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
-    const LEAST: usize = 10;
+fn align(lines: &[Vec<&str>], least: usize, widths: &mut Vec<usize>, out: &mut String) {
     const BETWEEN: usize = 3;
     let column = widths.len();
     let mut rest = lines;
@@ -106,8 +110,8 @@ fn align(lines: &[Vec<&str>], widths: &mut Vec<usize>, out: &mut String) {
         let (block, behind) =
             rest.split_at(rest.iter().position(|line| !is_in(line)).unwrap_or(rest.len()));
         let width = |line: &Vec<&str>| line[column].chars().count() + BETWEEN;
-        widths.push(block.iter().map(width).max().unwrap_or(0).max(LEAST));
-        align(block, widths, out);
+        widths.push(block.iter().map(width).max().unwrap_or(0).max(least));
+        align(block, least, widths, out);
         widths.pop();
         rest = behind;
     }
