@@ -2,7 +2,7 @@
 //!
 //! - [`args`]: the command line as values. [`command`]: one file for each command, with its options. [`environment`]: what is not on the command line.
 //! - [`progress`]: what is shown while a build runs. [`report`]: how errors are told.
-//! - [`filter`]: `--filter`. [`listing`]: rows as a table, or as `--format` wants them. [`text`]: sizes, ages and columns as people know them from Docker.
+//! - [`removal`]: how images are removed. [`filter`]: `--filter`. [`listing`]: rows as a table, or as `--format` wants them. [`text`]: sizes, ages and columns as people know them from Docker.
 //!
 //! What is data goes to standard output, what is for people to standard error.
 
@@ -12,6 +12,7 @@ mod environment;
 mod filter;
 mod listing;
 mod progress;
+mod removal;
 mod report;
 mod text;
 

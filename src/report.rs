@@ -32,6 +32,9 @@ pub(crate) enum Failure {
     /// The command line makes no sense.
     #[error("{message}")]
     Usage { message: String },
+    /// Something is in use, or has something on it.
+    #[error("{message}")]
+    Conflict { message: String },
     /// A file of the host cannot be used.
     #[error("cannot {action} `{path}`")]
     Io {

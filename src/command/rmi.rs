@@ -1,16 +1,21 @@
 //! `kiln rmi`.
 
 use engine::Engine;
-use oci::{ImageId, Reference};
 
 use super::output;
-use crate::report::{self, Exit, Failure};
+use crate::{
+    removal::{Manner, Removal, Removed},
+    report::{self, Exit, Failure},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rmi {
-    /// Remove an image with all its names
+    /// Remove an image with all its names, and though containers of it are there
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Leave what an image was made on, if that has no name
+    #[arg(long)]
+    pub(crate) no_prune: bool,
     /// The images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
@@ -18,55 +23,31 @@ pub(crate) struct Rmi {
 
 /// Removes names, and each image that has lost its last one. What cannot be removed is told; the others are removed all the same.
 pub(super) fn run(engine: &Engine, rmi: &Rmi) -> Result<Exit, Failure> {
-    let mut failed = false;
+    let manner = Manner { force: rmi.force, parents: !rmi.no_prune };
+    let mut removal = Removal::new(engine, manner);
+    let mut failures = Vec::new();
     for name in &rmi.images {
-        if let Err(failure) = remove(engine, name, rmi.force) {
-            report::print(&failure);
-            failed = true;
+        if let Err(failure) = removal.remove(name) {
+            failures.push(failure);
         }
+        print(removal.take_removed())?;
     }
-    if failed { Err(Failure::Told) } else { Ok(Exit::Done) }
+    removal.finish()?;
+    print(removal.take_removed())?;
+    failures.iter().for_each(report::print);
+    // In force, what is not there is as good as removed.
+    let is_absent =
+        |failure: &Failure| matches!(failure, Failure::Store(store::Error::NoSuchImage { .. }));
+    match failures.iter().all(|failure| rmi.force && is_absent(failure)) {
+        true => Ok(Exit::Done),
+        false => Err(Failure::Told),
+    }
 }
 
-fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Failure> {
-    let image = engine.store().find(name)?;
-    let reference = match Reference::parse(name) {
-        Ok(reference) if is_name(engine, &reference.tagged())? => reference.tagged(),
-        _ => return remove_image(engine, &image.id, name, force),
+fn print(removed: Vec<Removed>) -> Result<(), Failure> {
+    let line = |removed| match removed {
+        Removed::Name(name) => format!("Untagged: {name}\n"),
+        Removed::Object(id) => format!("Deleted: {id}\n"),
     };
-    // Of a name for several platforms, all of them.
-    let ids = engine.store().untag(&reference)?;
-    output::print(&format!("Untagged: {}\n", reference.familiar()))?;
-    for id in ids {
-        if names(engine, &id)?.is_empty() {
-            engine.store().remove_image(&id)?;
-            output::print(&format!("Deleted: {id}\n"))?;
-        }
-    }
-    Ok(())
-}
-
-fn is_name(engine: &Engine, reference: &Reference) -> Result<bool, Failure> {
-    Ok(engine.store().tags()?.iter().any(|(name, _)| name == reference))
-}
-
-/// Removes an image that was named by its id.
-fn remove_image(engine: &Engine, id: &ImageId, given: &str, force: bool) -> Result<(), Failure> {
-    let names = names(engine, id)?;
-    if names.len() > 1 && !force {
-        return Err(Failure::usage(format!(
-            "cannot remove `{given}`: the image has {} names; remove them one by one, or all by -f",
-            names.len()
-        )));
-    }
-    for name in engine.store().remove_image(id)? {
-        output::print(&format!("Untagged: {}\n", name.familiar()))?;
-    }
-    output::print(&format!("Deleted: {id}\n"))?;
-    Ok(())
-}
-
-fn names(engine: &Engine, id: &ImageId) -> Result<Vec<Reference>, Failure> {
-    let tags = engine.store().tags()?;
-    Ok(tags.into_iter().filter(|(_, tagged)| tagged == id).map(|(name, _)| name).collect())
+    output::print(&removed.into_iter().map(line).collect::<String>())
 }

@@ -17,6 +17,13 @@ pub(crate) struct Tag {
 /// before.
 pub(super) fn run(engine: &Engine, tag: &Tag) -> Result<Exit, Failure> {
     let target = Reference::parse(&tag.target)?;
+    if target.digest().is_some() {
+        let message = format!(
+            "cannot tag `{}`: refusing to create a tag with a digest reference",
+            tag.target
+        );
+        return Err(Failure::usage(message));
+    }
     let images = engine.store().find_all(&tag.source)?;
     let ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
     engine.store().tag_all(&target.tagged(), &ids)?;

@@ -105,3 +105,14 @@ fn independent_stages_run_at_the_same_time() {
     );
     assert!(started.elapsed().as_secs_f32() < 3.8, "{:?}", started.elapsed());
 }
+
+#[test]
+fn an_id_is_as_good_as_a_name() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN echo one > /one\nRUN echo two > /two\n");
+    let id = env.id(IMAGE);
+    let step = env.inspect(IMAGE)["Parent"].as_str().unwrap().to_owned();
+    let short = &step["sha256:".len()..][..12];
+    env.build_text(&format!("FROM {short}\nRUN test ! -e /two\nCOPY --from={id} /two /three\n"));
+    assert_eq!(env.sh("cat /one /three"), "one\ntwo");
+}

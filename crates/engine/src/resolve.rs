@@ -139,6 +139,9 @@ async fn image(
     }
     let name = reference.familiar();
     let here = engine.store().find_named(&reference)?;
+    if let Some(image) = image_of_id(engine, &reference).filter(|_| here.is_empty()) {
+        return Ok(image);
+    }
     let there: Vec<Platform> = here.iter().map(|image| image.config.platform()).collect();
     let wanted = Box::new(platform.clone());
     let Some(client) = &engine.registries else {
@@ -178,6 +181,20 @@ fn watcher(events: &Events) -> Watcher {
             events.send(Event::Note(format!("pulled layer {}", transfer.layer)));
         }
     })
+}
+
+/// Returns the image whose id a name is, or begins: `FROM 0123456789ab`, `FROM sha256:…`. Shorter than `kiln images` shows an
+/// id, it is not taken for one.
+fn image_of_id(engine: &Engine, reference: &Reference) -> Option<Image> {
+    const SHORTEST: usize = 12;
+    let name = reference.familiar();
+    let id = name.strip_prefix("sha256:").or_else(|| name.strip_suffix(":latest"))?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if id.len() < SHORTEST || !id.bytes().all(is_digit) {
+        return None;
+    }
+    // What is no id, or that of several images, may still be the name of an image elsewhere.
+    engine.store().find(id).ok()
 }
 
 /// The same for a thread that may wait: one on which a step is done.

@@ -53,8 +53,13 @@ pub enum ReferenceError {
     #[error("invalid reference format: repository name must be lowercase")]
     Uppercase,
     /// A character or a separator that the grammar has no place for.
-    #[error("invalid reference format")]
+    #[error(
+        "invalid reference format: between slashes stand lower-case letters and digits, joined by `.`, `_`, `__` or `-`"
+    )]
     Format,
+    /// What stands before the first slash is no host.
+    #[error("invalid reference format: before the first slash stands a host, `name[:port]`")]
+    Host,
     /// More than 255 characters in the repository's name.
     #[error("repository name must not be more than 255 characters")]
     TooLong,

@@ -129,10 +129,10 @@ fn parse(value: &str) -> Result<Reference, ReferenceError> {
     let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
     let path =
         if host == DEFAULT_HOST && !path.contains('/') { format!("library/{path}") } else { path };
-    check_path(&path)?;
     if !is_host(host) {
-        return Err(ReferenceError::Format);
+        return Err(ReferenceError::Host);
     }
+    check_path(&path)?;
     if host.len() + 1 + path.len() > 255 {
         return Err(ReferenceError::TooLong);
     }
@@ -247,6 +247,8 @@ mod tests {
             ("-a", ReferenceError::Format),
             ("a b", ReferenceError::Format),
             ("a___b", ReferenceError::Format),
+            ("http://a/b", ReferenceError::Host),
+            ("a.b:x/c", ReferenceError::Host),
             ("a:", ReferenceError::Tag),
             ("a:-x", ReferenceError::Tag),
             ("a@sha256:12", ReferenceError::Digest),

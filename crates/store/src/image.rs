@@ -134,6 +134,20 @@ impl Store {
         self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
     }
 
+    /// Forgets that a registry has an image under this reference; nothing happens if it is not known.
+    pub fn remove_digest(&self, id: &ImageId, reference: &Reference) -> Result<(), Error> {
+        let Some(digest) = reference.digest() else { return Ok(()) };
+        let name = format!("{}/{}@{digest}", reference.host(), reference.path());
+        let lock = self.inner.lock_exclusive()?;
+        let Some(mut record) = self.inner.get::<ImageRecord>(Kind::Image, &key(id))? else {
+            return Ok(());
+        };
+        if !record.digests.remove(&name) {
+            return Ok(());
+        }
+        self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
+    }
+
     /// Returns an image, or what an image was before one of its steps; `None` if it is not there.
     pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Error> {
         self.inner.image(id)

@@ -89,6 +89,21 @@ impl Store {
         Ok(record.images().copied().collect())
     }
 
+    /// Takes a name away from one image; others that have it keep it. Nothing happens if the image does not have it.
+    pub fn untag_image(&self, reference: &Reference, id: &ImageId) -> Result<(), Error> {
+        let lock = self.inner.lock_exclusive()?;
+        let key = key(reference);
+        let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else { return Ok(()) };
+        let staying: Vec<ImageId> = record.images().filter(|known| *known != id).copied().collect();
+        if staying.len() == record.images().count() {
+            return Ok(());
+        }
+        match TagRecord::of(record.reference, staying) {
+            Some(record) => self.inner.put_locked(&lock, Kind::Tag, &key, &record),
+            None => self.inner.remove(&lock, Kind::Tag, &key).map(|_| ()),
+        }
+    }
+
     /// Returns all names with their images, in the order of the names; a name of several images comes once for each, in
     /// their order. A name whose image is gone is none.
     pub fn tags(&self) -> Result<Vec<(Reference, ImageId)>, Error> {

@@ -10,7 +10,11 @@ use oci::{Config, Digest, ImageConfig, ImageId, json};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Image;
-use crate::{Store, error::Result, open::Inner};
+use crate::{
+    Store,
+    error::{Error, Result},
+    open::Inner,
+};
 
 /// How an image was made here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -143,7 +147,7 @@ impl Inner {
 
 impl Store {
     /// Makes an ancestor an image by itself, so that it stays when its image goes. One that is one already stays as it is.
-    pub(crate) fn make_whole(&self, id: &ImageId) -> Result<()> {
+    pub fn make_whole(&self, id: &ImageId) -> Result<(), Error> {
         if self.inner.whole_image(id)?.is_none()
             && let Some(image) = self.inner.image(id)?
         {
