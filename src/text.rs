@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other() {
         let rows = [vec!["A".to_owned(), "BB".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
-        assert_eq!(table(&rows), "A         BB\nccc       d\n");
+        assert_eq!(table(&rows), "A     BB\nccc   d\n");
         let rows = [
             vec!["longer than ten".to_owned(), String::new()],
             vec!["…".to_owned(), "d".to_owned()],
