@@ -34,7 +34,7 @@
 
 mod recipe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 

@@ -61,7 +61,7 @@ fn tmpfs() -> Mount {
     Mount { target: "/tmp".into(), kind: MountKind::Tmpfs { size: None } }
 }
 
-fn run() -> Run {
+pub(crate) fn run() -> Run {
     Run {
         argv: strings(&["/bin/sh", "-c", "make"]),
         env: pairs(&[("PATH", "/bin"), ("CFLAGS", "-O2")]),
@@ -76,7 +76,7 @@ fn run() -> Run {
     }
 }
 
-fn copy() -> Copy {
+pub(crate) fn copy() -> Copy {
     Copy {
         add: false,
         origin: Origin::Context,
