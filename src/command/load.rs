@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use engine::{Engine, load};
-use oci::Platform;
 
 use super::output;
 use crate::{
@@ -18,6 +17,9 @@ pub(crate) struct Load {
     /// The archive, or the directory of an OCI layout; standard input if not given
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
+    /// Load the images for this platform only [default: all that are in the archive]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// Print only the names
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -25,15 +27,17 @@ pub(crate) struct Load {
 
 /// Reads the images of an archive, and prints their names.
 pub(super) fn run(engine: &Engine, load: &Load) -> Result<Exit, Failure> {
-    let platform = Platform::host();
+    let platform = load.platform.as_deref();
+    let platform = platform.map(|given| environment::platform(Some(given))).transpose()?;
+    let platform = platform.as_ref();
     let loaded = match load.input.as_deref().filter(|path| !environment::is_stream(path)) {
-        Some(path) => load::load(engine, path, &platform)?,
+        Some(path) => load::load(engine, path, platform)?,
         None if io::stdin().is_terminal() => {
             return Err(Failure::usage(
                 "standard input is a terminal; give the archive by -i or pass it in",
             ));
         }
-        None => load::load_stream(engine, io::stdin().lock(), &platform)?,
+        None => load::load_stream(engine, io::stdin().lock(), platform)?,
     };
     for image in loaded {
         let line = match image.reference {

@@ -4,24 +4,17 @@
 //! blob is verified while it is read; an image becomes visible when all of it is there.
 
 mod archive;
+mod contents;
 pub(crate) mod layer;
 
 use std::{io::Read, path::Path};
 
-use oci::{
-    BlobDigest, Config, Descriptor, ImageConfig, ImageId, Index, Manifest, ManifestDigest,
-    Platform, Reference, media_type,
-};
-use serde::Deserialize;
+use oci::{Config, Descriptor, ImageConfig, ImageId, ManifestDigest, Platform, Reference};
 use store::{Image, SnapshotId, StoredManifest};
 
 use crate::{Engine, Error, commit, rootfs};
 use archive::Archive;
-
-/// A manifest, an index or an image config larger than this is refused.
-const MAX_DOCUMENT: u64 = 16 << 20;
-/// How many indexes may stand inside each other.
-const MAX_NESTING: usize = 4;
+use contents::{Found, LayerFile, named};
 
 /// An image that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +25,13 @@ pub struct Loaded {
     pub id: ImageId,
 }
 
-/// Loads every image of the archive at `path` for `platform`, and gives them the archive's names.
-pub fn load(engine: &Engine, path: &Path, platform: &Platform) -> Result<Vec<Loaded>, Error> {
+/// Loads every image of the archive at `path`, and gives them the archive's names: for one platform, or for all that are
+/// in it.
+pub fn load(
+    engine: &Engine,
+    path: &Path,
+    platform: Option<&Platform>,
+) -> Result<Vec<Loaded>, Error> {
     load_archive(engine, &Archive::open(engine, path)?, platform)
 }
 
@@ -41,7 +39,7 @@ pub fn load(engine: &Engine, path: &Path, platform: &Platform) -> Result<Vec<Loa
 pub fn load_stream(
     engine: &Engine,
     input: impl Read,
-    platform: &Platform,
+    platform: Option<&Platform>,
 ) -> Result<Vec<Loaded>, Error> {
     load_archive(engine, &Archive::spool(engine, "standard input", input)?, platform)
 }
@@ -49,17 +47,23 @@ pub fn load_stream(
 fn load_archive(
     engine: &Engine,
     archive: &Archive,
-    platform: &Platform,
+    platform: Option<&Platform>,
 ) -> Result<Vec<Loaded>, Error> {
     let mut loaded = Vec::new();
-    for found in images(archive, platform)? {
-        let image = store_image(engine, archive, &found)?;
+    for mut found in named(archive, platform)? {
+        if let Some(platform) = platform {
+            found.keep_for(archive, platform)?;
+        }
+        let mut ids = Vec::with_capacity(found.images.len());
+        for image in &found.images {
+            ids.push(store_image(engine, archive, image)?.id);
+        }
         for reference in &found.names {
-            engine.store().tag(&reference.tagged(), &image.id)?;
-            loaded.push(Loaded { reference: Some(reference.tagged()), id: image.id });
+            engine.store().tag_all(&reference.tagged(), &ids)?;
+            loaded.push(Loaded { reference: Some(reference.tagged()), id: ids[0] });
         }
         if found.names.is_empty() {
-            loaded.push(Loaded { reference: None, id: image.id });
+            loaded.extend(ids.into_iter().map(|id| Loaded { reference: None, id }));
         }
     }
     Ok(loaded)
@@ -73,11 +77,16 @@ pub(crate) fn layout_image(
     platform: &Platform,
 ) -> Result<Image, Error> {
     let archive = Archive::open(engine, path)?;
-    let mut found = images(&archive, platform)?;
+    let mut found = named(&archive, Some(platform))?;
     if let Some(name) = name {
-        found.retain(|image| image.is_called(name));
+        found.retain(|found| found.is_called(name));
     }
-    match found.as_slice() {
+    let mut images: Vec<_> = found.into_iter().flat_map(|found| found.images).collect();
+    // A layout may list the images for several platforms without an index of their own.
+    if images.len() > 1 {
+        images.retain(|image| platform.runs(&image.platform()));
+    }
+    match images.as_slice() {
         [image] => store_image(engine, &archive, image),
         [] => Err(archive.refused(match name {
             Some(name) => format!("it has no image `{name}`"),
@@ -117,149 +126,8 @@ pub fn import(
     Ok(id)
 }
 
-/// An image in an archive.
-#[derive(Debug)]
-struct Found {
-    names: Vec<Reference>,
-    /// What the layout calls it, where that is no reference.
-    tag: Option<String>,
-    /// The manifest and its bytes; a docker archive has none.
-    manifest: Option<(Descriptor, Vec<u8>)>,
-    config: Vec<u8>,
-    layers: Vec<LayerFile>,
-}
-
-impl Found {
-    fn digest(&self) -> Option<&BlobDigest> {
-        self.manifest.as_ref().map(|(descriptor, _)| &descriptor.digest)
-    }
-
-    fn is_called(&self, name: &str) -> bool {
-        let by_name = |reference: &Reference| reference.tag_or_latest() == name;
-        self.tag.as_deref() == Some(name)
-            || self.digest().is_some_and(|digest| digest.to_string() == name)
-            || self.names.iter().any(by_name)
-    }
-}
-
-/// A layer in an archive.
-#[derive(Debug)]
-struct LayerFile {
-    path: String,
-    /// What the manifest says about it; a docker archive says nothing.
-    descriptor: Option<Descriptor>,
-}
-
-fn images(archive: &Archive, platform: &Platform) -> Result<Vec<Found>, Error> {
-    let from_layout = match archive.read("index.json", MAX_DOCUMENT)? {
-        Some(bytes) => of_layout(archive, &Index::parse(&bytes)?, platform)?,
-        None => Vec::new(),
-    };
-    // What `docker save` writes is both; only one of the two descriptions may carry the names.
-    if from_layout.iter().any(|image| !image.names.is_empty()) {
-        return Ok(from_layout);
-    }
-    match archive.read("manifest.json", MAX_DOCUMENT)? {
-        Some(bytes) => of_docker(archive, &bytes),
-        None if from_layout.is_empty() => Err(archive.refused(
-            "it is neither an OCI layout (no `index.json`) nor a docker archive (no `manifest.json`)".to_owned(),
-        )),
-        None => Ok(from_layout),
-    }
-}
-
-fn of_layout(archive: &Archive, index: &Index, platform: &Platform) -> Result<Vec<Found>, Error> {
-    let is_attestation = |d: &Descriptor| {
-        d.annotations.as_ref().is_some_and(|a| a.contains_key("vnd.docker.reference.type"))
-    };
-    let mut images: Vec<Found> = Vec::new();
-    for descriptor in index.manifests.iter().filter(|d| !is_attestation(d)) {
-        let image = of_descriptor(archive, descriptor, platform, MAX_NESTING)?;
-        match images.iter_mut().find(|known| known.digest() == image.digest()) {
-            Some(known) => known.names.extend(image.names),
-            None => images.push(image),
-        }
-    }
-    Ok(images)
-}
-
-fn of_descriptor(
-    archive: &Archive,
-    descriptor: &Descriptor,
-    platform: &Platform,
-    nesting: usize,
-) -> Result<Found, Error> {
-    let bytes = archive.read_blob(descriptor, MAX_DOCUMENT)?;
-    let mut image = if media_type::is_index(&descriptor.media_type) {
-        if nesting == 0 {
-            return Err(archive.refused("its indexes stand too deep inside each other".to_owned()));
-        }
-        let index = Index::parse(&bytes)?;
-        let inner = index.select(platform).ok_or_else(|| {
-            archive.refused(format!("`{}` has no image for {platform}", descriptor.digest))
-        })?;
-        of_descriptor(archive, inner, platform, nesting - 1)?
-    } else {
-        let manifest = Manifest::parse(&bytes)?;
-        Found {
-            names: Vec::new(),
-            tag: None,
-            config: archive.read_blob(&manifest.config, MAX_DOCUMENT)?,
-            layers: manifest.layers.into_iter().map(LayerFile::of_blob).collect(),
-            manifest: Some((descriptor.clone(), bytes)),
-        }
-    };
-    let annotation = |key: &str| descriptor.annotations.as_ref().and_then(|all| all.get(key));
-    let full = annotation("io.containerd.image.name").and_then(|name| Reference::parse(name).ok());
-    let tag = annotation("org.opencontainers.image.ref.name");
-    // A reference name with a `:` or a `/` is a whole name; a bare word is a tag in this layout.
-    let whole = tag.filter(|name| name.contains([':', '/']));
-    image.names.extend(full.or_else(|| whole.and_then(|name| Reference::parse(name).ok())));
-    image.tag = tag.cloned().or(image.tag);
-    Ok(image)
-}
-
-impl LayerFile {
-    fn of_blob(descriptor: Descriptor) -> Self {
-        Self { path: archive::blob_path(&descriptor.digest), descriptor: Some(descriptor) }
-    }
-}
-
-/// One image in the `manifest.json` of a docker archive.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerImage {
-    config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
-}
-
-fn of_docker(archive: &Archive, manifest: &[u8]) -> Result<Vec<Found>, Error> {
-    let images: Vec<DockerImage> = serde_json::from_slice(manifest)
-        .map_err(|source| oci::Error::Document { document: "docker manifest", source })?;
-    images.into_iter().map(|image| of_docker_image(archive, image)).collect()
-}
-
-fn of_docker_image(archive: &Archive, image: DockerImage) -> Result<Found, Error> {
-    let names = image.repo_tags.unwrap_or_default();
-    let config = archive
-        .read(&image.config, MAX_DOCUMENT)?
-        .ok_or_else(|| archive.refused(format!("`{}` is missing", image.config)))?;
-    let layers = image.layers.unwrap_or_default().into_iter();
-    Ok(Found {
-        names: names.iter().map(|name| Reference::parse(name)).collect::<Result<_, _>>()?,
-        tag: None,
-        manifest: None,
-        config,
-        layers: layers.map(|path| LayerFile { path, descriptor: None }).collect(),
-    })
-}
-
 fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Image, Error> {
-    let config = ImageConfig::parse(&found.config)?;
-    let diff_ids = &config.rootfs.diff_ids;
+    let diff_ids = &found.config.rootfs.diff_ids;
     if diff_ids.len() != found.layers.len() {
         let (layers, ids) = (found.layers.len(), diff_ids.len());
         return Err(
@@ -286,7 +154,7 @@ fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Imag
     }
     let manifest =
         found.manifest.as_ref().map(|manifest| store_manifest(engine, manifest)).transpose()?;
-    let id = engine.store().put_image(&found.config, &snapshots, manifest.as_ref())?;
+    let id = engine.store().put_image(&found.config_bytes, &snapshots, manifest.as_ref())?;
     engine.image(&id)
 }
 
