@@ -99,6 +99,21 @@ pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {
     }
 }
 
+/// Returns the platforms that were asked for, each once, or this machine's.
+pub(crate) fn platforms(given: &[String]) -> Result<Vec<Platform>, oci::Error> {
+    let mut platforms = Vec::new();
+    for name in given {
+        let platform = platform(Some(name.trim()))?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    Ok(platforms)
+}
+
 /// Returns the platform that an image is wanted for, and whether one for another will do: where none was asked for.
 pub(crate) fn wanted(given: Option<&str>) -> Result<(Platform, Accept), oci::Error> {
     let accept = if given.is_some() { Accept::Platform } else { Accept::Any };

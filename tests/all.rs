@@ -80,6 +80,8 @@ mod build {
     mod ssh;
     /// Dockerfiles and contexts that arrive on stdin.
     mod stdin;
+    /// Several `--target`s in one run.
+    mod targets;
 }
 
 /// The other commands.

@@ -1,7 +1,9 @@
 //! `kiln build`.
 
 mod options;
+mod outputs;
 mod source;
+mod targets;
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +14,12 @@ use std::{
 };
 
 use engine::{
-    BuildRequest, Built, Cancel, Engine, Entitlement, Events, NamedContext, Secret, Times,
+    BuildRequest, BuiltTarget, Cancel, Engine, Entitlement, Events, NamedContext, Secret,
 };
-use export::Output;
-use oci::Reference;
 use registry::Client;
 
 pub(crate) use self::options::Build;
-use super::{cancel_on_signal, check, output, runtime};
+use super::{cancel_on_signal, check, runtime};
 use crate::{
     args, environment,
     progress::Display,
@@ -29,12 +29,14 @@ use crate::{
 /// BuildKit's limit for one secret.
 const MAX_SECRET: usize = 500 * 1024;
 
-/// Builds the image, writes it to where it was asked for, and prints its id if nothing else is to be seen.
+/// Builds the images, writes them to where they were asked for, and prints their ids if nothing else is to be seen.
 pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     if let Some(question) = check::question(&build)? {
         return check::answer(engine, build, question);
     }
-    let outputs = outputs(&build)?;
+    let targets = targets::read(&build.targets, &build.tags)?;
+    let platforms = environment::platforms(&build.platforms)?;
+    let outputs = outputs::read(&build, &targets, platforms.len())?;
     // The id of an earlier build would be taken for this one's.
     if let Some(path) = &build.iidfile {
         remove(path)?;
@@ -44,45 +46,18 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     let iidfile = build.iidfile.clone();
     let cancel = Cancel::default();
     let mut request = request(build, cancel.clone())?;
-    let stored = outputs.iter().find(|output| output.is_stored());
-    request.times = stored.map(times).unwrap_or_default();
-    let tags = request.tags.clone();
+    outputs::set_times(&mut request.targets, &outputs);
 
     let result = execute(engine, request, &display.events(), &cancel);
     display.end();
     let built = result?;
 
-    for output in &outputs {
-        warn_without_epoch(&built, output);
-        write(engine, &built, output, &tags)?;
-    }
-    for output in outputs.iter().filter(|output| output.pushes()) {
-        push(engine, &built, output, &tags, quiet)?;
-    }
+    outputs::write(engine, &built, &outputs, quiet)?;
     if let Some(path) = iidfile {
-        fs::write(&path, built.id.to_string()).map_err(Failure::io("write", path.display()))?;
+        outputs::write_ids(&path, &built)?;
     }
-    if quiet {
-        output::print(&format!("{}\n", built.id))?;
-    } else {
-        tell(&built, &tags);
-    }
+    outputs::tell(&built, quiet)?;
     Ok(Exit::Done)
-}
-
-fn outputs(build: &Build) -> Result<Vec<Output>, Failure> {
-    let given = build.outputs.iter().map(String::as_str);
-    let given = given.chain(build.push.then_some("type=registry"));
-    let parse = |value: &str| {
-        Output::parse(value).map_err(|error| Failure::usage(format!("--output: {error}")))
-    };
-    let outputs: Vec<Output> = given.map(parse).collect::<Result<_, _>>()?;
-    for output in outputs.iter().filter(|output| output.pushes()) {
-        if build.tags.is_empty() && output.names()?.is_empty() {
-            return Err(Failure::usage("what is pushed needs a name: give one by --tag/-t"));
-        }
-    }
-    Ok(outputs)
 }
 
 fn execute(
@@ -90,7 +65,7 @@ fn execute(
     request: BuildRequest,
     events: &Events,
     cancel: &Cancel,
-) -> Result<Built, Failure> {
+) -> Result<Vec<BuiltTarget>, Failure> {
     let engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
     runtime()?.block_on(async {
         tokio::spawn(cancel_on_signal(cancel.clone()));
@@ -107,9 +82,9 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         context,
         named_contexts: named_contexts(&build.build_contexts)?,
         build_args,
-        target: build.target,
+        targets: targets::read(&build.targets, &build.tags)?,
         no_cache: build.no_cache,
-        platform: environment::platform(build.platform.as_deref())?,
+        platforms: environment::platforms(&build.platforms)?,
         labels: labels(&build.labels),
         network: build.network.into(),
         secrets: build
@@ -121,8 +96,6 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         git_env: environment::git_env(),
         allow: build.allow.iter().map(|name| entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| ssh_agent(agent)).collect::<Result<_, _>>()?,
-        times: Times::default(),
-        tags: build.tags.iter().map(|tag| Reference::parse(tag)).collect::<Result<_, _>>()?,
         cancel,
     })
 }
@@ -229,67 +202,5 @@ fn remove(path: &Path) -> Result<(), Failure> {
             Err(Failure::io("remove", path.display())(error))
         }
         _ => Ok(()),
-    }
-}
-
-fn write(
-    engine: &Engine,
-    built: &Built,
-    output: &Output,
-    tags: &[Reference],
-) -> Result<(), Failure> {
-    let root = match output.needs_root() {
-        true => Some(engine::merged(engine, &built.image)?),
-        false => None,
-    };
-    let image = match output.is_stored() {
-        true => built.put_with_times(engine, times(output))?,
-        false if output.needs_root() => built.image.clone(),
-        false => built.with_times(engine, times(output))?,
-    };
-    let image = export::Named { image: &image, names: tags };
-    let root = root.as_ref().map(engine::Rootfs::root);
-    Ok(export::write(engine.store(), engine.flavour(), &image, root, built.epoch(), output)?)
-}
-
-/// What an output wants of the times in the image.
-fn times(output: &Output) -> Times {
-    Times { epoch: output.own_epoch(), rewrite: output.rewrites_times() }
-}
-
-/// Tells whoever expects the same bytes everywhere that nothing was done for that.
-#[expect(clippy::print_stderr, reason = "for people")]
-fn warn_without_epoch(built: &Built, output: &Output) {
-    if output.rewrites_times() && output.epoch(built.epoch()).is_none() {
-        eprintln!(
-            "warning: --output: rewrite-timestamp=true changes nothing without SOURCE_DATE_EPOCH; give it by --build-arg"
-        );
-    }
-}
-
-/// Pushes the image under the names of the output, or else of the build. It is in the store by then, whatever happens.
-fn push(
-    engine: &Engine,
-    built: &Built,
-    output: &Output,
-    tags: &[Reference],
-    quiet: bool,
-) -> Result<(), Failure> {
-    let mut names = output.names()?;
-    if names.is_empty() {
-        names = tags.iter().map(Reference::tagged).collect();
-    }
-    let image = built.put_with_times(engine, times(output))?;
-    let named: Vec<_> = names.into_iter().map(|name| (name, image.clone())).collect();
-    let client = Client::new(environment::registry_options()?)?;
-    let show = if quiet { super::push::Show::Nothing } else { super::push::Show::Everything };
-    super::push::images(engine, client, &named, &output.push_options()?, show).map(|_| ())
-}
-
-#[expect(clippy::print_stderr, reason = "for people")]
-fn tell(built: &Built, tags: &[Reference]) {
-    eprintln!("image {}", built.id);
-    for tag in tags {
-        eprintln!("tagged {}", tag.tagged().familiar());
     }
 }

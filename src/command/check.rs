@@ -89,6 +89,9 @@ pub(super) enum Question {
 /// Answers on standard output.
 pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Result<Exit, Failure> {
     let path = path_of(&build);
+    if matches!(question, Question::Outline(_)) && build.targets.len() > 1 {
+        return Err(Failure::usage("--call=outline is about one target; give one --target"));
+    }
     let request = build::request(build, Cancel::default())?;
     // Contexts that are elsewhere are fetched by tasks of a runtime.
     let engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
@@ -102,9 +105,11 @@ pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Resul
             let mistake = checked.linted.mistake.clone();
             let outline = match mistake {
                 Some(mistake) => Err(mistake),
-                None => {
-                    dockerfile::outline::outline(&checked.file, &checked.request, &checked.known)
-                }
+                None => dockerfile::outline::outline(
+                    &checked.file,
+                    &checked.requests[0],
+                    &checked.known,
+                ),
             };
             let outline = outline.map_err(|mistake| failure(&checked, mistake))?;
             tell(&outline::outline(&outline, &checked.file.source, format))?;

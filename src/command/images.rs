@@ -5,7 +5,7 @@ mod tree;
 
 use engine::Engine;
 use jiff::Timestamp;
-use oci::ImageId;
+use oci::{ImageId, Platform};
 use serde_json::json;
 use template::Data;
 
@@ -55,6 +55,7 @@ const HEADINGS: &[(&str, &str)] = &[
     ("CreatedSince", "CREATED"),
     ("Digest", "DIGEST"),
     ("ID", "IMAGE ID"),
+    ("Platform", "PLATFORM"),
     ("Repository", "REPOSITORY"),
     ("SharedSize", "SHARED SIZE"),
     ("Size", "SIZE"),
@@ -81,10 +82,22 @@ pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
         let mut seen = std::collections::BTreeSet::new();
         rows.retain(|row| seen.insert(row.image.id));
     }
+    let listing = match given {
+        None if rows.iter().any(is_foreign) => {
+            let table = table.replace("{{.ID}}", "{{.Platform}}\t{{.ID}}");
+            Listing::parse(None, &table, HEADINGS)?
+        }
+        _ => listing,
+    };
     let data = rows.iter().map(|row| data(engine, images, &listing, row, now));
     let data: Vec<Data> = data.collect::<Result<_, _>>()?;
     output::print(&listing.render(data)?)?;
     Ok(Exit::Done)
+}
+
+/// Images for other platforms than this machine's are rare, and then there may be several of one name.
+fn is_foreign(row: &Row) -> bool {
+    !Platform::host().runs(&row.image.config.platform())
 }
 
 fn id(id: &ImageId, whole: bool) -> String {
@@ -110,6 +123,7 @@ fn data(
         "CreatedSince": text::age(created, now),
         "Digest": shown(&row.digest),
         "ID": id(&row.image.id, images.no_trunc),
+        "Platform": row.image.config.platform().to_string(),
         "Repository": shown(&row.repository),
         "SharedSize": "N/A",
         "Size": text::size(size),

@@ -59,7 +59,7 @@ fn named(
     engine: &Engine,
     push: &Push,
     reference: &Reference,
-) -> Result<Vec<(Reference, Image)>, Failure> {
+) -> Result<Vec<(Reference, Vec<Image>)>, Failure> {
     if reference.digest().is_some() {
         return Err(Failure::usage(format!(
             "cannot push `{}`: a digest is not a name to give; use a tag",
@@ -68,19 +68,25 @@ fn named(
     }
     if !push.all_tags {
         let reference = reference.tagged();
-        let found = engine.store().find_reference(&reference)?;
-        let name = reference.familiar();
-        let image = found.ok_or(engine::Error::NoSuchImage { name })?;
-        return Ok(vec![(reference, image)]);
+        let images = engine.store().find_named(&reference)?;
+        if images.is_empty() {
+            return Err(engine::Error::NoSuchImage { name: reference.familiar() }.into());
+        }
+        return Ok(vec![(reference, images)]);
     }
     if reference.tag().is_some() {
         return Err(Failure::usage("a tag cannot be used with --all-tags/-a"));
     }
-    let mut named = Vec::new();
+    let mut named: Vec<(Reference, Vec<Image>)> = Vec::new();
     for (name, id) in engine.store().tags()? {
         let same = (name.host(), name.path()) == (reference.host(), reference.path());
-        if same && name.digest().is_none() {
-            named.push((name, engine.image(&id)?));
+        if !same || name.digest().is_some() {
+            continue;
+        }
+        let image = engine.image(&id)?;
+        match named.last_mut().filter(|(last, _)| *last == name) {
+            Some((_, images)) => images.push(image),
+            None => named.push((name, vec![image])),
         }
     }
     if named.is_empty() {
@@ -89,18 +95,18 @@ fn named(
     Ok(named)
 }
 
-/// Pushes images, all of one repository, and prints what the registry has then.
+/// Pushes images, all of one repository and each with those for its other platforms, and prints what the registry has then.
 pub(super) fn images(
     engine: &Engine,
     client: Client,
-    named: &[(Reference, Image)],
+    named: &[(Reference, Vec<Image>)],
     options: &PushOptions,
     show: Show,
 ) -> Result<Vec<Descriptor>, Failure> {
     let mut pushed = Vec::with_capacity(named.len());
     let runtime = runtime()?;
-    for (index, (name, image)) in named.iter().enumerate() {
-        let same = |(other, _): &(Reference, Image)| {
+    for (index, (name, images)) in named.iter().enumerate() {
+        let same = |(other, _): &(Reference, Vec<Image>)| {
             (other.host(), other.path()) == (name.host(), name.path())
         };
         let announced = named[..index].iter().any(same);
@@ -108,7 +114,7 @@ pub(super) fn images(
             let repository = format!("{}/{}", name.host(), name.path());
             output::tell(&format!("The push refers to repository [{repository}]"));
         }
-        warn_of_layers(name, image);
+        images.iter().for_each(|image| warn_of_layers(name, image));
         let layers = match show {
             Show::Nothing => Layers::quiet(),
             Show::Everything => Layers::show(),
@@ -119,7 +125,7 @@ pub(super) fn images(
             client: client.clone(),
             watcher: layers.watcher(),
         };
-        let descriptor = runtime.block_on(pusher.push(image, name, options))?;
+        let descriptor = runtime.block_on(pusher.push(images, name, options))?;
         drop(layers);
         if show == Show::Everything {
             let Descriptor { digest, size, .. } = &descriptor;

@@ -26,14 +26,15 @@ pub(super) fn run(engine: &Engine, save: &Save) -> Result<Exit, Failure> {
     }
     let mut images = Vec::with_capacity(save.images.len());
     for name in &save.images {
-        let image = engine.store().find(name)?;
+        let found = engine.store().find_all(name)?;
         // An image that was named by its id is saved without a name.
-        let is_id = image.id.as_digest().to_hex().starts_with(name.trim_start_matches("sha256:"));
+        let id = name.trim_start_matches("sha256:");
+        let is_id = found.iter().any(|image| image.id.as_digest().to_hex().starts_with(id));
         let names = match Reference::parse(name) {
             Ok(reference) if !is_id => vec![reference.tagged()],
             _ => Vec::new(),
         };
-        images.push((image, names));
+        images.push((found, names));
     }
     export::save(engine.store(), engine.flavour(), &images, save.output.as_deref())?;
     Ok(Exit::Done)

@@ -182,7 +182,12 @@ mod tests {
     fn model(steps: usize, lines: usize) -> Model {
         let mut model = Model::new();
         for step in 1..=steps {
-            let heading = Heading { stage: None, position: None, title: format!("RUN {step}") };
+            let heading = Heading {
+                platform: None,
+                stage: None,
+                position: None,
+                title: format!("RUN {step}"),
+            };
             model.learn(Event::Started { step, heading });
             for line in 0..lines {
                 model.learn(Event::Output {

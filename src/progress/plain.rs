@@ -115,7 +115,12 @@ mod tests {
     use super::*;
 
     fn started(step: StepNumber, title: &str) -> Event {
-        let heading = Heading { stage: None, position: Some((step, 2)), title: title.to_owned() };
+        let heading = Heading {
+            platform: None,
+            stage: None,
+            position: Some((step, 2)),
+            title: title.to_owned(),
+        };
         Event::Started { step, heading }
     }
 

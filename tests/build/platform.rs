@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
+use crate::support::archive::Layout;
 use crate::support::base;
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
@@ -196,6 +199,188 @@ fn what_a_registry_has_for_one_platform_only_is_taken_with_a_warning() {
         .run()
         .fails(1)
         .says(&["not for linux/s390x"]);
+}
+
+/// A tool of this machine, which makes something for a platform.
+const CROSS: &str = "FROM --platform=$BUILDPLATFORM busybox AS tool\nRUN cat /proc/sys/kernel/random/uuid > /id\n\
+    FROM tool AS build\nARG TARGETARCH\nRUN echo for $TARGETARCH > /out\n\
+    FROM scratch\nCOPY --from=build /id /out /\n";
+const TWO: &str = "--platform=linux/s390x,linux/riscv64";
+
+/// The platforms of an index's manifests.
+fn platforms(index: &Value) -> Vec<String> {
+    let manifests = index["manifests"].as_array().unwrap().iter();
+    manifests.map(|m| m["platform"]["architecture"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn several_platforms_are_built_in_one_run() {
+    let env = TestEnv::new();
+    let context = env.context(CROSS);
+    let (out, oci) = (env.str("out"), env.str("oci.tar"));
+    let native = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let output =
+        env.build(&context, &[TWO, "-o", &out, "-o", &format!("type=oci,dest={oci}")]).says(&[
+            &format!("[linux/{native} tool 2/2] RUN cat"),
+            &format!("[linux/{native}->s390x build 2/2] RUN echo for s390x"),
+            &format!("[linux/{native}->riscv64 build 2/2] RUN echo for riscv64"),
+            "[linux/s390x stage-2 2/2] COPY --from=build",
+            "(linux/s390x)",
+            "(linux/riscv64)",
+        ]);
+    let shared = output.stderr.lines().filter(|line| line.contains("tool 2/2] RUN"));
+    assert_eq!(shared.count(), 1, "what both need is done once:\n{output}");
+    let read = |path: &str| std::fs::read_to_string(env.path(path)).unwrap();
+    assert_eq!(read("out/linux_s390x/out"), "for s390x\n");
+    assert_eq!(read("out/linux_riscv64/out"), "for riscv64\n");
+    assert_eq!(read("out/linux_s390x/id"), read("out/linux_riscv64/id"));
+
+    let layout = Layout::of_tar(&std::fs::read(&oci).unwrap());
+    let entries = layout.index()["manifests"].as_array().unwrap().clone();
+    assert_eq!(entries.len(), 1, "a name has one entry");
+    let index: Value = serde_json::from_slice(layout.blob(&entries[0])).unwrap();
+    assert_eq!(platforms(&index), ["s390x", "riscv64"], "and nothing but the images is in it");
+    for manifest in index["manifests"].as_array().unwrap() {
+        let manifest: Value = serde_json::from_slice(layout.blob(manifest)).unwrap();
+        layout.blob(&manifest["config"]);
+        layout.blob(&manifest["layers"][0]);
+    }
+    // In the store both have the name, and go together.
+    assert_eq!(env.ok(&["images", "-q", IMAGE]).text().lines().count(), 2);
+    env.ok(&["tag", IMAGE, "again"]);
+    env.ok(&["rmi", IMAGE]);
+    assert_eq!(env.ok(&["images", "-q", "again"]).text().lines().count(), 2);
+    env.ok(&["rmi", "again"]);
+    assert_eq!(env.ok(&["images"]).text().lines().count(), 2, "the title and the base");
+}
+
+#[test]
+fn the_ids_of_several_platforms_are_lines() {
+    let env = TestEnv::new();
+    let context = env.context("FROM scratch\nCOPY Dockerfile /\n");
+    let ids = env.str("ids");
+    let output =
+        env.ok(&["build", "-q", TWO, "--platform=s390x", "--iidfile", &ids, context.str()]);
+    assert_eq!(output.text().lines().count(), 2, "a platform that was given twice is one");
+    assert_eq!(std::fs::read_to_string(&ids).unwrap(), output.text());
+    // A single one is alone in its file.
+    let output = env.ok(&["build", "-q", "--iidfile", &ids, context.str()]);
+    assert_eq!(std::fs::read_to_string(&ids).unwrap(), output.text());
+}
+
+#[test]
+fn what_has_room_for_one_platform_is_refused_before_the_build() {
+    let env = TestEnv::new();
+    let context = env.context(CROSS);
+    for (output, reason) in [
+        (
+            "type=docker,dest=x",
+            "docker exporter does not currently support exporting manifest lists",
+        ),
+        ("type=docker", "docker exporter does not currently support exporting manifest lists"),
+        ("type=local,dest=x,platform-split=false", "platform-split"),
+    ] {
+        env.building(&context, &[TWO, "-o", output])
+            .run()
+            .fails(2)
+            .says(&[reason])
+            .says_not(&["RUN"]);
+    }
+    env.building(&context, &["--platform", "linux/s390x,"]).run().fails(1).says(&["platform"]);
+}
+
+#[test]
+fn of_several_platforms_all_are_built_or_none() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM --platform=$BUILDPLATFORM busybox\nARG TARGETARCH\nRUN test $TARGETARCH = s390x\n",
+    );
+    env.build_fails(&context, &[TWO])
+        .says(&["did not complete successfully", "->riscv64] RUN test"]);
+    env.build(&context, &["--platform", "linux/s390x"]);
+}
+
+#[test]
+fn an_index_is_saved_and_loaded() {
+    let env = TestEnv::new();
+    env.build(&env.context(CROSS), &[TWO]);
+    let (archive, oci) = (env.str("saved.tar"), env.str("oci.tar"));
+    env.ok(&["save", "-o", &archive, IMAGE]);
+    env.build(&env.context(CROSS), &[TWO, "-o", &format!("type=oci,dest={oci}")]);
+    let listed = |env: &TestEnv| env.ok(&["images", "-q", "--no-trunc", IMAGE]).text();
+    for archive in [&archive, &oci] {
+        let other = TestEnv::empty();
+        let loaded = other.ok(&["load", "-i", archive]).text();
+        assert_eq!(loaded, format!("Loaded image: {IMAGE}"), "one name, however many images");
+        assert_eq!(listed(&other), listed(&env));
+        let one = TestEnv::empty();
+        one.ok(&["load", "--platform=linux/riscv64", "-i", archive]);
+        assert_eq!(platform_of(&one, IMAGE), "linux riscv64");
+        assert_eq!(listed(&one).lines().count(), 1);
+        one.kiln(["load", "--platform=linux/386", "-i", archive])
+            .run()
+            .fails(1)
+            .says(&["no image for linux/386"]);
+        // As a base, without being loaded.
+        let context = one.context("FROM base\nCOPY Dockerfile /\n");
+        let directory = one.path("layout");
+        std::fs::create_dir(&directory).unwrap();
+        assert!(
+            Command::new("tar")
+                .arg("-xf")
+                .arg(archive)
+                .arg("-C")
+                .arg(&directory)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let base = format!("base=oci-layout://{}", directory.display());
+        one.build(&context, &[TWO, "--build-context", &base]);
+        assert_eq!(listed(&one).lines().count(), 2);
+        fails(&one, &context, &["--platform=linux/386", "--build-context", &base])
+            .says(&["linux/386"]);
+    }
+}
+
+#[test]
+fn an_index_is_pushed_and_each_platform_pulled_from_it() {
+    let env = TestEnv::new();
+    let Some(registry) = Registry::start(&env.path("")) else { return };
+    let reference = format!("{}/team/app:1", registry.host);
+    let context = env.context(CROSS);
+    env.ok(&["build", "-q", TWO, "--push", "-t", &reference, context.str()]);
+    if requires::program("skopeo") {
+        let inspect = ["inspect", "--raw", "--tls-verify=false"];
+        let name = format!("docker://{reference}");
+        let output = Command::new("skopeo").args(inspect).arg(&name).output().unwrap();
+        assert_eq!(
+            platforms(&serde_json::from_slice(&output.stdout).unwrap()),
+            ["s390x", "riscv64"]
+        );
+    }
+
+    let other = TestEnv::new();
+    other.ok(&["pull", "-q", "--platform=linux/riscv64", &reference]);
+    assert_eq!(platform_of(&other, &reference), "linux riscv64");
+    other.kiln(["pull", "--platform=linux/386", &reference]).run().fails(1).says(&["linux/386"]);
+    // The base for another platform is pulled beside it, and neither takes the name from the other.
+    let context = other.context(&format!("FROM {reference}\nCOPY Dockerfile /\n"));
+    other.build(&context, &[TWO]).says(&[&format!("pulling {reference} for linux/s390x")]);
+    assert_eq!(other.ok(&["images", "-q", &reference]).text().lines().count(), 2);
+    drop(registry);
+    other.build(&context, &[TWO]).has_cached(2);
+    let ids = |env: &TestEnv, name: &str| env.ok(&["images", "-q", "--no-trunc", name]).text();
+    let mut both: Vec<String> = ids(&other, &reference).lines().map(str::to_owned).collect();
+    both.sort();
+    let mut pushed: Vec<String> = ids(&env, &reference).lines().map(str::to_owned).collect();
+    pushed.sort();
+    assert_eq!(both, pushed);
+    other
+        .kiln(["run", "--platform=linux/386", &reference])
+        .run()
+        .fails(1)
+        .says(&["not for linux/386"]);
 }
 
 /// Tries to build, where an image of an earlier build may be left.

@@ -4,22 +4,29 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dockerfile::{Diagnostic, Dockerfile, Failed};
 use oci::ImageId;
-use plan::Plan;
+use plan::Joint;
 use store::{Image, Lease};
 
 use crate::{
-    BuildRequest, Engine, Error, Events, Mistake, Times, check, commit,
+    BuildRequest, Engine, Error, Events, Mistake, Target, Times, check, commit,
     context::Contexts,
     resolve,
     schedule::{self, Build},
     times::Undated,
 };
 
-/// What a build made.
+/// What a build made of one target.
+#[derive(Debug)]
+pub struct BuiltTarget {
+    /// What was asked for.
+    pub target: Target,
+    /// The images: one for each platform, in the order in which they were asked for.
+    pub images: Vec<Built>,
+}
+
+/// An image that was built.
 #[derive(Debug)]
 pub struct Built {
-    /// The image.
-    pub id: ImageId,
     /// The image as the store holds it.
     pub image: Image,
     times: Times,
@@ -28,6 +35,14 @@ pub struct Built {
 }
 
 impl Built {
+    /// Puts what was made into the store.
+    fn put(engine: &Engine, undated: Undated, times: Times) -> Result<Self, Error> {
+        let lease = engine.store.lease()?;
+        let image = commit::put(engine, &undated.image(engine, &lease, times)?)?;
+        lease.hold_image(&image.id)?;
+        Ok(Self { image, times, undated, lease })
+    }
+
     /// `SOURCE_DATE_EPOCH` of the build, in seconds since 1970.
     pub fn epoch(&self) -> Option<i64> {
         self.undated.epoch
@@ -48,11 +63,15 @@ impl Built {
     }
 }
 
-/// Builds the image that `request` asks for, and gives it its tags.
+/// Builds the images that `request` asks for, and gives them their tags. They are returned in the order of the targets.
 ///
-/// Steps that were done stay in the cache, whatever happens later; the image and its tags appear together at the end, or
-/// not at all.
-pub async fn build(engine: &Engine, request: BuildRequest, events: Events) -> Result<Built, Error> {
+/// What the targets and the platforms have in common is done once. Steps that were done stay in the cache, whatever
+/// happens later; the images and their tags appear together at the end, or not at all.
+pub async fn build(
+    engine: &Engine,
+    request: BuildRequest,
+    events: Events,
+) -> Result<Vec<BuiltTarget>, Error> {
     let contexts = Contexts::open(engine, &request, &events)?;
     let file = read(engine, &contexts, &request, &events)?;
     let source = file.source.clone();
@@ -86,8 +105,7 @@ fn read(
 ) -> Result<Dockerfile, Error> {
     let (file, mistake) = contexts.parse(engine);
     let Some(diagnostic) = mistake else { return Ok(file) };
-    let request = resolve::lower_request(request);
-    let linted = dockerfile::lint::lint_above(&file, diagnostic.clone(), &request);
+    let linted = check::above_mistake(&file, &diagnostic, &resolve::lower_requests(request));
     check::tell(&linted, &file.source, events);
     Err(Failed { source: file.source, diagnostic }.into())
 }
@@ -95,22 +113,30 @@ fn read(
 async fn execute(
     engine: &Engine,
     file: &Dockerfile,
-    plan: Plan,
+    plan: Joint,
     contexts: Contexts,
     request: BuildRequest,
     events: Events,
-) -> Result<Built, Error> {
+) -> Result<Vec<BuiltTarget>, Error> {
     let build = Arc::new(Build::new(engine, file.source.clone(), plan, contexts, request, events)?);
-    let target = schedule::run(&build).await?;
+    schedule::run(&build).await?;
 
-    let undated = commit::finish(&build, &target).await?;
-    let lease = engine.store.lease()?;
-    let times = build.request.times;
-    let image = commit::put(engine, &undated.image(engine, &lease, times)?)?;
-    lease.hold_image(&image.id)?;
-    for tag in &build.request.tags {
-        engine.store.tag(&tag.tagged(), &image.id)?;
+    build.packing.finish().await?;
+    let mut stages = build.plan.targets.iter();
+    let mut built = Vec::with_capacity(build.request.targets.len());
+    for target in &build.request.targets {
+        let mut images = Vec::with_capacity(build.request.platforms.len());
+        for stage in stages.by_ref().take(build.request.platforms.len()) {
+            images.push(Built::put(engine, commit::finish(&build, stage)?, target.times)?);
+        }
+        built.push(BuiltTarget { target: target.clone(), images });
+    }
+    for BuiltTarget { target, images } in &built {
+        let ids: Vec<ImageId> = images.iter().map(|built| built.image.id).collect();
+        for tag in &target.tags {
+            engine.store.tag_all(&tag.tagged(), &ids)?;
+        }
     }
     build.contexts.save_stat_caches();
-    Ok(Built { id: image.id, image, times, undated, lease })
+    Ok(built)
 }

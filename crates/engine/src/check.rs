@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dockerfile::{
-    BaseImage, BaseRef, Dockerfile, Linted, Request, Source,
+    BaseImage, BaseRef, Diagnostic, Dockerfile, Linted, Request, Source,
     lint::{ContextFacts, Examination, GitIgnored, IgnoreFile, lint_above},
 };
 use filetree::{Patterns, gitignore::Depth};
@@ -16,8 +16,8 @@ use crate::{BuildRequest, Engine, Error, Event, Events, NamedContext, context::C
 pub struct Checked {
     /// The file, as far as it could be read.
     pub file: Dockerfile,
-    /// What was asked for.
-    pub request: Request,
+    /// What was asked for: of every target for every platform, one at least.
+    pub requests: Vec<Request>,
     /// The base images that are in the store.
     pub known: BTreeMap<BaseRef, BaseImage>,
     /// What the checks say. Stages that the target does not need are examined too if no target was asked for.
@@ -28,30 +28,60 @@ pub struct Checked {
 pub fn check(engine: &Engine, request: &BuildRequest, events: &Events) -> Result<Checked, Error> {
     let contexts = Contexts::open(engine, request, events)?;
     let (file, mistake) = contexts.parse(engine);
-    let lower_request = resolve::lower_request(request);
-    let (known, linted) = match mistake {
-        Some(mistake) => (BTreeMap::new(), lint_above(&file, mistake, &lower_request)),
+    let requests = resolve::lower_requests(request);
+    let mut known = BTreeMap::new();
+    let linted = match mistake {
+        Some(mistake) => above_mistake(&file, &mistake, &requests),
         None => {
             let facts = Facts::of(&contexts, Depth::All)?;
             let check = Check { engine, request, facts, all_stages: true };
-            check.lint(&file, &lower_request, BTreeMap::new())?
+            check.lint_all(&file, &requests, &mut known)?
         }
     };
-    Ok(Checked { file, request: lower_request, known, linted })
+    Ok(Checked { file, requests, known, linted })
 }
 
-/// The checks of a build, which looks at the target only, and knows the base images it takes.
+/// The checks of a file with a mistake: of what stands above it.
+pub(crate) fn above_mistake(
+    file: &Dockerfile,
+    mistake: &Diagnostic,
+    requests: &[Request],
+) -> Linted {
+    joined(requests.iter().map(|request| lint_above(file, mistake.clone(), request)))
+}
+
+/// The checks of a build, which looks at the targets only, and knows the base images it takes.
 pub(crate) fn of_build(
     engine: &Engine,
     file: &Dockerfile,
     request: &BuildRequest,
     contexts: &Contexts,
-    known: BTreeMap<BaseRef, BaseImage>,
+    mut known: BTreeMap<BaseRef, BaseImage>,
 ) -> Result<Linted, Error> {
     // A context that cannot be looked at is no reason to fail: the step that copies from it will say so, if there is one.
     let facts = Facts::of(contexts, Depth::Top).unwrap_or_default();
     let check = Check { engine, request, facts, all_stages: false };
-    Ok(check.lint(file, &resolve::lower_request(request), known)?.1)
+    check.lint_all(file, &resolve::lower_requests(request), &mut known)
+}
+
+/// What was found for several targets and platforms, each once.
+fn joined(all: impl IntoIterator<Item = Linted>) -> Linted {
+    let mut joined = Linted::default();
+    for linted in all {
+        for finding in linted.findings {
+            if !joined.findings.contains(&finding) {
+                joined.findings.push(finding);
+            }
+        }
+        for base in linted.unknown {
+            if !joined.unknown.contains(&base) {
+                joined.unknown.push(base);
+            }
+        }
+        joined.mistake = joined.mistake.or(linted.mistake);
+        joined.violation = joined.violation.or(linted.violation);
+    }
+    joined
 }
 
 /// Tells what the checks found, each in one line.
@@ -96,13 +126,23 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn lint_all(
+        &self,
+        file: &Dockerfile,
+        requests: &[Request],
+        known: &mut BTreeMap<BaseRef, BaseImage>,
+    ) -> Result<Linted, Error> {
+        let each = requests.iter().map(|request| self.lint(file, request, known));
+        Ok(joined(each.collect::<Result<Vec<_>, _>>()?))
+    }
+
     /// Asks the rules, and again with the base images that they would like to know, until none of them is in the store.
     fn lint(
         &self,
         file: &Dockerfile,
         request: &Request,
-        mut known: BTreeMap<BaseRef, BaseImage>,
-    ) -> Result<(BTreeMap<BaseRef, BaseImage>, Linted), Error> {
+        known: &mut BTreeMap<BaseRef, BaseImage>,
+    ) -> Result<Linted, Error> {
         let ignore = self.facts.ignore.as_ref();
         let hides = |path: &str| {
             let exclusion = ignore?.1.hides_all(path)?;
@@ -118,7 +158,7 @@ impl Check<'_> {
                 file,
                 &Examination {
                     request,
-                    known: &known,
+                    known,
                     all_stages: self.all_stages,
                     context: ContextFacts { ignore_file, git_ignored: &self.facts.git_ignored },
                 },
@@ -130,7 +170,7 @@ impl Check<'_> {
                 }
             }
             if known.len() == before {
-                return Ok((known, linted));
+                return Ok(linted);
             }
         }
     }

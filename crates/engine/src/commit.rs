@@ -67,7 +67,8 @@ impl Packing {
         Ok(())
     }
 
-    async fn finish(&self) -> Result<(), Error> {
+    /// Waits until all is packed that was begun.
+    pub(crate) async fn finish(&self) -> Result<(), Error> {
         let mut tasks = {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut state.tasks)
@@ -125,15 +126,18 @@ impl<W: Write> Write for Measured<W> {
     }
 }
 
-/// Returns what the target stage has made, once its layers are packed.
-pub(crate) async fn finish(build: &Build, target: &Tip) -> Result<Undated, Error> {
-    build.packing.finish().await?;
+/// Returns what a target has made. Layers that are not packed yet are packed now.
+pub(crate) fn finish(
+    build: &Build,
+    plan::Target { stage, epoch }: &plan::Target,
+) -> Result<Undated, Error> {
+    let target = &*build.result(*stage)?;
     let mut diff_ids = Vec::with_capacity(target.snapshots.len());
     for snapshot in &target.snapshots {
         diff_ids.push(layer(&build.engine, *snapshot)?.diff_id);
     }
 
-    let mut config = build.plan.stage(build.plan.target).config.clone();
+    let mut config = build.plan.stage(*stage).config.clone();
     config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
     config.history = target.history.clone();
     date(&mut config, target);
@@ -146,7 +150,7 @@ pub(crate) async fn finish(build: &Build, target: &Tip) -> Result<Undated, Error
         snapshots: target.snapshots.clone(),
         ancestry,
         made: target.made.clone(),
-        epoch: build.plan.epoch,
+        epoch: *epoch,
     })
 }
 

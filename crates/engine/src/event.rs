@@ -78,6 +78,8 @@ pub enum Stream {
 /// What people call a step: `[build 2/4] RUN make`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heading {
+    /// The platform that it runs on, and the one that it works for, where there are several.
+    pub platform: Option<String>,
     /// The stage, where the Dockerfile has several or gives it a name.
     pub stage: Option<String>,
     /// Its place among the steps of the stage that do something, FROM included, and how many there are; none for what is
@@ -89,11 +91,12 @@ pub struct Heading {
 
 impl std::fmt::Display for Heading {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.stage, self.position) {
-            (Some(stage), Some((at, of))) => write!(f, "[{stage} {at}/{of}] {}", self.title),
-            (None, Some((at, of))) => write!(f, "[{at}/{of}] {}", self.title),
-            (_, None) => f.write_str(&self.title),
+        let Some((at, of)) = self.position else { return f.write_str(&self.title) };
+        f.write_str("[")?;
+        for part in [&self.platform, &self.stage].into_iter().flatten() {
+            write!(f, "{part} ")?;
         }
+        write!(f, "{at}/{of}] {}", self.title)
     }
 }
 

@@ -43,14 +43,15 @@ mod schedule;
 mod step;
 mod times;
 
-pub use build::{Built, build};
+pub use build::{Built, BuiltTarget, build};
 pub use cancel::Cancel;
 pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
 pub use event::{Event, Events, Heading, StepNumber, Stream};
 pub use foreign::Obstacle;
 pub use request::{
-    BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret, is_web,
+    BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret, Target,
+    is_web,
 };
 pub use rootfs::{Rootfs, merged};
 pub use times::Times;

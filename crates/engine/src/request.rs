@@ -22,12 +22,12 @@ pub struct BuildRequest {
     pub named_contexts: BTreeMap<String, NamedContext>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
-    /// `--target`: the stage to build; the last one if none is named.
-    pub target: Option<String>,
+    /// `--target`: what to build, one at least.
+    pub targets: Vec<Target>,
     /// `--no-cache`: nothing is taken from the cache.
     pub no_cache: bool,
-    /// `--platform`: what the image runs on.
-    pub platform: Platform,
+    /// `--platform`: what the images run on, one at least.
+    pub platforms: Vec<Platform>,
     /// `--label`: labels of the image, over those of the Dockerfile.
     pub labels: BTreeMap<String, String>,
     /// `--network`: what RUN reaches unless it says otherwise.
@@ -44,12 +44,19 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// `--allow`: what steps may do beyond what every step may.
     pub allow: BTreeSet<Entitlement>,
-    /// `--tag`: the names of the image.
+    /// How the build is ended from outside.
+    pub cancel: Cancel,
+}
+
+/// A stage that becomes an image, for each platform one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The name of the stage; the last one if none is named.
+    pub stage: Option<String>,
+    /// The names of the image; the images for several platforms share them.
     pub tags: Vec<Reference>,
     /// The times in the image that is put into the store.
     pub times: Times,
-    /// How the build is ended from outside.
-    pub cancel: Cancel,
 }
 
 /// What a step may do only if the one who builds says so, not the Dockerfile alone.

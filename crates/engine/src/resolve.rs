@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use dockerfile::{BaseImage, BaseRef, ContextKind, Dockerfile, Lowered, Request};
 use oci::{Platform, Reference};
-use plan::{Network, Op, Plan, Security};
+use plan::{Joint, Network, Op, Plan, Security};
 use registry::{News, Watcher};
 use store::Image;
 
 use crate::{
-    BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place,
+    BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place, Target,
     context::Contexts,
     epoch,
     pull::{self, Accept, PullRequest},
     remote::Asker,
 };
 
-/// Returns the plan of a build: lowers the Dockerfile, resolves the bases it asks for, and lowers again until it asks for no
-/// more. The bases are `known` afterwards.
+/// Returns the plan of a build: that of every target for every platform, in this order, as one. The bases are `known`
+/// afterwards.
 pub(crate) async fn plan(
     engine: &Engine,
     file: &Dockerfile,
@@ -25,11 +25,28 @@ pub(crate) async fn plan(
     contexts: &Contexts,
     known: &mut BTreeMap<BaseRef, BaseImage>,
     events: &Events,
+) -> Result<Joint, Error> {
+    let mut joint = Joint::default();
+    for lower_request in lower_requests(request) {
+        let plan = plan_of(engine, file, request, lower_request, contexts, known, events).await?;
+        joint.add(plan);
+    }
+    Ok(joint)
+}
+
+/// Lowers the Dockerfile, resolves the bases it asks for, and lowers again until it asks for no more.
+async fn plan_of(
+    engine: &Engine,
+    file: &Dockerfile,
+    request: &BuildRequest,
+    mut lower_request: Request,
+    contexts: &Contexts,
+    known: &mut BTreeMap<BaseRef, BaseImage>,
+    events: &Events,
 ) -> Result<Plan, Error> {
     let mistaken = |diagnostic| {
         Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
     };
-    let mut lower_request = lower_request(request);
     if let Some(source) = dockerfile::epoch_source(file, &lower_request).map_err(mistaken)? {
         let asker = Asker { engine, request, events, remotes: contexts.remotes() };
         let find = || epoch::find(asker, contexts, &source);
@@ -207,23 +224,25 @@ pub(crate) fn image_blocking(
     tokio::runtime::Handle::current().block_on(image(engine, reference, platform, events))
 }
 
-/// Returns what a request says to the Dockerfile.
-pub(crate) fn lower_request(request: &BuildRequest) -> Request {
+/// Returns what a request says to the Dockerfile: once for every target and every platform.
+pub(crate) fn lower_requests(request: &BuildRequest) -> Vec<Request> {
     let kind = |context: &NamedContext| match context {
         NamedContext::Directory(_) | NamedContext::Git(_) | NamedContext::Web(_) => {
             ContextKind::Directory
         }
         NamedContext::Image(_) | NamedContext::Layout { .. } => ContextKind::Image,
     };
-    Request {
-        target: request.target.clone(),
+    let one = |target: &Target, platform: &Platform| Request {
+        target: target.stage.clone(),
         build_args: request.build_args.clone(),
-        platform: request.platform.clone(),
+        platform: platform.clone(),
         build_platform: Platform::host(),
         contexts: request.named_contexts.iter().map(|(n, c)| (n.clone(), kind(c))).collect(),
         network: request.network,
         labels: request.labels.clone(),
         hostname: None,
         epoch: None,
-    }
+    };
+    let targets = request.targets.iter();
+    targets.flat_map(|target| request.platforms.iter().map(move |p| one(target, p))).collect()
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use dockerfile::Source;
-use oci::History;
-use plan::{Base, Plan, Stage, StageId, StepKey};
+use oci::{History, Platform};
+use plan::{Base, Joint, Stage, StageId, StepKey};
 use sandbox::BuildNetwork;
 use store::{Ancestor, Ancestry, Lease, Record, SnapshotId};
 use tokio::{
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Build {
     pub(crate) engine: Engine,
-    pub(crate) plan: Plan,
+    pub(crate) plan: Joint,
     pub(crate) contexts: Contexts,
     pub(crate) request: BuildRequest,
     pub(crate) events: Events,
@@ -48,8 +48,10 @@ pub(crate) struct Build {
     source: Source,
     /// The number of each stage's first step.
     first_numbers: Vec<StepNumber>,
-    /// The stages whose layers are layers of the image.
+    /// The stages whose layers are layers of an image.
     image_stages: BTreeSet<StageId>,
+    /// What people call the platform of each stage, if there are several.
+    platforms_in_words: BTreeMap<StageId, String>,
 }
 
 /// What a step made.
@@ -95,7 +97,7 @@ impl Build {
     pub(crate) fn new(
         engine: &Engine,
         source: Source,
-        plan: Plan,
+        plan: Joint,
         contexts: Contexts,
         request: BuildRequest,
         events: Events,
@@ -109,7 +111,6 @@ impl Build {
         Ok(Self {
             engine: engine.clone(),
             contexts,
-            request,
             events,
             lease: engine.store.lease()?,
             packing: Packing::default(),
@@ -120,6 +121,8 @@ impl Build {
             source,
             first_numbers,
             image_stages: image_stages(&plan),
+            platforms_in_words: platforms_in_words(&plan, &request.platforms),
+            request,
             plan,
         })
     }
@@ -157,6 +160,7 @@ impl Build {
     fn heading(&self, stage: &Stage, position: usize, title: String) -> Heading {
         let label = self.plan.stages.len() > 1 || stage.name.is_some();
         Heading {
+            platform: self.platforms_in_words.get(&stage.id).cloned(),
             stage: label.then(|| stage.label()),
             position: Some((position, positions(stage))),
             title,
@@ -173,28 +177,64 @@ fn is_shown(step: &plan::Step) -> bool {
     !matches!(step.op, plan::Op::Config)
 }
 
-fn image_stages(plan: &Plan) -> BTreeSet<StageId> {
+fn image_stages(plan: &Joint) -> BTreeSet<StageId> {
     let mut stages = BTreeSet::new();
-    let mut stage = plan.target;
-    while stages.insert(stage) {
-        match plan.stage(stage).base {
-            Base::Stage(below) => stage = below,
-            Base::Scratch | Base::Image { .. } | Base::Context { .. } => break,
+    for target in &plan.targets {
+        let mut stage = target.stage;
+        while stages.insert(stage) {
+            match plan.stage(stage).base {
+                Base::Stage(below) => stage = below,
+                Base::Scratch | Base::Image { .. } | Base::Context { .. } => break,
+            }
         }
     }
     stages
 }
 
-/// Runs every stage of the plan and returns the target's result.
+/// The platform of each stage, and the one that it works for where that is another one: `linux/amd64->arm64`.
+fn platforms_in_words(plan: &Joint, platforms: &[Platform]) -> BTreeMap<StageId, String> {
+    if platforms.len() < 2 {
+        return BTreeMap::new();
+    }
+    let mut users: BTreeMap<StageId, Vec<&Platform>> = BTreeMap::new();
+    for (target, platform) in plan.targets.iter().zip(platforms.iter().cycle()) {
+        for stage in plan.needed(target.stage) {
+            let users = users.entry(stage).or_default();
+            if !users.contains(&platform) {
+                users.push(platform);
+            }
+        }
+    }
+    let in_words = |(id, users): (StageId, Vec<&Platform>)| {
+        let own = &plan.stage(id).platform;
+        let text = match users[..] {
+            [user] if user != own => format!("{own}->{}", beside(user, own)),
+            _ => own.to_string(),
+        };
+        (id, text)
+    };
+    users.into_iter().map(in_words).collect()
+}
+
+/// A platform without what it has in common with another one.
+fn beside(platform: &Platform, other: &Platform) -> String {
+    let text = platform.to_string();
+    match text.split_once('/') {
+        Some((_, rest)) if platform.os == other.os => rest.to_owned(),
+        _ => text,
+    }
+}
+
+/// Runs every stage of the plan.
 ///
 /// The first failure ends the others: running commands are killed, waiting steps do not start.
-pub(crate) async fn run(build: &Arc<Build>) -> Result<Arc<Tip>, Error> {
+pub(crate) async fn run(build: &Arc<Build>) -> Result<(), Error> {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         build.plan.stages.iter().map(|_| watch::channel(false)).unzip();
     let limit = Arc::new(Semaphore::new(concurrency()));
     let mut tasks = JoinSet::new();
     for (stage, done) in build.plan.stages.iter().zip(senders) {
-        let waits = needs(stage).into_iter().map(|id| receivers[id.0].clone()).collect();
+        let waits = stage.needs().into_iter().map(|id| receivers[id.0].clone()).collect();
         tasks.spawn(run_stage(Arc::clone(build), stage.id, waits, done, Arc::clone(&limit)));
     }
 
@@ -207,33 +247,13 @@ pub(crate) async fn run(build: &Arc<Build>) -> Result<Arc<Tip>, Error> {
             failure.get_or_insert(error);
         }
     }
-    match failure {
-        Some(error) => Err(error),
-        None => build.result(build.plan.target),
-    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Steps mostly wait for a compiler or the network, so a few more than there are processors run side by side.
 fn concurrency() -> usize {
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     (processors * 2).max(8)
-}
-
-/// The stages that a stage refers to.
-fn needs(stage: &Stage) -> BTreeSet<StageId> {
-    let base = match stage.base {
-        Base::Stage(id) => Some(id),
-        Base::Scratch | Base::Image { .. } | Base::Context { .. } => None,
-    };
-    let origins = stage.steps.iter().flat_map(|step| step.op.origins());
-    let stages = origins.filter_map(|origin| match origin {
-        plan::Origin::Stage(id) => Some(*id),
-        plan::Origin::Context
-        | plan::Origin::Named { .. }
-        | plan::Origin::Image { .. }
-        | plan::Origin::Scratch => None,
-    });
-    base.into_iter().chain(stages).collect()
 }
 
 async fn run_stage(
@@ -255,7 +275,7 @@ async fn run_stage(
         .await
         .unwrap_or(Err(Error::Lost { what: "a stage" }))?;
     build.results.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(tip));
-    // Nobody waits for the target.
+    // Nobody waits for a target.
     let _ = done.send(true);
     Ok(())
 }
@@ -273,7 +293,7 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
             let heading = build.heading(stage, position, step.title.clone());
             tip =
                 shown(build, number, heading, |number| step::run(build, stage, step, number, &tip))
-                    .map_err(|source| located(build, &step.title, step.lines, source))?;
+                    .map_err(|source| located(build, stage, step, source))?;
         }
         if let Some(created_by) = &step.created_by {
             tip.history.push(commit::entry(created_by, step.makes_layer(), &tip));
@@ -285,14 +305,14 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
     Ok(tip)
 }
 
-fn located(build: &Build, title: &str, lines: (usize, usize), source: Error) -> Error {
+fn located(build: &Build, stage: &Stage, step: &plan::Step, source: Error) -> Error {
+    let title = match build.platforms_in_words.get(&stage.id) {
+        Some(platform) => format!("[{platform}] {}", step.title),
+        None => step.title.clone(),
+    };
     match source {
         Error::Cancelled | Error::Dockerfile(_) | Error::Step { .. } => source,
-        source => Error::Step {
-            title: title.to_owned(),
-            place: build.place(lines),
-            source: Box::new(source),
-        },
+        source => Error::Step { title, place: build.place(step.lines), source: Box::new(source) },
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     destination::Staged,
     error::Error,
     exporter::{Exporter, From},
-    output::TIME_KEYS,
+    output::{SPLIT, TIME_KEYS},
 };
 
 /// `type=local`.
@@ -31,6 +31,7 @@ impl Exporter for Local {
                 "the directory; what is in it stays, unless the image has a file of the same name",
             ),
             ("mode", "`copy`: files that the image does not have stay"),
+            SPLIT,
             TIME_KEYS[0],
             TIME_KEYS[1],
         ];
@@ -41,7 +42,12 @@ impl Exporter for Local {
         true
     }
 
+    fn check_several(&self, output: &Output) -> Result<(), Error> {
+        output.check_split()
+    }
+
     fn check(&self, output: &Output) -> Result<(), Error> {
+        output.splits_platforms(1)?;
         let wrong = |key: &str, value: &str, expected| Error::Value {
             key: key.to_owned(),
             value: value.to_owned(),
@@ -57,16 +63,20 @@ impl Exporter for Local {
     }
 
     fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
-        let root = from.root.ok_or(Error::NoRoot { kind: self.name() })?;
         let path = output.path()?;
-        if path.exists() {
-            return Ok(filetree::copy_out(root, path, from.time)?);
+        for (directory, root) in from.split_roots(output)? {
+            let path = directory.map_or_else(|| path.to_owned(), |name| path.join(name));
+            if path.exists() {
+                filetree::copy_out(root, &path, from.time)?;
+                continue;
+            }
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            }
+            let staged = Staged::beside(&path);
+            filetree::copy_out(root, staged.path(), from.time)?;
+            staged.rename(&path)?;
         }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        }
-        let staged = Staged::beside(path);
-        filetree::copy_out(root, staged.path(), from.time)?;
-        staged.rename(path)
+        Ok(())
     }
 }

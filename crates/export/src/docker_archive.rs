@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filetree::Flavour;
-use oci::{Index, json};
+use oci::{Index, Platform, json};
 use serde::Serialize;
 use store::Store;
 
@@ -17,8 +17,9 @@ use crate::{
     Destination, Output,
     error::{Error, Result},
     exporter::{Exporter, From, Named},
+    index::Assembly,
     layer::{Compression, LayerOptions},
-    manifest::{self, Assembled, MediaTypes},
+    manifest::{Assembled, MediaTypes},
     oci_layout::{self, COMPRESSION_KEYS, LAYOUT},
     output::TIME_KEYS,
     sink::{self, Archive, Sink},
@@ -61,6 +62,11 @@ impl Exporter for DockerArchive {
         false
     }
 
+    /// What docker reads of it, `manifest.json`, says nothing of platforms.
+    fn check_several(&self, _output: &Output) -> Result<(), Error> {
+        Err(Error::Several { kind: self.name() })
+    }
+
     fn check(&self, output: &Output) -> Result<(), Error> {
         oci_layout::layer_options(output, LAYERS.compression).map(|_| ())
     }
@@ -69,7 +75,7 @@ impl Exporter for DockerArchive {
         let given = output.names()?;
         let Some(destination) = output.dest() else { return tag::write(from, &given) };
         let names = if given.is_empty() { from.image.names } else { &given };
-        let image = Named { image: from.image.image, names };
+        let image = Named { images: from.image.images, names };
         let layers = oci_layout::layer_options(output, LAYERS.compression)?;
         write(from.store, from.flavour, &[image], &layers, destination)
     }
@@ -85,7 +91,7 @@ struct Entry {
     layers: Vec<String>,
 }
 
-/// Writes images to one archive.
+/// Writes images to one archive. What has only room for one platform gets this machine's, else the first one.
 pub(crate) fn write(
     store: &Store,
     flavour: Flavour,
@@ -96,19 +102,21 @@ pub(crate) fn write(
     let mut assembled = Vec::with_capacity(images.len());
     for named in images {
         let (types, none) = (MediaTypes::Oci, BTreeMap::new());
-        assembled.push(manifest::assemble(store, flavour, named.image, types, layers, &none)?);
+        assembled.push(Assembly::new(store, flavour, named.images, types, layers, &none)?);
     }
     destination.write(|out| {
         let mut archive = Archive::new(out);
         archive.put_bytes(LAYOUT.0, LAYOUT.1)?;
         let mut there = BTreeSet::new();
-        for image in &assembled {
-            sink::put_image(&mut archive, &mut there, store, flavour, image)?;
+        for assembly in &assembled {
+            sink::put_all(&mut archive, &mut there, store, flavour, assembly)?;
         }
-        let named = || images.iter().zip(&assembled);
-        let index = named()
-            .flat_map(|(named, image)| oci_layout::entries(&image.descriptor, named.names))
+        let index = images
+            .iter()
+            .zip(&assembled)
+            .flat_map(|(named, assembly)| oci_layout::entries(assembly.descriptor(), named.names))
             .collect();
+        let named = || images.iter().zip(assembled.iter().filter_map(own));
         archive.put_bytes("index.json", &json::to_bytes(&Index::oci(index)))?;
         let entries: Vec<_> = named().map(|(named, image)| entry(named, image)).collect();
         archive.put_bytes("manifest.json", &json::to_bytes(&entries))?;
@@ -118,6 +126,13 @@ pub(crate) fn write(
         }
         archive.finish()
     })
+}
+
+/// The image for this machine's platform, else the first one.
+fn own(assembly: &Assembly) -> Option<&Assembled> {
+    let platform = |image: &Assembled| image.descriptor.platform.clone();
+    let own = Platform::host().choose(assembly.images(), platform);
+    own.or_else(|| assembly.images().first())
 }
 
 fn entry(named: &Named<'_>, image: &Assembled) -> Entry {

@@ -111,6 +111,22 @@ pub enum Error {
         /// As packed.
         actual: Box<DiffId>,
     },
+    /// There is no image to write.
+    #[error("no image was given to be written")]
+    NoImage,
+    /// The form has no room for images of several platforms.
+    #[error("{kind} exporter does not currently support exporting manifest lists; `type=oci` does")]
+    Several {
+        /// The type.
+        kind: &'static str,
+    },
+    /// Two images that should go to places of their own are for the same platform: a base has none for one of those that
+    /// were asked for.
+    #[error("two of the images are for {platform}")]
+    SamePlatform {
+        /// The platform.
+        platform: String,
+    },
     /// A directory or a tar was asked for without a root file system to take it from.
     #[error("output type `{kind}` was given no root file system")]
     NoRoot {

@@ -12,8 +12,8 @@ use crate::{
 /// An image and the names it is exported with.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a> {
-    /// The image.
-    pub image: &'a Image,
+    /// The image; or one for each of several platforms, in the order of their index.
+    pub images: &'a [Image],
     /// Its names, none for one that is known by its id only.
     pub names: &'a [Reference],
 }
@@ -24,7 +24,8 @@ pub struct From<'a> {
     pub(crate) store: &'a Store,
     pub(crate) flavour: Flavour,
     pub(crate) image: &'a Named<'a>,
-    pub(crate) root: Option<&'a RootDir>,
+    /// The merged root file systems of the images, if they are wanted.
+    pub(crate) roots: &'a [&'a RootDir],
     /// The time of all files, where they are written one by one.
     pub(crate) time: Option<Timestamp>,
 }
@@ -50,6 +51,11 @@ pub trait Exporter: Sync {
         false
     }
 
+    /// Says what is wrong with an output of this type of images for several platforms, before anything is built for it.
+    fn check_several(&self, _output: &Output) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Says what is wrong with an output of this type, before anything is built for it.
     fn check(&self, output: &Output) -> Result<(), Error>;
 
@@ -60,6 +66,31 @@ pub trait Exporter: Sync {
 impl std::fmt::Debug for dyn Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Exporter").field(&self.name()).finish()
+    }
+}
+
+impl From<'_> {
+    /// The merged root file systems, each with the directory that it has to itself where images for several platforms are
+    /// taken apart: `linux_amd64`, as BuildKit calls it.
+    pub(crate) fn split_roots(
+        &self,
+        output: &Output,
+    ) -> Result<Vec<(Option<String>, &RootDir)>, Error> {
+        let images = self.image.images;
+        if self.roots.len() != images.len() {
+            return Err(Error::NoRoot { kind: output.kind() });
+        }
+        let split = output.splits_platforms(images.len())?;
+        let mut directories = Vec::new();
+        for (image, root) in images.iter().zip(self.roots) {
+            let platform = image.config.platform().to_string();
+            let directory = split.then(|| platform.replace('/', "_"));
+            if directories.iter().any(|(known, _)| *known == directory) {
+                return Err(Error::SamePlatform { platform });
+            }
+            directories.push((directory, *root));
+        }
+        Ok(directories)
     }
 }
 

@@ -2,9 +2,9 @@
 //! builds anything.
 //!
 //! Reading order: `output` (what `--output` says), `exporter` (the trait and the table), one file for each way out
-//! (`oci_layout`, `docker_archive`, `directory`, `tarball`, `tag`, and `push`), then what they share: `manifest` and `layer` (the
-//! image as descriptors and bytes), `sink` (an archive or a directory of blobs), `destination` (files that are there as a
-//! whole or not at all).
+//! (`oci_layout`, `docker_archive`, `directory`, `tarball`, `tag`, and `push`), then what they share: `manifest` and
+//! `layer` (the image as descriptors and bytes), `index` (the images of one name), `sink` (an archive or a directory of
+//! blobs), `destination` (files that are there as a whole or not at all).
 //!
 //! Invariants:
 //! - A destination is written to a temporary beside it and renamed: what fails leaves what was there before.
@@ -19,6 +19,7 @@ mod directory;
 mod docker_archive;
 mod error;
 mod exporter;
+mod index;
 mod layer;
 mod manifest;
 mod oci_layout;
@@ -40,29 +41,30 @@ use store::{Image, Lease, Store};
 pub use destination::Destination;
 pub use error::Error;
 pub use exporter::{EXPORTERS, Exporter, Named};
+pub use index::Assembly;
 pub use layer::{Compression, Layer, LayerOptions, layers};
 pub use manifest::{Assembled, MediaTypes, assemble};
 pub use output::Output;
 pub use push::{PushOptions, Pusher};
 
-/// Writes an image as `output` says. `root` is its merged root file system; only outputs for which
-/// [`Output::needs_root`] holds look at it, for the others it may be `None`. Files of such outputs have the time of the
+/// Writes an image, or those for several platforms, as `output` says. `roots` are their merged root file systems; only
+/// outputs for which [`Output::needs_root`] holds look at them, for the others there need be none. Files of such outputs have the time of the
 /// [epoch](Output::epoch), of which `epoch` is that of the build; in an image the times are what they are.
 ///
 /// # Errors
 /// What was at the destination before is still there.
-pub fn write<'a>(
+pub fn write(
     store: &Store,
     flavour: Flavour,
     image: &Named<'_>,
-    root: impl Into<Option<&'a RootDir>>,
+    roots: &[&RootDir],
     epoch: Option<i64>,
     output: &Output,
 ) -> Result<(), Error> {
     let lease = store.lease()?;
-    hold(&lease, image.image)?;
+    image.images.iter().try_for_each(|image| hold(&lease, image))?;
     let time = output.epoch(epoch).map(Timestamp::from_seconds);
-    let from = exporter::From { store, flavour, image, root: root.into(), time };
+    let from = exporter::From { store, flavour, image, roots, time };
     output.exporter().write(&from, output)
 }
 
@@ -77,22 +79,23 @@ fn hold(lease: &Lease, image: &Image) -> Result<(), Error> {
 }
 
 /// Writes images with their names to one archive, in the form of `docker save`; to standard output without a path.
-/// Layers that several of them have are in it once.
+/// Layers that several of them have are in it once. Images for several platforms are one entry of the layout in it, an
+/// index; older readers see that of this machine's platform.
 ///
 /// # Errors
 /// What was at the path before is still there.
 pub fn save(
     store: &Store,
     flavour: Flavour,
-    images: &[(Image, Vec<Reference>)],
+    images: &[(Vec<Image>, Vec<Reference>)],
     path: Option<&Path>,
 ) -> Result<(), Error> {
     let lease = store.lease()?;
-    for (image, _) in images {
+    for image in images.iter().flat_map(|(images, _)| images) {
         lease.hold_image(&image.id)?;
     }
     let images: Vec<Named<'_>> =
-        images.iter().map(|(image, names)| Named { image, names }).collect();
+        images.iter().map(|(images, names)| Named { images, names }).collect();
     let destination = path.map_or(Destination::Stdout, |path| Destination::Path(path.to_owned()));
     docker_archive::write(store, flavour, &images, &docker_archive::LAYERS, &destination)
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! oci-layout                 which version of the layout
-//! blobs/sha256/<hex>         config, manifest, layers
-//! index.json                 one descriptor of the manifest for each name
+//! blobs/sha256/<hex>         config, manifest, layers; and the index
+//! index.json                 one descriptor for each name: of the manifest, or of the index of those for several platforms
 //! ```
 
 use std::{
@@ -19,8 +19,9 @@ use crate::{
     destination::Staged,
     error::{Error, Result},
     exporter::{Exporter, From},
+    index::Assembly,
     layer::{Compression, LayerOptions},
-    manifest::{self, Assembled, MediaTypes},
+    manifest::MediaTypes,
     output::TIME_KEYS,
     sink::{self, Archive, Directory, Sink},
 };
@@ -85,17 +86,17 @@ impl Exporter for OciLayout {
     }
 
     fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
-        let image = manifest::assemble(
+        let image = Assembly::new(
             from.store,
             from.flavour,
-            from.image.image,
+            from.image.images,
             media_types(output)?,
             &layer_options(output, Compression::Gzip)?,
             &output.attributes_of("annotation."),
         )?;
         let given = output.names()?;
         let names = if given.is_empty() { from.image.names } else { &given };
-        let index = entries(&image.descriptor, names);
+        let index = entries(image.descriptor(), names);
         match output.destination()? {
             Destination::Path(path) if !output.flag("tar", true)? => {
                 write_directory(from, &image, index, path)
@@ -110,9 +111,9 @@ impl Exporter for OciLayout {
     }
 }
 
-fn put(sink: &mut dyn Sink, from: &From<'_>, image: &Assembled) -> Result<()> {
+fn put(sink: &mut dyn Sink, from: &From<'_>, image: &Assembly) -> Result<()> {
     sink.put_bytes(LAYOUT.0, LAYOUT.1)?;
-    sink::put_image(sink, &mut BTreeSet::new(), from.store, from.flavour, image)
+    sink::put_all(sink, &mut BTreeSet::new(), from.store, from.flavour, image)
 }
 
 /// Returns the index's entries for one image: one for each name, or one without.
@@ -159,7 +160,7 @@ fn media_types(output: &Output) -> Result<MediaTypes> {
 /// Writes a layout into a new directory, or adds to the one that is there: blobs first, the index last and at once.
 fn write_directory(
     from: &From<'_>,
-    image: &Assembled,
+    image: &Assembly,
     mut index: Vec<Descriptor>,
     path: &Path,
 ) -> Result<()> {

@@ -26,11 +26,18 @@ pub(crate) const TIME_KEYS: [(&str, &str); 2] = [
     (EPOCH, "SOURCE_DATE_EPOCH of this output alone; empty for none"),
 ];
 
+/// The key of outputs whose files can be in one place or in several.
+pub(crate) const SPLIT: (&str, &str) = (
+    "platform-split",
+    "whether the files for each platform have a directory of their own: `linux_amd64`; without it, those of several have",
+);
+
 /// Where a finished image is to go, and how. What is wrong with it was said when it was parsed.
 #[derive(Debug, Clone)]
 pub struct Output {
     exporter: &'static dyn Exporter,
     dest: Option<Destination>,
+    target: Option<String>,
     attributes: BTreeMap<String, String>,
     epoch: Option<Option<i64>>,
     rewrites_times: bool,
@@ -65,6 +72,7 @@ impl Output {
 
     fn new(kind: &str, mut attributes: BTreeMap<String, String>) -> Result<Self> {
         let exporter = exporter::named(kind)?;
+        let target = attributes.remove("target").filter(|target| !target.is_empty());
         let known = exporter.keys();
         let is_known = |key: &str| {
             known
@@ -84,7 +92,7 @@ impl Output {
             return Err(Error::Missing { kind: exporter.name(), key: "dest" });
         }
         let epoch = attributes.remove(EPOCH).map(|value| epoch(&value)).transpose()?;
-        let mut output = Self { exporter, dest, attributes, epoch, rewrites_times: false };
+        let mut output = Self { exporter, dest, target, attributes, epoch, rewrites_times: false };
         output.rewrites_times = output.flag(REWRITE, false)?;
         output.names()?;
         exporter.check(&output)?;
@@ -120,6 +128,31 @@ impl Output {
     /// Whether it is an image of the store.
     pub fn is_stored(&self) -> bool {
         self.dest.is_none() && !self.needs_root()
+    }
+
+    /// Returns the target of the build that it is of, if it says so: `target=`.
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// Says what is wrong with it for images of so many platforms, before anything is built for it.
+    pub fn check_platforms(&self, count: usize) -> Result<(), Error> {
+        if count > 1 { self.exporter.check_several(self) } else { Ok(()) }
+    }
+
+    /// Whether the files of images for so many platforms go to a directory each.
+    pub(crate) fn splits_platforms(&self, count: usize) -> Result<bool> {
+        self.flag(SPLIT.0, count > 1)
+    }
+
+    /// Refuses to put the files of several platforms into one place, where they would replace each other.
+    pub(crate) fn check_split(&self) -> Result<()> {
+        if self.splits_platforms(2)? {
+            return Ok(());
+        }
+        let (key, value) = (SPLIT.0.to_owned(), "false".to_owned());
+        let expected = "files of several platforms would replace each other";
+        Err(Error::Value { key, value, expected })
     }
 
     /// Whether it goes to standard output, where nothing else may be written then.

@@ -1,4 +1,5 @@
-//! An image to a registry: layers first, then the config, then the manifest that makes them an image.
+//! An image to a registry: layers first, then the config, then the manifest that makes them an image; of several platforms
+//! one after the other, and then the index that makes them one.
 //!
 //! Each layer is compressed, at most once in its life, and then sent; so while one is on its way another is being
 //! compressed. What the registry has is neither read nor sent.
@@ -18,6 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     error::{Error, Result},
+    index,
     layer::{self, Compression, Layer, LayerOptions},
     manifest::{self, MediaTypes},
 };
@@ -66,16 +68,37 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Pushes an image; returns what describes its manifest. The store remembers where it is to be found now.
+    /// Pushes an image, or those for several platforms and then the index of them; returns what describes the whole. The
+    /// store remembers where each is to be found now.
     ///
     /// # Errors
-    /// The registry may have some of the blobs by then, but nothing that names them.
+    /// The registry may have some of the blobs and of the manifests by then, but nothing that gives them the name.
     pub async fn push(
+        &self,
+        images: &[Image],
+        to: &Reference,
+        options: &PushOptions,
+    ) -> Result<Descriptor, Error> {
+        if let [image] = images {
+            return Ok(self.push_image(image, to, options, options.by_digest).await?.1);
+        }
+        let mut manifests = Vec::with_capacity(images.len());
+        for image in images {
+            manifests.push(self.push_image(image, to, options, true).await?.0);
+        }
+        let (descriptor, bytes) = index::index(&manifests, options.types);
+        let name = if options.by_digest { pinned(to, &descriptor)? } else { to.clone() };
+        Ok(self.client.publish(&name, &descriptor.media_type, &bytes).await?)
+    }
+
+    /// Pushes one image. Returns what describes its manifest, with the platform, and what the registry says of it.
+    async fn push_image(
         &self,
         image: &Image,
         to: &Reference,
         options: &PushOptions,
-    ) -> Result<Descriptor, Error> {
+        by_digest: bool,
+    ) -> Result<(Descriptor, Descriptor), Error> {
         let lease = self.store.lease()?;
         lease.hold_image(&image.id)?;
         let layers = self.push_layers(image, to, options).await?;
@@ -89,13 +112,13 @@ impl Pusher {
             on_progress: Arc::new(|_| ()),
         };
         self.client.upload(&config).await?;
-        let name = if options.by_digest { pinned(to, &assembled.descriptor)? } else { to.clone() };
+        let name = if by_digest { pinned(to, &assembled.descriptor)? } else { to.clone() };
         let (media_type, bytes) = (&assembled.descriptor.media_type, &assembled.manifest);
         let published = self.client.publish(&name, media_type, bytes).await?;
         // What one push was asked for in particular is not what the image is like from now on.
         let bytes = (*options == PushOptions::default()).then_some(bytes.as_slice());
         self.remember(image, to, &assembled.descriptor, bytes)?;
-        Ok(published)
+        Ok((assembled.descriptor, published))
     }
 
     /// Returns the layers as the registry has them now, bottom first.

@@ -14,6 +14,7 @@ use store::Store;
 use crate::{
     destination::Staged,
     error::{Error, Result},
+    index::Assembly,
     manifest::Assembled,
 };
 
@@ -41,8 +42,27 @@ pub(crate) fn blob_path(digest: &BlobDigest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.to_hex())
 }
 
-/// Puts everything of an image that is not there yet.
-pub(crate) fn put_image(
+/// Puts everything of the images of a name that is not there yet.
+pub(crate) fn put_all(
+    sink: &mut dyn Sink,
+    there: &mut BTreeSet<BlobDigest>,
+    store: &Store,
+    flavour: Flavour,
+    assembly: &Assembly,
+) -> Result<()> {
+    for image in assembly.images() {
+        put_image(sink, there, store, flavour, image)?;
+    }
+    if let Some(index) = assembly.index() {
+        let digest = &assembly.descriptor().digest;
+        if there.insert(*digest) {
+            sink.put_bytes(&blob_path(digest), index)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_image(
     sink: &mut dyn Sink,
     there: &mut BTreeSet<BlobDigest>,
     store: &Store,

@@ -1,7 +1,7 @@
 //! `type=image` and `type=registry`: names in the store. Pushing them is the caller's, who knows the network:
 //! [`Output::pushes`].
 
-use oci::Reference;
+use oci::{ImageId, Reference};
 
 use crate::{
     Output,
@@ -68,8 +68,9 @@ impl Exporter for Image {
 
 /// Gives the image names, besides those it has.
 pub(crate) fn write(from: &From<'_>, names: &[Reference]) -> Result<()> {
+    let ids: Vec<ImageId> = from.image.images.iter().map(|image| image.id).collect();
     for name in names {
-        from.store.tag(name, &from.image.image.id)?;
+        from.store.tag_all(name, &ids)?;
     }
     Ok(())
 }

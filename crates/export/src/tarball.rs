@@ -1,10 +1,12 @@
 //! `type=tar`: the files of the image, in one tar archive without layers.
 
+use filetree::RootDir;
+
 use crate::{
     Output,
     error::Error,
     exporter::{Exporter, From},
-    output::TIME_KEYS,
+    output::{SPLIT, TIME_KEYS},
 };
 
 /// `type=tar`.
@@ -25,7 +27,7 @@ impl Exporter for Tarball {
 
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
         const KEYS: &[(&str, &str)] =
-            &[("dest", "the file, or `-` for standard output"), TIME_KEYS[0], TIME_KEYS[1]];
+            &[("dest", "the file, or `-` for standard output"), SPLIT, TIME_KEYS[0], TIME_KEYS[1]];
         KEYS
     }
 
@@ -33,12 +35,19 @@ impl Exporter for Tarball {
         true
     }
 
-    fn check(&self, _output: &Output) -> Result<(), Error> {
-        Ok(())
+    fn check_several(&self, output: &Output) -> Result<(), Error> {
+        output.check_split()
+    }
+
+    fn check(&self, output: &Output) -> Result<(), Error> {
+        output.splits_platforms(1).map(|_| ())
     }
 
     fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
-        let root = from.root.ok_or(Error::NoRoot { kind: self.name() })?;
-        output.destination()?.write(|mut out| Ok(filetree::pack_tree(root, from.time, &mut out)?))
+        let split = from.split_roots(output)?;
+        let trees: Vec<(&str, &RootDir)> =
+            split.iter().map(|(name, root)| (name.as_deref().unwrap_or_default(), *root)).collect();
+        let destination = output.destination()?;
+        destination.write(|mut out| Ok(filetree::pack_trees(&trees, from.time, &mut out)?))
     }
 }

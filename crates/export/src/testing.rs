@@ -9,7 +9,9 @@ use std::{
 };
 
 use filetree::{Flavour, PackOptions, Times};
-use oci::{BlobDigest, Descriptor, DiffId, Digest, Manifest, ManifestDigest, json, media_type};
+use oci::{
+    BlobDigest, Descriptor, DiffId, Digest, Manifest, ManifestDigest, Platform, json, media_type,
+};
 use store::{Image, Layer, SnapshotId, Store, StoredManifest};
 
 pub(crate) const FLAVOUR: Flavour = Flavour::Trusted;
@@ -114,6 +116,19 @@ pub(crate) fn image(
     });
     let snapshots: Vec<_> = layers.iter().map(|(id, _)| *id).collect();
     let id = store.put_image(&config, &snapshots, manifest.as_ref()).unwrap();
+    store.image(&id).unwrap().unwrap()
+}
+
+/// Stores an image of these layers for a platform.
+pub(crate) fn image_for(
+    store: &Store,
+    platform: &Platform,
+    layers: &[(SnapshotId, DiffId)],
+) -> Image {
+    let mut config = oci::ImageConfig::scratch(platform);
+    config.rootfs.diff_ids = layers.iter().map(|(_, diff_id)| *diff_id).collect();
+    let snapshots: Vec<_> = layers.iter().map(|(id, _)| *id).collect();
+    let id = store.put_image(&json::to_bytes(&config), &snapshots, None).unwrap();
     store.image(&id).unwrap().unwrap()
 }
 

@@ -57,7 +57,7 @@ pub use error::{Error, Exclusion, Fault, Limit};
 pub use gitignore::git_ignored;
 pub use ignore::{BadPatternLine, Patterns};
 pub use measure::contents_size;
-pub use pack::{PackOptions, Times, pack, pack_tree};
+pub use pack::{PackOptions, Times, pack, pack_tree, pack_trees};
 pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};

@@ -107,7 +107,26 @@ pub fn pack_tree(
     time: Option<Timestamp>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    Packer::new(out, None, time.map_or(Times::Own, Times::All)).pack(root.as_fd()).map(|_| ())
+    pack_trees(&[("", root)], time, out)
+}
+
+/// Writes several trees as one archive, each below a directory of this name, which looks like its root; below none if the
+/// name is empty.
+///
+/// # Errors
+/// Those of [`pack_tree`].
+pub fn pack_trees(
+    trees: &[(&str, &RootDir)],
+    time: Option<Timestamp>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut packer = Packer::new(out, None, time.map_or(Times::Own, Times::All));
+    for (name, root) in trees {
+        // Files of two trees are not the same file.
+        packer.links.clear();
+        packer.put_tree(name, root.as_fd())?;
+    }
+    packer.finish().map(|_| ())
 }
 
 struct Packer<'a, 't, W> {
@@ -138,19 +157,35 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     }
 
     fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
+        self.put_tree("", root)?;
+        self.finish()
+    }
+
+    fn finish(self) -> Result<u64, Error> {
+        self.out.finish()?;
+        Ok(self.contents)
+    }
+
+    fn put_tree(&mut self, name: &str, root: BorrowedFd<'_>) -> Result<(), Error> {
         let root = open_dir(root, c".").map_err(Error::io("open", "/"))?;
-        let attributes = self.attributes(Carrier::Open(root.as_fd()), || PathBuf::from("/"))?;
+        let path = || PathBuf::from("/");
+        let attributes = self.attributes(Carrier::Open(root.as_fd()), path)?;
         if attributes.opaque {
             self.put_whiteout(whiteout::OPAQUE)?;
         }
-        let mut walk = Walk::new(root)?;
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}/") };
+        if !prefix.is_empty() {
+            let stat = stat_open(&root, path)?;
+            let kind = Kind::Directory;
+            self.put_header(prefix.as_bytes(), kind, &stat, &attributes.travelling)?;
+        }
+        let mut walk = Walk::below(root, prefix.into_bytes())?;
         while let Some(visit) = walk.next()? {
             if let Visit::Name(name, kind) = visit {
                 self.put(&mut walk, &name, kind)?;
             }
         }
-        self.out.finish()?;
-        Ok(self.contents)
+        Ok(())
     }
 
     fn put(&mut self, walk: &mut Walk, name: &CStr, kind: FileType) -> Result<(), Error> {

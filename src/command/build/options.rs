@@ -26,9 +26,9 @@ pub(crate) struct Build {
         value_name = "NAME=DIR|URL|docker-image://REFERENCE|oci-layout://DIR[:TAG]"
     )]
     pub(crate) build_contexts: Vec<String>,
-    /// Stage to build [default: the last one]
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) target: Option<String>,
+    /// Stage to build [default: the last one]; may be given several times, then with names for each image: `--target app=name:1 --target tool=name`
+    #[arg(long = "target", value_name = "STAGE[=NAME[,NAME]]")]
+    pub(crate) targets: Vec<String>,
     /// Take no step from the cache
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -47,10 +47,10 @@ pub(crate) struct Build {
     /// What RUN reaches unless it says otherwise
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: Network,
-    /// What the image runs on [default: this machine]
-    #[arg(long, value_name = "OS/ARCH")]
-    pub(crate) platform: Option<String>,
-    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH], type=image|registry[,push=true]; a bare PATH is a directory, `-` a tar to standard output
+    /// What the image runs on [default: this machine]; several behind commas make one image of several platforms
+    #[arg(long = "platform", value_name = "OS/ARCH[,…]", value_delimiter = ',')]
+    pub(crate) platforms: Vec<String>,
+    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH][,target=STAGE], type=image|registry[,push=true]; a bare PATH is a directory, `-` a tar to standard output
     #[arg(short, long = "output", value_name = "type=…")]
     pub(crate) outputs: Vec<String>,
     /// Push the image to the registries of its names: --output=type=registry

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use filetree::RootDir;
 use oci::{BlobDigest, Digest, Manifest, media_type};
 use store::{Image, Layer, Store};
 
@@ -20,7 +19,8 @@ fn reference(value: &str) -> Reference {
 
 fn write(store: &Store, image: &Image, names: &[Reference], output: &str) -> Result<()> {
     let output = Output::parse(output).unwrap();
-    crate::write(store, FLAVOUR, &Named { image, names }, None::<&RootDir>, None, &output)
+    let images = std::slice::from_ref(image);
+    crate::write(store, FLAVOUR, &Named { images, names }, &[], None, &output)
 }
 
 fn two_layers(store: &Store) -> Image {

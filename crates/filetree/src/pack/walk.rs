@@ -31,7 +31,7 @@ const LISTING: usize = 32 * 1024;
 pub(crate) struct Walk {
     /// The directories from the root to where the walk stands; never empty before the end.
     dirs: Vec<Dir>,
-    /// The path of that directory below the root: empty, or ended by a slash.
+    /// The path of that directory: empty, or ended by a slash.
     path: Vec<u8>,
     listing: Box<[MaybeUninit<u8>]>,
 }
@@ -58,12 +58,15 @@ pub(crate) enum Visit {
 impl Walk {
     /// Begins at a directory that was opened for reading just now.
     pub(crate) fn new(root: OwnedFd) -> Result<Self, Error> {
-        let mut walk = Self {
-            dirs: Vec::new(),
-            path: Vec::new(),
-            listing: vec![MaybeUninit::uninit(); LISTING].into_boxed_slice(),
-        };
-        walk.push(root, 0)?;
+        Self::below(root, Vec::new())
+    }
+
+    /// The same, with a path in front of all paths: empty, or ended by a slash.
+    pub(crate) fn below(root: OwnedFd, path: Vec<u8>) -> Result<Self, Error> {
+        let start = path.len();
+        let listing = vec![MaybeUninit::uninit(); LISTING].into_boxed_slice();
+        let mut walk = Self { dirs: Vec::new(), path, listing };
+        walk.push(root, start)?;
         Ok(walk)
     }
 
