@@ -213,6 +213,14 @@ fn cases_of_buildkit() {
             }
             assert_eq!(found, expected, "case {index}, {key}:\n{}", case.dockerfile);
 
+            // Others than those of the Dockerfile are met when it is built.
+            if let (Some(part), Some(line)) =
+                (row["error_contains"].as_str(), row["error_line"].as_u64())
+            {
+                let diagnostic = linted.mistake.clone().expect(part);
+                assert!(diagnostic.message.contains(part), "case {index}: {diagnostic}");
+                assert_eq!(diagnostic.lines.map(|lines| lines.0 as u64), Some(line));
+            }
             if let Some(error) = row["error"].as_str() {
                 let diagnostic = linted.mistake.or(linted.violation).expect(error);
                 // Errors of parsing are given with the words around them, and hints with the text.

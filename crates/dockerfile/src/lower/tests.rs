@@ -1,5 +1,7 @@
 //! Lowering seen through whole Dockerfiles: plans against the snapshots in `testdata/plan`, what is asked for, and mistakes.
 
+mod tables;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -229,7 +229,15 @@ fn buildkits_invalid_patterns() {
         let pattern = pattern.as_str().unwrap();
         assert!(super::Pattern::parse(pattern).is_err(), "{pattern}");
     }
-    for pattern in table["pattern_to_regex"].as_object().unwrap().keys() {
-        assert!(super::Pattern::parse(pattern).is_ok(), "{pattern}");
+    for (pattern, regex) in table["pattern_to_regex"].as_object().unwrap() {
+        // Something that the regular expression matches from its start to its end, and nothing longer.
+        let regex = regex.as_str().unwrap().strip_prefix('^').unwrap();
+        let sample = regex.replace(".*", "any run");
+        let mut sample = if sample == "." { "x".to_owned() } else { sample };
+        sample = sample.replace("\\\\", "\u{0}").replace('\\', "").replace('\u{0}', "\\");
+        let parsed = super::Pattern::parse(pattern).unwrap();
+        let value = format!("{sample}\nrest");
+        let rest = parsed.trim_prefix(&value, true, &mut 1000).unwrap();
+        assert_eq!(rest, "\nrest", "{pattern} {sample}");
     }
 }
