@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sandbox::Rung;
 
 use crate::command::{
-    Build, Check, History, Images, Import, Inspect, Load, Pull, Push, Rmi, Run, Save, Sync, Tag,
+    Build, Check, History, Images, Import, Inspect, Load, Login, Logout, Pull, Push, Rmi, Run,
+    Save, Sync, Tag,
 };
 
 /// Builds container images from Dockerfiles: no daemon, root or not, one binary.
@@ -56,6 +57,10 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Send an image to a registry
     Push(Push),
+    /// Log in to a registry
+    Login(Login),
+    /// Log out of a registry
+    Logout(Logout),
     /// List images
     Images(Images),
     /// Show what is known about images

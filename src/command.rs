@@ -7,6 +7,8 @@ mod images;
 mod import;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod output;
 mod pull;
 mod push;
@@ -21,7 +23,8 @@ use store::Store;
 
 pub(crate) use self::{
     build::Build, check::Check, history::History, images::Images, import::Import, inspect::Inspect,
-    load::Load, pull::Pull, push::Push, rmi::Rmi, run::Run, save::Save, sync::Sync, tag::Tag,
+    load::Load, login::Login, logout::Logout, pull::Pull, push::Push, rmi::Rmi, run::Run,
+    save::Save, sync::Sync, tag::Tag,
 };
 use crate::{
     args::{Args, Command},
@@ -33,6 +36,12 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     if matches!(args.command, Command::Check(_)) {
         let (engine, _temporary) = check::engine(&args)?;
         return dispatch(&engine, args.command);
+    }
+    // Neither a store nor namespaces: an ordinary user's own programs keep the credentials.
+    match args.command {
+        Command::Login(login) => return login::run(login),
+        Command::Logout(logout) => return logout::run(&logout),
+        _ => {}
     }
     let rung = sandbox::enter()?;
     let root = args.store_root(rung)?;
@@ -63,7 +72,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Rmi(rmi) => rmi::run(engine, &rmi),
         Command::Save(save) => save::run(engine, &save),
         // Done before there is an engine.
-        Command::Sync(_) => Ok(Exit::Done),
+        Command::Sync(_) | Command::Login(_) | Command::Logout(_) => Ok(Exit::Done),
         Command::Load(load) => load::run(engine, &load),
         Command::Import(import) => import::run(engine, &import),
     }

@@ -58,19 +58,26 @@ pub(crate) fn git_env() -> BTreeMap<String, OsString> {
     NAMES.into_iter().filter_map(variable).collect()
 }
 
-/// Returns what the environment says about registries: who one is there, and which proxies lead to them.
-pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
-    let path = |name: &str| env::var_os(name).map(PathBuf::from);
-    let text = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok());
-    let places = registry::Places {
+fn path(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from)
+}
+
+/// Returns where the environment says that credentials are.
+pub(crate) fn credential_places() -> registry::Places {
+    registry::Places {
         registry_auth_file: path("REGISTRY_AUTH_FILE"),
         docker_config: path("DOCKER_CONFIG"),
         xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
         xdg_config_home: path("XDG_CONFIG_HOME"),
         home: path("HOME"),
-    };
+    }
+}
+
+/// Returns what the environment says about registries: who one is there, and which proxies lead to them.
+pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
+    let text = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok());
     Ok(registry::Options {
-        credentials: registry::Credentials::load(&places.files())?,
+        credentials: registry::Credentials::load(&credential_places().files())?,
         insecure_hosts: Vec::new(),
         proxies: registry::Proxies {
             http: text(["http_proxy", "HTTP_PROXY"]),

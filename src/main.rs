@@ -12,6 +12,7 @@ mod environment;
 mod filter;
 mod listing;
 mod progress;
+mod prompt;
 mod removal;
 mod report;
 mod text;

@@ -163,6 +163,7 @@ fn inner(failure: &Failure) -> &(dyn Error + 'static) {
     match failure {
         Failure::Engine(error) => error,
         Failure::Sandbox(error) => error,
+        Failure::Export(export::Error::Registry(error)) | Failure::Registry(error) => error,
         failure => failure,
     }
 }
@@ -188,6 +189,9 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(known) = error.downcast_ref::<engine::Error>().and_then(engine_hint) {
+            return Some(known);
+        }
+        if let Some(known) = error.downcast_ref::<registry::Error>().and_then(registry_hint) {
             return Some(known);
         }
         if let Some(known) = error.downcast_ref::<sandbox::Error>().and_then(sandbox_hint) {
@@ -228,6 +232,7 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
         }
         engine::Error::Files(error) => files_hint(error),
         engine::Error::Sandbox(error) => sandbox_hint(error),
+        engine::Error::Registry(error) => registry_hint(error),
         _ => None,
     }
 }
@@ -244,6 +249,16 @@ fn foreign_hint(platform: &Platform, obstacle: &Obstacle) -> Option<String> {
          --install {}`; stages that only copy files need none",
         platform.architecture
     ))
+}
+
+fn registry_hint(error: &registry::Error) -> Option<String> {
+    match error {
+        registry::Error::Denied { reason: registry::Denial::NoCredentials { host }, .. } => {
+            let host = if host == "docker.io" { String::new() } else { format!(" {host}") };
+            Some(format!("log in by `kiln login{host}`"))
+        }
+        _ => None,
+    }
 }
 
 fn sandbox_hint(error: &sandbox::Error) -> Option<String> {

@@ -28,6 +28,8 @@ mod support {
     pub(crate) mod repository;
     /// What a test asks of the machine, and what happens where it lacks it.
     pub(crate) mod requires;
+    /// A token server for a registry.
+    pub(crate) mod tokens;
     /// A web server on loopback.
     pub(crate) mod web;
 }
@@ -96,6 +98,8 @@ mod commands {
     mod import;
     /// `kiln inspect` and `kiln history`.
     mod inspect;
+    /// `kiln login` and `kiln logout`, and who one is then.
+    mod login;
     /// `kiln pull`.
     mod pull;
     /// `kiln push`, and `kiln build --push`.

@@ -33,7 +33,8 @@ fn help_is_data_and_names_every_command() {
     let env = TestEnv::empty();
     let help = env.ok(&["--help"]).text();
     for command in [
-        "build", "run", "images", "tag", "rmi", "save", "load", "import", "inspect", "pull", "push",
+        "build", "run", "images", "tag", "rmi", "save", "load", "import", "inspect", "pull",
+        "push", "login", "logout",
     ] {
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(command)),

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use super::requires;
 
+/// `user:secret`, as htpasswd writes it.
+const HTPASSWD: &str = "user:$2a$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
+
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
@@ -23,6 +26,20 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts one that keeps its data below this directory; `None`, said on stderr, where it is not installed.
     pub(crate) fn start(dir: &Path) -> Option<Self> {
+        Self::start_with(dir, "", "")
+    }
+
+    /// Starts one that lets nobody in but `user` with the password `secret`.
+    pub(crate) fn start_closed(dir: &Path) -> Option<Self> {
+        let htpasswd = dir.join("htpasswd");
+        fs::write(&htpasswd, HTPASSWD).unwrap();
+        let section =
+            format!("auth:\n  htpasswd:\n    realm: closed\n    path: {}\n", htpasswd.display());
+        Self::start_with(dir, "", &section)
+    }
+
+    /// The same with further lines of the section `http` of its configuration, and further sections.
+    pub(crate) fn start_with(dir: &Path, http: &str, rest: &str) -> Option<Self> {
         if !requires::program("docker-registry") {
             return None;
         }
@@ -32,7 +49,7 @@ impl Registry {
         let config = dir.join("registry.yml");
         let data = dir.join("registry");
         let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n{http}{rest}",
             data.display()
         );
         fs::write(&config, text).unwrap();

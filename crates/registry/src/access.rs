@@ -34,6 +34,11 @@ impl Access {
         access
     }
 
+    /// To a registry as a whole, to see who one is there.
+    pub(crate) fn registry(host: &str) -> Self {
+        Self { host: host.to_owned(), path: String::new(), scopes: Vec::new() }
+    }
+
     fn repository(reference: &Reference, actions: &str) -> Self {
         Self {
             host: reference.host().to_owned(),

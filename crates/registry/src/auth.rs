@@ -24,7 +24,6 @@ use crate::{
     challenge::{self, Challenge},
     content::Content,
     credentials::Login,
-    error::harmless,
     exchange::Message,
     send::{Ask, Refusal, Sender, detail},
     url::{Origin, Scheme, Url, parameter, same_site},
@@ -97,8 +96,8 @@ impl Auth {
 
     async fn make(&self, sender: &Sender, ask: &Ask, refusal: Refusal) -> Result<Known, Error> {
         let Refusal { headers, said, .. } = refusal;
-        let login = self.credentials.login(&ask.access);
-        if let Some(Login::Registry(token)) = login {
+        let login = self.login(&ask.access).await?;
+        if let Some(Login::Registry(token)) = &login {
             return known(ask, &format!("Bearer {token}"), None);
         }
         let lines = headers.get_all(header::WWW_AUTHENTICATE).iter();
@@ -106,13 +105,13 @@ impl Auth {
             lines.filter_map(|line| line.to_str().ok()).flat_map(challenge::parse).collect();
         let with = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         if let Some(challenge) = with("bearer") {
-            return self.token(sender, ask, challenge, login).await;
+            return self.token(sender, ask, challenge, login.as_ref()).await;
         }
         match (with("basic"), login) {
             (Some(_), Some(Login::Password { user, password })) => {
-                known(ask, &basic(user, password), None)
+                known(ask, &basic(&user, &password), None)
             }
-            (Some(_), _) => Err(self.denied(ask, said)),
+            (Some(_), _) => Err(self.denied(ask, said).await),
             (None, _) => Err(ask.protocol("it wants neither Basic nor Bearer authentication")),
         }
     }
@@ -145,7 +144,7 @@ impl Auth {
                     let realm = url.origin.authority();
                     return Err(ask.denied(Denial::ForeignRealm { realm }, said));
                 }
-                return Err(self.denied(ask, said));
+                return Err(self.denied(ask, said).await);
             }
             _ => return Err(sender.refused(ask, answer).await),
         }
@@ -158,15 +157,21 @@ impl Auth {
     }
 
     /// Returns the error of a registry that lets nobody in with what is stored.
-    pub(crate) fn denied(&self, ask: &Ask, said: String) -> Error {
+    pub(crate) async fn denied(&self, ask: &Ask, said: String) -> Error {
         let host = ask.access.host.clone();
-        let helper = self.credentials.helper(&host).map(harmless);
-        let reason = match (self.credentials.login(&ask.access), helper) {
-            (Some(_), _) => Denial::Rejected { host },
-            (None, Some(helper)) => Denial::Helper { host, helper },
-            (None, None) => Denial::NoCredentials { host },
+        let reason = match self.login(&ask.access).await {
+            Ok(Some(_)) => Denial::Rejected { host },
+            Ok(None) => Denial::NoCredentials { host },
+            Err(error) => return error,
         };
         ask.denied(reason, said)
+    }
+
+    /// Returns who one is to a registry; a program that keeps it is waited for elsewhere.
+    async fn login(&self, access: &Access) -> Result<Option<Login>, Error> {
+        let (credentials, access) = (self.credentials.clone(), access.clone());
+        let found = tokio::task::spawn_blocking(move || credentials.find(&access)).await;
+        found.unwrap_or(Err(Error::Abandoned))
     }
 }
 

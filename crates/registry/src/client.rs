@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// Returns how and where a registry is spoken to.
-    fn origin(&self, host: &str) -> Origin {
+    pub(crate) fn origin(&self, host: &str) -> Origin {
         let (hub, at) = DOCKER_HUB;
         let host = if host == hub { at } else { host };
         // Reference has checked the host by the same grammar, but for ports beyond 65535: then the look-up fails.

@@ -1,13 +1,22 @@
 //! Who one is to a registry: what `docker login` and `podman login` have stored.
 //!
 //! The form is Docker's `config.json`, field `auths`, which podman's `auth.json` shares; podman adds keys for single
-//! repositories. Where the files are is said by [`Places`]; how a registry is told is in [`crate::auth`].
+//! repositories. Where the files are is said by [`Places`]; how a registry is told is in [`crate::auth`]. Changing a file
+//! is in `file`, asking programs that keep credentials in [`crate::helper`].
 
-use std::{collections::BTreeMap, fmt, io, path::Path, path::PathBuf};
+mod file;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::Deserialize;
 
-use crate::{CredentialsError, Error, access::Access, base64, error::harmless};
+pub use self::file::{Kept, LoginFile};
+use crate::{CredentialsError, Error, access::Access, base64, error::harmless, helper};
 
 /// The names under which tools have stored what belongs to Docker Hub.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
@@ -46,6 +55,11 @@ impl Places {
         ];
         files.into_iter().flatten().collect()
     }
+
+    /// Returns the file that a login is written to: the first of [`Places::files`]. `None` if nothing says where a home is.
+    pub fn login_file(&self) -> Option<LoginFile> {
+        self.files().into_iter().next().map(LoginFile::new)
+    }
 }
 
 /// What is stored for all registries.
@@ -57,13 +71,18 @@ pub struct Credentials {
     helpers: BTreeMap<String, String>,
     /// The program that keeps all logins.
     helper_of_all: Option<String>,
+    /// What programs have said, by host. Some take a second to say it.
+    said: Arc<Mutex<BTreeMap<String, Option<Login>>>>,
 }
 
 /// What is stored for one registry or repository.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Login {
+pub enum Login {
+    /// A user and a password.
     Password {
+        /// The user.
         user: String,
+        /// The password.
         password: String,
     },
     /// A refresh token for the token server, which Docker calls identity token.
@@ -76,6 +95,11 @@ impl Credentials {
     /// Nobody in particular.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// One login, for one host.
+    pub fn of(host: &str, login: Login) -> Self {
+        Self { entries: BTreeMap::from([(normal(host), login)]), ..Self::default() }
     }
 
     /// Reads the files that exist, of which earlier ones win; a missing file holds nothing.
@@ -109,6 +133,7 @@ impl Credentials {
             entries,
             helpers: helpers.map(|(host, helper)| (normal(&host), helper)).collect(),
             helper_of_all: file.creds_store.filter(|helper| !helper.is_empty()),
+            said: Arc::default(),
         })
     }
 
@@ -122,8 +147,31 @@ impl Credentials {
         self.helper_of_all = self.helper_of_all.take().or(later.helper_of_all);
     }
 
-    /// Returns what is stored for a repository: the entry with the longest matching key.
-    pub(crate) fn login(&self, access: &Access) -> Option<&Login> {
+    /// Returns who one is to a registry: what the helper says that is named for the host, or else the entry for the
+    /// repository, or else what the helper for all hosts says. May wait for a program, so not on a thread of a runtime.
+    pub(crate) fn find(&self, access: &Access) -> Result<Option<Login>, Error> {
+        let host = normal(&access.host);
+        if let Some(helper) = self.helpers.get(&host)
+            && let Some(login) = self.ask(helper, &host)?
+        {
+            return Ok(Some(login));
+        }
+        if let Some(login) = self.entry(access) {
+            return Ok(Some(login.clone()));
+        }
+        match &self.helper_of_all {
+            Some(helper) => self.ask(helper, &host),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns who one is to a registry as a whole. May wait for a program.
+    pub fn login(&self, host: &str) -> Result<Option<Login>, Error> {
+        self.find(&Access::registry(host))
+    }
+
+    /// Returns the entry with the longest matching key.
+    fn entry(&self, access: &Access) -> Option<&Login> {
         let mut key = format!("{}/{}", normal(&access.host), access.path);
         loop {
             if let Some(login) = self.entries.get(&key) {
@@ -133,9 +181,15 @@ impl Credentials {
         }
     }
 
-    /// Returns the program that keeps the login for a host, which is not asked.
-    pub(crate) fn helper(&self, host: &str) -> Option<&str> {
-        self.helpers.get(&normal(host)).or(self.helper_of_all.as_ref()).map(String::as_str)
+    /// Asks a helper, once for each host.
+    fn ask(&self, helper: &str, host: &str) -> Result<Option<Login>, Error> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(login) = said.get(host) {
+            return Ok(login.clone());
+        }
+        let login = helper::get(helper, server_of(host))?;
+        said.insert(host.to_owned(), login.clone());
+        Ok(login)
     }
 }
 
@@ -208,6 +262,11 @@ fn normal(key: &str) -> String {
     path.map_or_else(|| host.clone(), |path| format!("{host}/{path}"))
 }
 
+/// Returns what Docker calls a host where it stores a login for it.
+fn server_of(host: &str) -> &str {
+    if normal(host) == "docker.io" { "https://index.docker.io/v1/" } else { host }
+}
+
 /// A path below a file or a missing directory is as absent as a missing file.
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
@@ -223,7 +282,7 @@ mod tests {
 
     fn user(credentials: &Credentials, reference: &str) -> Option<String> {
         let reference = oci::Reference::parse(reference).unwrap();
-        match credentials.login(&Access::pull(&reference))? {
+        match credentials.find(&Access::pull(&reference)).unwrap()? {
             Login::Password { user, password } => Some(format!("{user}:{password}")),
             Login::Identity(token) => Some(format!("identity {token}")),
             Login::Registry(token) => Some(format!("registry {token}")),
@@ -281,16 +340,6 @@ mod tests {
         ] {
             assert!(matches!(parse(wrong), Err(Error::Credentials { .. })), "{wrong}");
         }
-    }
-
-    #[test]
-    fn helpers_are_known_but_hold_nothing() {
-        let text = r#"{"auths": {"a.example": {}}, "credHelpers": {"b.example": "gcloud"}}"#;
-        let credentials = parse(text).unwrap();
-        assert_eq!(credentials.helper("b.example"), Some("gcloud"));
-        assert_eq!(credentials.helper("a.example"), None);
-        let credentials = parse(r#"{"credsStore": "desktop"}"#).unwrap();
-        assert_eq!(credentials.helper("docker.io"), Some("desktop"));
     }
 
     #[test]

@@ -38,6 +38,14 @@ pub enum Error {
         /// What the registry says about it, made harmless; empty where it says nothing.
         said: String,
     },
+    /// The registry does not let somebody in who wants to log in: check name and password.
+    #[error("Get \"{url}\": {}", or_unauthorized(.said))]
+    NotLetIn {
+        /// Where the request went.
+        url: String,
+        /// What the registry says about it, made harmless; empty where it says nothing.
+        said: String,
+    },
     /// Too many requests, for longer than may be waited: come back later, or log in.
     #[error("`{host}` limits the rate of requests{}{}", until(*.retry_after), after_colon(.said))]
     RateLimited {
@@ -131,6 +139,16 @@ pub enum Error {
         #[source]
         source: CredentialsError,
     },
+    /// A program that keeps credentials does not do what it is asked for: correct it, or the file that names it.
+    #[error("cannot {verb} the credentials of the helper `{helper}`: {reason}")]
+    Helper {
+        /// Its name, without `docker-credential-`.
+        helper: String,
+        /// What was asked of it.
+        verb: &'static str,
+        /// What it says, or what is wrong with it, made harmless.
+        reason: String,
+    },
     /// A proxy that cannot be used: correct the variable.
     #[error("cannot use the proxy `{proxy}`: {reason}")]
     Proxy {
@@ -171,16 +189,6 @@ pub enum Denial {
     NoCredentials {
         /// The host as references name it.
         host: String,
-    },
-    /// A program keeps the credentials, and it is not asked.
-    #[error(
-        "the credentials for `{host}` are kept by the helper `{helper}`, which is not supported"
-    )]
-    Helper {
-        /// The host as references name it.
-        host: String,
-        /// The name of the helper, made harmless.
-        helper: String,
     },
     /// What is stored is wrong, or does not suffice.
     #[error("the stored credentials for `{host}` are not accepted")]
@@ -232,6 +240,12 @@ pub enum CredentialsError {
     /// It is not JSON of Docker's form.
     #[error("the file does not have the form of Docker's `config.json`")]
     Json(#[source] serde_json::Error),
+    /// A field of it is not what Docker writes there.
+    #[error("`auths` of the file is not a list of hosts")]
+    Form,
+    /// It cannot be written.
+    #[error("cannot write the file")]
+    Write(#[source] io::Error),
     /// An entry's `auth` is not base64 of `user:password`.
     #[error("`auth` of `{host}` is not `user:password` in base64")]
     Auth {
@@ -371,6 +385,11 @@ fn listed(platforms: &[String]) -> String {
     }
     let shown = platforms.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
     if platforms.len() > MOST { format!("{shown}, …") } else { shown }
+}
+
+/// In Docker's words.
+fn or_unauthorized(said: &str) -> &str {
+    if said.is_empty() { "unauthorized: incorrect username or password" } else { said }
 }
 
 fn in_brackets(said: &str) -> String {

@@ -121,8 +121,8 @@ impl Client {
         let ask = self.ask(reference, self.manifest_path(reference, None));
         let said = match self.sender().send(&ask, &message(Method::HEAD)).await {
             Ok(answer) => header_digest(&ask, &answer)?,
-            // Not every registry knows HEAD.
-            Err(Error::Status { .. }) => None,
+            // Not every registry knows HEAD, and none can say in the answer why it refuses.
+            Err(Error::Status { .. } | Error::Denied { .. }) => None,
             Err(error) => return Err(error),
         };
         match said {

@@ -7,7 +7,7 @@
 //!
 //! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
 //! `publish` (the same, the other way), `list` (tags), `download` (files of the web), then downwards: `send` (retries, redirects),
-//! `auth` with `access`, `challenge` and `credentials`, `exchange` and `content` (one request, one answer), `connect` with
+//! `auth` with `access`, `challenge`, `credentials` and `helper` (and `login`, which sees whether they are right), `exchange` and `content` (one request, one answer), `connect` with
 //! `proxy` and `tls`.
 //!
 //! Invariants:
@@ -31,8 +31,10 @@ mod download;
 mod error;
 mod exchange;
 mod fetch;
+mod helper;
 mod limits;
 mod list;
+mod login;
 mod proxy;
 mod publish;
 mod reader;
@@ -45,7 +47,7 @@ mod url;
 pub use blob::{Beginning, Blob};
 pub use client::{Client, Options};
 pub use content::{OnProgress, Source};
-pub use credentials::{Credentials, Places};
+pub use credentials::{Credentials, Kept, Login, LoginFile, Places};
 pub use download::{Download, FileRequest, Piece};
 pub use error::{CredentialsError, Denial, DocumentError, Error, Fault};
 pub use fetch::{Resolved, ResolvedIndex};

@@ -204,7 +204,7 @@ impl Sender {
         match status {
             StatusCode::NOT_FOUND => Error::NotFound { wanted: ask.wanted.clone(), said },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if url.origin == ask.registry => {
-                self.auth.denied(ask, said)
+                self.auth.denied(ask, said).await
             }
             StatusCode::UNAUTHORIZED => {
                 ask.denied(Denial::Redirected { host: url.origin.authority() }, said)
@@ -240,7 +240,11 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
 /// The error document of the distribution specification ("Error Codes").
 #[derive(Deserialize)]
 struct Errors {
+    #[serde(default)]
     errors: Vec<OneError>,
+    /// What Docker Hub's token server sends instead.
+    #[serde(default)]
+    details: String,
 }
 
 #[derive(Deserialize)]
@@ -258,7 +262,7 @@ pub(crate) async fn detail(answer: Answer) -> String {
     const LONGEST: u64 = 64 * 1024;
     let is_text = answer.header(header::CONTENT_TYPE).is_some_and(|k| k.starts_with("text/plain"));
     let Ok(Some(bytes)) = answer.bytes(LONGEST).await else { return String::new() };
-    let Ok(Errors { errors }) = serde_json::from_slice(&bytes) else {
+    let Ok(Errors { errors, details }) = serde_json::from_slice(&bytes) else {
         let text = String::from_utf8_lossy(&bytes);
         return text.lines().next().filter(|_| is_text).map(harmless).unwrap_or_default();
     };
@@ -271,5 +275,6 @@ pub(crate) async fn detail(answer: Answer) -> String {
             (code, message) => format!("{code}: {message}"),
         }
     });
-    harmless(&said.collect::<Vec<_>>().join("; "))
+    let said = said.collect::<Vec<_>>().join("; ");
+    harmless(if said.is_empty() { &details } else { &said })
 }

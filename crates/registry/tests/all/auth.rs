@@ -150,11 +150,12 @@ async fn one_who_has_not_logged_in_is_told() {
     );
     assert_eq!(server.log().len(), 1);
 
-    let text = br#"{"credsStore": "desktop"}"#;
+    let text = br#"{"credsStore": "no-such-helper"}"#;
     let credentials = Credentials::parse("config.json".as_ref(), text).unwrap();
     let client = Client::new(Options { credentials, ..options() }).unwrap();
     let error = client.resolve(&reference, &amd64()).await.unwrap_err();
-    assert!(error.to_string().contains("kept by the helper `desktop`"), "{error}");
+    assert!(matches!(&error, Error::Helper { verb: "get", .. }), "{error:?}");
+    assert!(error.to_string().contains("docker-credential-no-such-helper"), "{error}");
 }
 
 #[tokio::test]
