@@ -62,6 +62,8 @@ mod build {
     mod heredoc;
     /// `.dockerignore`.
     mod ignore;
+    /// Why a step is not in the cache.
+    mod missed;
     /// RUN --mount.
     mod mounts;
     /// Named stages, targets, pruning, other images as sources.

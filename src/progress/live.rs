@@ -68,6 +68,8 @@ struct Model {
 
 struct Running {
     heading: String,
+    /// Why it is not in the cache.
+    missed: Option<String>,
     began: Instant,
     tail: VecDeque<String>,
     partial: Vec<u8>,
@@ -97,7 +99,14 @@ impl Model {
             Event::Started { step, heading } => {
                 let heading = heading.to_string().replace('\n', " ");
                 let (began, tail, partial) = (Instant::now(), VecDeque::new(), Vec::new());
-                self.running.insert(step, Running { heading, began, tail, partial });
+                let missed = None;
+                self.running.insert(step, Running { heading, missed, began, tail, partial });
+                None
+            }
+            Event::Missed { step, reason } => {
+                if let Some(running) = self.running.get_mut(&step) {
+                    running.missed = Some(reason);
+                }
                 None
             }
             Event::Output { step, bytes, .. } => {
@@ -119,7 +128,10 @@ impl Model {
 
     fn end(&mut self, step: StepNumber, line: impl FnOnce(&str) -> String) -> Option<String> {
         self.done += 1;
-        self.running.remove(&step).map(|running| line(&running.heading))
+        self.running.remove(&step).map(|running| match &running.missed {
+            Some(reason) => format!("{} (not cached: {reason})", line(&running.heading)),
+            None => line(&running.heading),
+        })
     }
 
     /// The lines of one frame: a line for the build, and for each running step its heading and the end of its output, as

@@ -49,6 +49,7 @@ impl<W: Write> Plain<W> {
                 self.turn_to(step)
             }
             Event::Output { step, stream, bytes } => self.output(step, stream, &bytes),
+            Event::Missed { step, reason } => self.line(step, &format!("not cached: {reason}")),
             Event::Cached { step } => self.line(step, "CACHED"),
             Event::Done { step, elapsed } => {
                 self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()))

@@ -43,6 +43,7 @@ mod workdir;
 use std::collections::BTreeMap;
 
 pub use self::facts::{ContextFacts, GitIgnored, IgnoreFile};
+pub use self::secret::is_name_of_secret;
 pub use self::table::{RULES, Rule, RuleSource};
 
 use self::options::Options;

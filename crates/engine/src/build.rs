@@ -119,7 +119,9 @@ async fn execute(
     events: Events,
 ) -> Result<Vec<BuiltTarget>, Error> {
     let build = Arc::new(Build::new(engine, file.source.clone(), plan, contexts, request, events)?);
-    schedule::run(&build).await?;
+    let ran = schedule::run(&build).await;
+    build.trails.save(engine, ran.is_err());
+    ran?;
 
     build.packing.finish().await?;
     let mut stages = build.plan.targets.iter();

@@ -1,8 +1,8 @@
 //! Which files an operation depends on, and what they contain: the part of a key that only the world can tell.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use filetree::{Selection, Tree, Wanted};
+use filetree::{Change, Selection, Tree, Wanted};
 use oci::ContentDigest;
 use plan::{Copy, CopySource, Mount, MountKind, Op, Origin};
 
@@ -62,6 +62,12 @@ impl Contents {
     /// The digests, in the order in which a key wants them.
     pub(crate) fn digests(&self) -> &[ContentDigest] {
         &self.digests
+    }
+
+    /// How the files of a context differ from when they were looked at for the last time, as far as that is remembered.
+    pub(crate) fn changes(&self) -> Vec<(PathBuf, Change)> {
+        let selected = self.selected.as_ref();
+        selected.map(|it| it.selection.changes(&it.tree)).unwrap_or_default()
     }
 
     /// Returns the files that a COPY takes, in the order of its sources; heredocs apart.

@@ -22,6 +22,13 @@ pub enum Event {
         /// Which.
         step: StepNumber,
     },
+    /// The step that began is not in the cache, unlike in the last build of the same Dockerfile.
+    Missed {
+        /// Which.
+        step: StepNumber,
+        /// What differs from that build.
+        reason: String,
+    },
     /// The command of a step wrote something.
     Output {
         /// Which.
@@ -58,6 +65,7 @@ impl Event {
                 let title = redact(&heading.title);
                 Self::Started { step, heading: Heading { title, ..heading } }
             }
+            Self::Missed { step, reason } => Self::Missed { step, reason: redact(&reason) },
             Self::Failed { step, message } => Self::Failed { step, message: redact(&message) },
             Self::Note(text) => Self::Note(redact(&text)),
             Self::Warning(text) => Self::Warning(redact(&text)),

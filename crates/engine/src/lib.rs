@@ -11,6 +11,7 @@
 //! - `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
 //! - `schedule`: stages side by side.
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
+//! - `trail`: why a step was not in the cache.
 //! - `op`: the operations that touch a root file system. `rootfs`: snapshots as a root file system.
 //! - `foreign`: commands for other platforms than this machine's.
 //! - `commit`: layers and the image config. `times`: SOURCE_DATE_EPOCH in them.
@@ -42,6 +43,7 @@ mod rootfs;
 mod schedule;
 mod step;
 mod times;
+mod trail;
 
 pub use build::{Built, BuiltTarget, build};
 pub use cancel::Cancel;

@@ -23,6 +23,7 @@ use crate::{
     remote::Asker,
     step,
     times::Span,
+    trail::Trails,
 };
 
 /// Everything that the steps of one build share.
@@ -43,6 +44,8 @@ pub(crate) struct Build {
     pub(crate) made: Mutex<HashMap<StepKey, Arc<Mutex<Option<Made>>>>>,
     /// The cache mounts that this build has started anew, as `--no-cache` asks.
     started_caches: Mutex<BTreeSet<String>>,
+    /// Why a step is not in the cache.
+    pub(crate) trails: Trails,
     /// The results of the stages that are done.
     pub(crate) results: Mutex<BTreeMap<StageId, Arc<Tip>>>,
     source: Source,
@@ -110,6 +113,7 @@ impl Build {
         }
         Ok(Self {
             engine: engine.clone(),
+            trails: Trails::new(&request, &contexts, &plan),
             contexts,
             events,
             lease: engine.store.lease()?,

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use filetree::Unsettled;
 use oci::{ImageId, Platform};
-use plan::{Base, Op, Stage, Step, StepKey};
+use plan::{Base, Derived, Op, Stage, Step, StepKey};
 use store::{Ancestry, Open, Record, Snapshot};
 
 use crate::{
-    Error, StepNumber, commit,
+    Error, Event, StepNumber, commit,
     contents::Contents,
     op, rootfs,
     schedule::{Build, Made, Outcome, Tip},
@@ -38,6 +38,7 @@ pub(crate) fn run(
     let (result, outcome) = match found {
         Some(found) => (found, Outcome::Cached),
         None => {
+            explain(build, stage, step, number, &derived, &contents);
             let began = commit::now();
             let snapshot = execute(build, stage, step, number, contents, below)?;
             settle(build, step, &snapshot, below)?;
@@ -50,6 +51,7 @@ pub(crate) fn run(
     };
     *made = Some(result.clone());
     drop(made);
+    build.trails.note(stage, &step.title, &derived.key);
 
     if build.is_in_image(stage.id) {
         build.packing.begin(build, result.snapshot)?;
@@ -58,6 +60,24 @@ pub(crate) fn run(
     tip.made.push(result.span);
     tip.created = Some(result.created);
     Ok((tip, outcome))
+}
+
+/// Tells why a step has to be done, if it was done before in some form.
+fn explain(
+    build: &Build,
+    stage: &Stage,
+    step: &Step,
+    number: StepNumber,
+    derived: &Derived,
+    contents: &Contents,
+) {
+    if build.request.no_cache {
+        return;
+    }
+    let reason = build.trails.explain(&build.engine, stage, &step.title, derived, contents);
+    if let Some(reason) = reason {
+        build.events.send(Event::Missed { step: number, reason });
+    }
 }
 
 /// The place where steps of one key meet: the first does it, the others find it done.

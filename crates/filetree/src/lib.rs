@@ -62,7 +62,7 @@ pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};
 pub use settle::Unsettled;
-pub use stat_cache::StatCache;
+pub use stat_cache::{Change, StatCache};
 pub use tree::{Owners, Tree};
 pub use unpack::{Budget, Underneath, Unpacked, unpack_layer};
 pub use whiteout::Flavour;

@@ -17,6 +17,7 @@ use crate::{
     glob::{BadPattern, Glob, Language, has_wildcard},
     ignore::BadPatternLine,
     select::scan::{Filter, Listing},
+    stat_cache::Change,
     tree::{Found, Kind, Meta, Tree},
 };
 
@@ -65,6 +66,13 @@ impl Selection {
     /// Returns how many entries are selected, directories and links included.
     pub fn len(&self) -> usize {
         self.matches.iter().map(|one| 1 + one.listing.as_ref().map_or(0, Listing::len)).sum()
+    }
+
+    /// Returns how the selected files of `tree` differ from what its stat cache remembers, once their digest was asked for;
+    /// see [`StatCache::changes`](crate::StatCache::changes). Files that were selected and are gone are told, too.
+    pub fn changes(&self, tree: &Tree) -> Vec<(PathBuf, Change)> {
+        let Some(cache) = &tree.stat_cache else { return Vec::new() };
+        cache.changes(|path| self.matches.iter().any(|one| path.starts_with(&one.path)))
     }
 
     /// Returns how many bytes the selected files have.

@@ -18,15 +18,17 @@
 //!
 //! A file that was changed in the same tick of the clock in which it was read could keep its `stat` with new content
 //! ("racily clean" in git). So a digest is remembered only if the file's times are older than the moment before it was
-//! read, by more than a tick.
+//! read, by more than a tick. Else it is remembered under a `stat` that no file has.
 
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs, io,
     ops::Range,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -72,10 +74,25 @@ pub struct StatCache {
     state: Mutex<State>,
 }
 
+/// How a file differs from what was remembered of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is there now.
+    New,
+    /// Its content is another.
+    Content,
+    /// It is not there any more, or not taken any more.
+    Gone,
+}
+
 #[derive(Debug, Default)]
 struct State {
     fresh: BTreeMap<Vec<u8>, (StatKey, [u8; 32])>,
     asked: Vec<bool>,
+    /// The files that were read, and how each differs from what was remembered, if it does; empty if nothing was.
+    read: BTreeMap<Vec<u8>, Option<Change>>,
+    /// Whether files were told to be gone, which is to be told once.
+    told: bool,
 }
 
 impl StatCache {
@@ -87,7 +104,8 @@ impl StatCache {
             Err(error) => return Err(Error::io("read", file)(error)),
         };
         let paths = parse(&bytes).unwrap_or_default();
-        let state = State { fresh: BTreeMap::new(), asked: vec![false; paths.len()] };
+        let asked = vec![false; paths.len()];
+        let state = State { asked, ..State::default() };
         Ok(Self { file: file.to_owned(), bytes, paths, state: Mutex::new(state) })
     }
 
@@ -97,8 +115,7 @@ impl StatCache {
         if let Some((fresh, digest)) = state.fresh.get(path) {
             return (fresh == key).then_some(*digest);
         }
-        let index =
-            self.paths.binary_search_by(|range| self.bytes[range.clone()].cmp(path)).ok()?;
+        let index = self.index_of(path)?;
         let (known, digest, _) = self.record_at(index);
         if known != *key {
             return None;
@@ -108,13 +125,57 @@ impl StatCache {
     }
 
     /// Remembers a digest. `before` is the time at which reading began, by the clock that stamps files; when the file is
-    /// as young as that, nothing is remembered.
+    /// as young as that, no lookup finds it.
     pub fn record(&self, path: &[u8], key: &StatKey, digest: [u8; 32], before: Timestamp) {
-        if nanoseconds(key.mtime.max(key.ctime)) + TICK >= nanoseconds(before) {
-            return;
-        }
+        self.compare(path, &digest);
+        let is_young = nanoseconds(key.mtime.max(key.ctime)) + TICK >= nanoseconds(before);
+        // What it contains is good enough to say later that it changed.
+        let key = if is_young { &EMPTY } else { key };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.fresh.insert(path.to_owned(), (*key, digest));
+    }
+
+    /// Notes how a file that was read differs from what was remembered.
+    fn compare(&self, path: &[u8], digest: &[u8; 32]) {
+        if self.paths.is_empty() {
+            return;
+        }
+        let change = match self.index_of(path).map(|index| self.record_at(index)) {
+            None => Some(Change::New),
+            Some((_, known, _)) => (known != *digest).then_some(Change::Content),
+        };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.read.insert(path.to_owned(), change);
+    }
+
+    /// Returns how the files of which `is_taken` is true differ from what was remembered when they were asked for the last
+    /// time, by path. To be asked when all of them have been looked up. Nothing that differs but in its `stat` is told,
+    /// and nothing at all by a cache that remembered nothing.
+    pub fn changes(&self, is_taken: impl Fn(&Path) -> bool) -> Vec<(PathBuf, Change)> {
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes: BTreeMap<PathBuf, Change> = state
+            .read
+            .iter()
+            .filter_map(|(bytes, change)| Some((path(bytes), (*change)?)))
+            .collect();
+        for (index, range) in self.paths.iter().enumerate() {
+            let bytes = &self.bytes[range.clone()];
+            // What has an age was not there the last time either.
+            let is_gone = !state.asked[index]
+                && self.record_at(index).2 == 0
+                && !state.read.contains_key(bytes);
+            if is_gone {
+                changes.insert(path(bytes), Change::Gone);
+            }
+        }
+        changes.retain(|path, _| is_taken(path));
+        state.told |= changes.values().any(|change| *change == Change::Gone);
+        changes.into_iter().collect()
+    }
+
+    fn index_of(&self, path: &[u8]) -> Option<usize> {
+        self.paths.binary_search_by(|range| self.bytes[range.clone()].cmp(path)).ok()
     }
 
     /// Writes what was recorded since [`load`](Self::load), by rename; does nothing when that is nothing.
@@ -122,7 +183,7 @@ impl StatCache {
     /// When it fails the old file is still there, perhaps with a temporary one beside it.
     pub fn save(&self) -> Result<(), Error> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.fresh.is_empty() {
+        if state.fresh.is_empty() && !state.told {
             return Ok(());
         }
         let mut records: BTreeMap<&[u8], (StatKey, [u8; 32], u32)> = BTreeMap::new();

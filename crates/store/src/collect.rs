@@ -15,6 +15,7 @@ use std::{
 };
 
 use oci::{BlobDigest, Digest, ImageId};
+use serde::de::IgnoredAny;
 
 use crate::{
     SnapshotId, Store,
@@ -237,17 +238,19 @@ impl Inner {
         Ok(going.len() as u64)
     }
 
-    /// Memos are small and made again quickly: they go with the results that are as old.
+    /// Memos and trails are small and made again quickly: they go with the results that are as old.
     fn collect_memos(&self, lock: &Lock, rule: CacheRule, now: SystemTime) -> Result<()> {
         let limit = match rule {
             CacheRule::Keep | CacheRule::Budget(_) => return Ok(()),
             CacheRule::All => Duration::ZERO,
             CacheRule::UnusedFor(age) => age,
         };
-        for key in self.keys(Kind::Memo)? {
-            let Some(found) = self.read::<String>(Kind::Memo, &key)? else { continue };
-            if now.duration_since(found.used).is_ok_and(|unused| unused >= limit) {
-                self.remove(lock, Kind::Memo, &key)?;
+        for kind in [Kind::Memo, Kind::Trail] {
+            for key in self.keys(kind)? {
+                let Some(found) = self.read::<IgnoredAny>(kind, &key)? else { continue };
+                if now.duration_since(found.used).is_ok_and(|unused| unused >= limit) {
+                    self.remove(lock, kind, &key)?;
+                }
             }
         }
         Ok(())

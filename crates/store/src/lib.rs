@@ -9,7 +9,7 @@
 //!   lock                             flock: shared to look up and hold or to write a record, exclusive to collect
 //!   kept/                            what a syncfs has covered: survives a power cut
 //!     blobs/<algorithm>/<hex>        manifests, layers as loaded or packed
-//!     records/<kind>/<key>           small checksummed files; kinds: layer packed chain memo step image tag container
+//!     records/<kind>/<key>           small checksummed files; kinds: layer packed chain memo step trail image tag container
 //!   boot-<boot id>/                  the same two trees: what was written since this boot and is not covered yet
 //!   snapshots/<id>/fs/               a layer as a directory, in the form of an overlay's upper directory
 //!   containers/<id>/                 flock: held while a process keeps the container, which runs then
@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
-//! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `step`, `container` (what is kept), `mount`
+//! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `step`, `trail`, `container` (what is kept), `mount`
 //! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes).
 //!
 //! Invariants:
@@ -56,6 +56,7 @@ mod step;
 mod sync;
 mod tag;
 mod tmp;
+mod trail;
 mod warning;
 
 #[cfg(test)]
@@ -76,4 +77,5 @@ pub use partial::{Partial, Presence};
 pub use snapshot::{Open, Snapshot, SnapshotId};
 pub use step::{Record, RecordKey};
 pub use tmp::TempDir;
+pub use trail::{Footprint, Trail};
 pub use warning::Warning;

@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     Memo,
     /// What a step has made.
     Step,
+    /// The steps of the last build of a Dockerfile.
+    Trail,
     /// An image.
     Image,
     /// A name of an image.
@@ -58,12 +60,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them, each before those that point to it.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Layer,
         Self::Packed,
         Self::Chain,
         Self::Memo,
         Self::Step,
+        Self::Trail,
         Self::Image,
         Self::Tag,
         Self::Container,
@@ -76,6 +79,7 @@ impl Kind {
             Self::Chain => "chain",
             Self::Memo => "memo",
             Self::Step => "step",
+            Self::Trail => "trail",
             Self::Image => "image",
             Self::Tag => "tag",
             Self::Container => "container",

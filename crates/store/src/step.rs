@@ -59,11 +59,11 @@ impl Store {
 }
 
 /// Both are what `ContentDigest` writes: 64 digits.
-fn hex(bytes: &[u8; 32]) -> String {
+pub(crate) fn hex(bytes: &[u8; 32]) -> String {
     oci::ContentDigest::new(*bytes).to_string()
 }
 
-fn unhex(value: &str) -> Option<[u8; 32]> {
+pub(crate) fn unhex(value: &str) -> Option<[u8; 32]> {
     oci::ContentDigest::parse(value).ok().map(|digest| *digest.as_bytes())
 }
 

@@ -92,7 +92,8 @@ pub(super) fn check<'a>(seen: &'a Seen<'a>, findings: &mut Findings) {
     }
 }
 
-fn is_name_of_secret(name: &str) -> bool {
+/// Says whether a variable of this name holds what should be in no log.
+pub fn is_name_of_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     let has = |words: &[&str]| name.split('_').any(|part| words.contains(&part));
     has(&SECRET) && !has(&HARMLESS)

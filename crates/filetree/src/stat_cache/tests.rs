@@ -109,3 +109,30 @@ fn nothing_new_writes_nothing() {
     cache.save().unwrap();
     assert!(!file.exists());
 }
+
+#[test]
+fn what_changed_is_told_once_and_only_against_what_was_remembered() {
+    let dir = TempDir::new();
+    let file = dir.path().join("cache");
+    let taken = |path: &Path| path.starts_with("src");
+    let first = StatCache::load(&file).unwrap();
+    for path in [&b"src/a"[..], b"src/b", b"other"] {
+        first.record(path, &key(1), [1; 32], at(200));
+    }
+    assert_eq!(first.changes(taken), []);
+    first.save().unwrap();
+
+    let second = StatCache::load(&file).unwrap();
+    assert_eq!(second.lookup(b"src/b", &key(2)), None);
+    second.record(b"src/b", &key(2), [2; 32], at(200));
+    second.record(b"src/new", &key(1), [1; 32], at(200));
+    let told = [("src/a", Change::Gone), ("src/b", Change::Content), ("src/new", Change::New)];
+    assert_eq!(second.changes(taken), told.map(|(path, change)| (path.into(), change)));
+    second.save().unwrap();
+
+    let third = StatCache::load(&file).unwrap();
+    third.lookup(b"src/b", &key(2)).unwrap();
+    // Its `stat` is new and its content is not.
+    third.record(b"src/new", &key(3), [1; 32], at(200));
+    assert_eq!(third.changes(taken), []);
+}
