@@ -5,9 +5,13 @@ use std::{env, path::PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use sandbox::Rung;
 
-use crate::command::{
-    Build, Check, History, Images, Import, Inspect, Load, Login, Logout, Pull, Push, Rmi, Run,
-    Save, Sync, Tag,
+use crate::{
+    command::{
+        Attach, Build, Check, Create, Exec, History, Images, Import, Inspect, Keep, Kill, Load,
+        Login, Logout, Logs, NOT_RUN, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start,
+        Stop, Sync, Tag, Wait,
+    },
+    report::Exit,
 };
 
 /// Builds container images from Dockerfiles: no daemon, root or not, one binary.
@@ -22,6 +26,30 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Reads the command line; what is wrong with it, and help, is told here.
+    ///
+    /// A command that ends as another program does has a status of its own for that: Docker's.
+    pub(crate) fn read() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|error| {
+            // Where nobody listens, the status has to do.
+            let _ = error.print();
+            let words: Vec<_> = env::args().skip(1).collect();
+            let is_option = |word: &&String| word.starts_with('-');
+            let command = match words.iter().position(|word| !is_option(&word)) {
+                // The value of `--root`.
+                Some(1) if words[0] == "--root" => {
+                    words.iter().skip(2).find(|word| !is_option(word))
+                }
+                place => place.and_then(|place| words.get(place)),
+            };
+            match command.map(String::as_str) {
+                _ if !error.use_stderr() => Exit::Done,
+                Some("run" | "exec") => Exit::Command(NOT_RUN),
+                _ => Exit::Usage,
+            }
+        })
+    }
+
     /// Returns the directory of the store.
     ///
     /// Returns an error if nothing says where an ordinary user's is.
@@ -53,6 +81,30 @@ pub(crate) enum Command {
     Check(Box<Check>),
     /// Run a command in a container made from an image
     Run(Box<Run>),
+    /// Make a container, to be started later
+    Create(Box<Create>),
+    /// Start containers
+    Start(Start),
+    /// Stop containers
+    Stop(Stop),
+    /// Stop containers and start them again
+    Restart(Restart),
+    /// Send containers a signal
+    Kill(Kill),
+    /// Wait for the end of containers, and print their exit codes
+    Wait(Wait),
+    /// Run a command in a container that runs
+    Exec(Box<Exec>),
+    /// Show a container that runs, and give it input
+    Attach(Attach),
+    /// Show what a container has written
+    Logs(Logs),
+    /// List containers
+    Ps(Ps),
+    /// Remove containers
+    Rm(Rm),
+    /// Give a container another name
+    Rename(Rename),
     /// Get an image from a registry
     Pull(Pull),
     /// Send an image to a registry
@@ -79,6 +131,9 @@ pub(crate) enum Command {
     Import(Import),
     /// Wait until the store is on the disk
     Sync(Sync),
+    /// Keep a container that runs
+    #[command(hide = true)]
+    Keep(Keep),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

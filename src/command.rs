@@ -1,30 +1,69 @@
 //! The commands, one file each.
 
+mod attach;
 mod build;
 mod check;
+mod containers;
+mod create;
+mod exec;
 mod history;
 mod images;
 mod import;
 mod inspect;
+mod keep;
+mod kill;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod output;
+mod ps;
 mod pull;
 mod push;
+mod rename;
+mod rm;
 mod rmi;
 mod run;
 mod save;
+mod session;
+mod start;
+mod stop;
 mod sync;
 mod tag;
+mod wait;
 
 use engine::{Cancel, Engine};
 use store::Store;
 
 pub(crate) use self::{
-    build::Build, check::Check, history::History, images::Images, import::Import, inspect::Inspect,
-    load::Load, login::Login, logout::Logout, pull::Pull, push::Push, rmi::Rmi, run::Run,
-    save::Save, sync::Sync, tag::Tag,
+    attach::Attach,
+    build::Build,
+    check::Check,
+    create::Create,
+    exec::Exec,
+    history::History,
+    images::Images,
+    import::Import,
+    inspect::Inspect,
+    keep::Keep,
+    kill::Kill,
+    load::Load,
+    login::Login,
+    logout::Logout,
+    logs::Logs,
+    ps::Ps,
+    pull::Pull,
+    push::Push,
+    rename::Rename,
+    rm::Rm,
+    rmi::Rmi,
+    run::{NOT_RUN, Run},
+    save::Save,
+    start::Start,
+    stop::{Restart, Stop},
+    sync::Sync,
+    tag::Tag,
+    wait::Wait,
 };
 use crate::{
     args::{Args, Command},
@@ -41,10 +80,14 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Login(login) => return login::run(login),
         Command::Logout(logout) => return logout::run(&logout),
+        Command::Keep(_) => sandbox::leave_caller()?,
         _ => {}
     }
     let rung = sandbox::enter()?;
     let root = args.store_root(rung)?;
+    if let Command::Keep(keep) = args.command {
+        return keep::run(&root, rung, &keep);
+    }
     if let Command::Sync(sync) = args.command {
         return sync::run(&root, &sync);
     }
@@ -63,6 +106,18 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Build(build) => build::run(engine, *build),
         Command::Check(check) => check::run(engine, *check),
         Command::Run(run) => run::run(engine, *run),
+        Command::Create(create) => create::run(engine, *create),
+        Command::Start(start) => start::run(engine, &start),
+        Command::Stop(stop) => stop::stop(engine, &stop),
+        Command::Restart(restart) => stop::restart(engine, &restart),
+        Command::Kill(kill) => kill::run(engine, &kill),
+        Command::Wait(wait) => wait::run(engine, &wait),
+        Command::Exec(exec) => exec::run(engine, *exec),
+        Command::Attach(attach) => attach::run(engine, &attach),
+        Command::Logs(logs) => logs::run(engine, &logs),
+        Command::Ps(ps) => ps::run(engine, &ps),
+        Command::Rm(rm) => rm::run(engine, &rm),
+        Command::Rename(rename) => rename::run(engine, &rename),
         Command::Pull(pull) => pull::run(engine, &pull),
         Command::Push(push) => push::run(engine, &push),
         Command::Images(images) => images::run(engine, &images),
@@ -72,7 +127,9 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Rmi(rmi) => rmi::run(engine, &rmi),
         Command::Save(save) => save::run(engine, &save),
         // Done before there is an engine.
-        Command::Sync(_) | Command::Login(_) | Command::Logout(_) => Ok(Exit::Done),
+        Command::Sync(_) | Command::Keep(_) | Command::Login(_) | Command::Logout(_) => {
+            Ok(Exit::Done)
+        }
         Command::Load(load) => load::run(engine, &load),
         Command::Import(import) => import::run(engine, &import),
     }
@@ -96,6 +153,11 @@ async fn cancel_on_signal(cancel: Cancel) {
         }
         cancel.cancel();
     }
+}
+
+/// Reads a signal of the command line, by name or number.
+fn signal(text: &str) -> Result<i32, String> {
+    engine::container::options::signal_number(text).ok_or_else(|| "invalid signal".to_owned())
 }
 
 /// Returns a runtime for what waits for several things at once.

@@ -25,6 +25,11 @@ pub(crate) fn text(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
+/// Returns where programs are looked for, as a variable for another process.
+pub(crate) fn search_path() -> Option<(&'static str, OsString)> {
+    Some(("PATH", env::var_os("PATH")?))
+}
+
 /// Returns the working directory.
 pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
     env::current_dir().map_err(Failure::io("find", "the working directory"))

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::Timestamp;
 
-use crate::report::Failure;
+use crate::{moment::Moment, report::Failure};
 
 /// What was filtered by: the values of each key, in their order.
 #[derive(Debug, Default)]
@@ -34,6 +34,16 @@ impl Filters {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether something is asked of a key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        !self.values(key).is_empty()
+    }
+
+    /// Whether nothing is asked of a key, or one of its values fits.
+    pub(crate) fn fits(&self, key: &str, fits: impl FnMut(&str) -> bool) -> bool {
+        !self.has(key) || self.values(key).iter().map(String::as_str).any(fits)
+    }
+
     /// Returns what a key that is true or false says, if it says anything.
     pub(crate) fn truth(&self, key: &str) -> Result<Option<bool>, Failure> {
         let [.., last] = self.values(key) else { return Ok(None) };
@@ -47,11 +57,10 @@ impl Filters {
     /// Returns the time that a key says: an age, or a point in time.
     pub(crate) fn time(&self, key: &str, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
         let [.., last] = self.values(key) else { return Ok(None) };
-        time(last, now).map(Some).ok_or_else(|| {
-            Failure::usage(format!(
-                "invalid filter '{key}={last}': it is an age like `24h` or `1h30m`, or a time like `2026-01-02T15:04:05`"
-            ))
-        })
+        match last.parse::<Moment>() {
+            Ok(moment) => Ok(Some(moment.at(now))),
+            Err(reason) => Err(Failure::usage(format!("invalid filter '{key}={last}': {reason}"))),
+        }
     }
 
     /// Whether labels have what the filters by `label` ask for, and nothing that those by `label!` do.
@@ -64,50 +73,24 @@ impl Filters {
     }
 }
 
-/// Reads a point in time: how long ago it was, or RFC 3339 with or without a zone (UTC then), or seconds since 1970.
-fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
-    if let Some(age) = age(text) {
-        return now.checked_sub(age).ok();
-    }
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Some(time);
-    }
-    if let Ok(seconds) = text.split('.').next()?.parse::<i64>() {
-        return Timestamp::from_second(seconds).ok();
-    }
-    let time = text.trim_end_matches('Z');
-    // Docker lets the seconds, the minutes and the hours be missing.
-    let padded = match time.len() {
-        13 => format!("{time}:00:00"),
-        16 => format!("{time}:00"),
-        _ => time.to_owned(),
+/// Whether a name is meant: a part of it, or with `^` its beginning and with `$` its end.
+pub(crate) fn is_named(name: &str, wanted: &str) -> bool {
+    let (from_start, wanted) = match wanted.strip_prefix('^') {
+        Some(wanted) => (true, wanted),
+        None => (false, wanted),
     };
-    let time: civil::DateTime = padded.parse().ok()?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
-}
-
-/// Reads a duration as Go writes it: `1h30m`, `2.5h`, `90s`.
-fn age(text: &str) -> Option<jiff::SignedDuration> {
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        let unit_end =
-            rest[end..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| end + at);
-        seconds += number
-            * match &rest[end..unit_end] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 1e-3,
-                "us" | "µs" => 1e-6,
-                "ns" => 1e-9,
-                _ => return None,
-            };
-        rest = &rest[unit_end..];
+    // Docker's own names begin with a slash.
+    let wanted = wanted.trim_start_matches('/');
+    let (to_end, wanted) = match wanted.strip_suffix('$') {
+        Some(wanted) => (true, wanted),
+        None => (false, wanted),
+    };
+    match (from_start, to_end) {
+        (true, true) => name == wanted,
+        (true, false) => name.starts_with(wanted),
+        (false, true) => name.ends_with(wanted),
+        (false, false) => name.contains(wanted),
     }
-    if text.is_empty() { None } else { jiff::SignedDuration::try_from_secs_f64(seconds).ok() }
 }
 
 #[cfg(test)]
@@ -149,30 +132,34 @@ mod tests {
     }
 
     #[test]
+    fn alternatives() {
+        let given = filters(&["until=a", "until=b"]).unwrap();
+        assert!(given.has("until") && !given.has("label"));
+        assert!(given.fits("until", |value| value == "b") && !given.fits("until", |_| false));
+        assert!(given.fits("label", |_| false), "nothing is asked of it");
+    }
+
+    #[test]
+    fn names() {
+        for (wanted, expect) in [
+            ("eb", true),
+            ("^web", true),
+            ("^/web", true),
+            ("web$", true),
+            ("^we$", false),
+            ("^eb", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_named("web", wanted), expect, "{wanted}");
+        }
+    }
+
+    #[test]
     fn times() {
         let now: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
-        for (given, expected) in [
-            ("24h", "2026-01-01T12:00:00Z"),
-            ("1h30m", "2026-01-02T10:30:00Z"),
-            ("1.5h", "2026-01-02T10:30:00Z"),
-            ("90s", "2026-01-02T11:58:30Z"),
-            ("2025-03-04T05:06:07Z", "2025-03-04T05:06:07Z"),
-            ("2025-03-04T05:06:07+02:00", "2025-03-04T03:06:07Z"),
-            ("2025-03-04T05:06:07", "2025-03-04T05:06:07Z"),
-            ("2025-03-04T05:06", "2025-03-04T05:06:00Z"),
-            ("2025-03-04T05", "2025-03-04T05:00:00Z"),
-            ("2025-03-04", "2025-03-04T00:00:00Z"),
-            ("1000", "1970-01-01T00:16:40Z"),
-            ("1000.5", "1970-01-01T00:16:40Z"),
-        ] {
-            assert_eq!(
-                time(given, now).map(|time| time.to_string()).as_deref(),
-                Some(expected),
-                "{given}"
-            );
-        }
-        for wrong in ["", "h", "5x", "yesterday", "1h-", "99999999999999h", "2025-13-01"] {
-            assert_eq!(time(wrong, now), None, "{wrong}");
-        }
+        let time = |filter| Some(filters(&[filter]).unwrap().time("until", now).ok()??.to_string());
+        assert_eq!(time("until=24h").as_deref(), Some("2026-01-01T12:00:00Z"));
+        assert_eq!(time("until=2025-03-04").as_deref(), Some("2025-03-04T00:00:00Z"));
+        assert_eq!(time("until=yesterday"), None);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn seconds(created: Option<&str>) -> String {
 }
 
 /// Returns a duration in the one unit that says enough.
-fn duration(seconds: i64) -> String {
+pub(crate) fn duration(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     match seconds {
         0 => "Less than a second".to_owned(),

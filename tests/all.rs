@@ -28,6 +28,8 @@ mod support {
     pub(crate) mod repository;
     /// What a test asks of the machine, and what happens where it lacks it.
     pub(crate) mod requires;
+    /// A terminal, and somebody who types in it.
+    pub(crate) mod terminal;
     /// A token server for a registry.
     pub(crate) mod tokens;
     /// A web server on loopback.
@@ -92,6 +94,10 @@ mod build {
 mod commands {
     /// `kiln check`, and checks in a build.
     mod check;
+    /// `kiln run -d`, `create`, `start`, `stop`, `kill`, `restart`, `wait`, `rename` and `rm`.
+    mod containers;
+    /// `kiln exec`.
+    mod exec;
     /// Pulls and pushes through what spoils them.
     mod hostile;
     /// `kiln images`.
@@ -102,6 +108,10 @@ mod commands {
     mod inspect;
     /// `kiln login` and `kiln logout`, and who one is then.
     mod login;
+    /// `kiln logs`.
+    mod logs;
+    /// `kiln ps`.
+    mod ps;
     /// `kiln pull`.
     mod pull;
     /// `kiln push`, and `kiln build --push`.
@@ -118,6 +128,8 @@ mod commands {
     mod save_load;
     /// `kiln tag`.
     mod tag;
+    /// Containers with a terminal: keys, sizes, detaching and attaching.
+    mod terminal;
     /// Usage errors and help.
     mod usage;
     /// Directories of the host, memory and volumes in a container.

@@ -21,6 +21,12 @@ pub(super) fn tell(text: &str) {
     eprintln!("{text}");
 }
 
+/// Tells people something in passing.
+#[expect(clippy::print_stderr, reason = "notes are for people")]
+pub(super) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Tells what the store found broken and put aside.
 #[expect(clippy::print_stderr, reason = "warnings are for people")]
 pub(super) fn warnings(engine: &Engine) {

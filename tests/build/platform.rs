@@ -118,7 +118,7 @@ fn a_command_that_cannot_run_is_refused_before_it_does() {
         .says_not(&["FROM scratch"]);
     let context = env.context(&format!("FROM {BOX}\nCOPY Dockerfile /d\n"));
     env.build(&context, &["--platform", platform]);
-    env.kiln(["run", "--rm", IMAGE, "cat", "/d"]).run().fails(1).says(&[
+    env.kiln(["run", "--rm", IMAGE, "cat", "/d"]).run().fails(125).says(&[
         "cannot run commands for linux/ppc64",
         "does not match the detected host platform",
     ]);
@@ -197,7 +197,7 @@ fn what_a_registry_has_for_one_platform_only_is_taken_with_a_warning() {
     assert_eq!(env.sh("cat /f"), "ran");
     env.kiln(["run", "--platform=linux/s390x", &reference, "true"])
         .run()
-        .fails(1)
+        .fails(125)
         .says(&["not for linux/s390x"]);
 }
 

@@ -27,7 +27,7 @@ fn memory_and_who_is_told_of_its_end() {
     let script = "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; exit $?";
     run(&env, &["-m", "200m"], script).ok();
     run(&env, &["-m", "20m", "--memory-swap", "20m"], script).fails(137);
-    run(&env, &["--memory-swap", "20m"], "true").fails(2).says(&["always set the memory limit"]);
+    run(&env, &["--memory-swap", "20m"], "true").fails(125).says(&["always set the memory limit"]);
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn processors_and_their_time() {
     let script = "(while :; do :; done) & sleep 1; set -- $(cat /proc/$!/stat); echo ${14}";
     let ticks = run(&env, &["--cpus", "0.1"], script).ok().text();
     assert!(ticks.parse::<u32>().unwrap() <= 40, "{ticks}");
-    run(&env, &["--cpus", "1000"], "true").fails(1).says(&["range of CPUs is from 0.01 to"]);
-    run(&env, &["--cpus", "1", "--cpu-quota", "5000"], "true").fails(2).says(&["conflicting"]);
+    run(&env, &["--cpus", "1000"], "true").fails(125).says(&["range of CPUs is from 0.01 to"]);
+    run(&env, &["--cpus", "1", "--cpu-quota", "5000"], "true").fails(125).says(&["conflicting"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn refused(env: &TestEnv, options: &[&str], words: &[&str]) {
     let mut args = vec!["run", "--rm"];
     args.extend(options);
     args.extend(["busybox", "true"]);
-    env.kiln(args).run().fails(2).says(words);
+    env.kiln(args).run().fails(125).says(words);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn variables_come_from_files_and_from_the_command_line() {
     fs::write(env.path("bad"), "A=1\nB C=2\n").unwrap();
     refused(&env, &["--env-file", &env.str("bad")], &["bad: line 2", "'B C'"]);
     let missing = env.str("missing");
-    let output = env.kiln(["run", "--env-file", &missing, "busybox", "true"]).run().fails(1);
+    let output = env.kiln(["run", "--env-file", &missing, "busybox", "true"]).run().fails(125);
     output.says(&[&missing, "No such file"]);
 }
 
@@ -104,11 +104,11 @@ fn what_kiln_has_no_answer_to_is_refused_and_not_ignored() {
 fn pull_decides_who_is_asked_for_the_image() {
     let env = TestEnv::new();
     assert_eq!(sh(&env, &["--pull=never"], "echo here"), "here");
-    let output = env.kiln(["run", "--pull=never", "127.0.0.1:1/x", "true"]).run().fails(1);
+    let output = env.kiln(["run", "--pull=never", "127.0.0.1:1/x", "true"]).run().fails(125);
     output.says(&["127.0.0.1:1/x", "no such image"]).says_not(&["cannot reach"]);
     env.ok(&["tag", "busybox", "127.0.0.1:1/x"]);
     env.ok(&["run", "--rm", "127.0.0.1:1/x", "true"]);
-    let output = env.kiln(["run", "--pull=always", "127.0.0.1:1/x", "true"]).run().fails(1);
+    let output = env.kiln(["run", "--pull=always", "127.0.0.1:1/x", "true"]).run().fails(125);
     output.says(&["127.0.0.1:1"]);
 }
 
@@ -229,7 +229,7 @@ fn further_groups() {
     let text = env.kiln(args.iter().chain(&["test:latest", "id", "-G"])).run().ok().text();
     assert_eq!(text, "1000 7 50 100");
     args[5] = "nobodys";
-    env.kiln(args.iter().chain(&["test:latest", "id"])).run().fails(1).says(&["group nobodys"]);
+    env.kiln(args.iter().chain(&["test:latest", "id"])).run().fails(125).says(&["group nobodys"]);
 }
 
 #[test]
@@ -239,7 +239,8 @@ fn devices_of_the_host() {
     let text = sh(&env, &options, "stat -c %t:%T /dev/mine; head -c 3 /zero | wc -c");
     assert_eq!(text, "1:3\n3");
     let missing = env.str("nothing");
-    let output = env.kiln(["run", "--rm", "--device", &missing, "busybox", "true"]).run().fails(1);
+    let output =
+        env.kiln(["run", "--rm", "--device", &missing, "busybox", "true"]).run().fails(125);
     output.says(&[&missing, "No such file"]);
     refused(&env, &["--device", "/dev/null:r"], &["device mode"]);
 }
@@ -254,5 +255,5 @@ fn settings_of_the_kernel() {
     refused(&env, &["--sysctl", "kernel.panic=1"], &["sysctl 'kernel.panic=1' is not allowed"]);
     refused(&env, &["--network=host", "--sysctl", "net.x=1"], &["host's network"]);
     let args = ["run", "--rm", "--network=none", "--sysctl", "net.no.such=1", "busybox", "true"];
-    env.kiln(args).run().fails(1).says(&["net.no.such"]);
+    env.kiln(args).run().fails(125).says(&["net.no.such"]);
 }

@@ -43,7 +43,7 @@ fn what_minus_v_names_is_made_and_what_mount_names_is_not() {
     assert_eq!(fs::read_to_string(host.join("f")).unwrap(), "x\n");
     let missing = env.str("missing");
     let mount = format!("type=bind,source={missing},target=/data");
-    let output = env.kiln(["run", "--rm", "--mount", &mount, "busybox", "true"]).run().fails(1);
+    let output = env.kiln(["run", "--rm", "--mount", &mount, "busybox", "true"]).run().fails(125);
     output.says(&["invalid mount config for type \"bind\"", "does not exist", &missing]);
     assert!(!env.path("missing").exists());
 }
@@ -112,7 +112,7 @@ fn memory_as_a_directory() {
     assert!(sh(&env, &mount, script).starts_with("755 0:0\n1024"));
     env.kiln(["run", "--tmpfs", "/t:nonsense", "busybox", "true"])
         .run()
-        .fails(2)
+        .fails(125)
         .says(&["nonsense"]);
 }
 
@@ -120,10 +120,10 @@ fn memory_as_a_directory() {
 fn places_that_are_not_for_mounts() {
     let env = TestEnv::new();
     let volume = format!("{}:/proc/self", env.str("host"));
-    let output = env.kiln(["run", "--rm", "-v", &volume, "busybox", "true"]).run().fails(1);
+    let output = env.kiln(["run", "--rm", "-v", &volume, "busybox", "true"]).run().fails(125);
     output.says(&["/proc/self"]);
     let volume = format!("{}:/", env.str("host"));
-    env.kiln(["run", "-v", &volume, "busybox", "true"]).run().fails(2).says(&["can't be '/'"]);
+    env.kiln(["run", "-v", &volume, "busybox", "true"]).run().fails(125).says(&["can't be '/'"]);
 }
 
 #[test]

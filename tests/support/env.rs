@@ -145,6 +145,43 @@ impl TestEnv {
         document[0].clone()
     }
 
+    /// The state of a container: `running`, `exited`, …
+    #[track_caller]
+    pub(crate) fn state(&self, container: &str) -> String {
+        let filter = format!("name=^{container}$");
+        self.ok(&["ps", "-a", "--filter", &filter, "--format", "{{.State}}"]).text()
+    }
+
+    /// What the store keeps of containers: the names in its directory of them.
+    pub(crate) fn container_directories(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.store().join("containers")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// The processes that keep containers of this store.
+    pub(crate) fn keepers(&self) -> Vec<u32> {
+        let store = self.store().display().to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let keeps = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.contains(&format!("{store}\0keep\0"))
+        };
+        numbers.filter(keeps).collect()
+    }
+
+    /// Ends all containers, so that nothing is left of a test that failed.
+    fn remove_containers(&self) {
+        if self.container_directories().is_empty() {
+            return;
+        }
+        let ids = self.kiln(["ps", "-aq", "--no-trunc"]).run().text();
+        if !ids.is_empty() {
+            drop(self.kiln(["rm", "-f"]).args(ids.lines()).run());
+        }
+    }
+
     /// The `Config` of [`IMAGE`].
     #[track_caller]
     pub(crate) fn config(&self) -> Value {
@@ -195,6 +232,7 @@ impl TestEnv {
 
 impl Drop for TestEnv {
     fn drop(&mut self) {
+        self.remove_containers();
         if remove(&self.dir) {
             return;
         }

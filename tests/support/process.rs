@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::terminal::Terminal;
+
 /// Longer than any step of these tests takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ids of a namespace can only be given from outside. It has a `binfmt_misc` of its own since Linux 6.7, so that nothing is
 /// registered on the machine itself.
@@ -79,6 +81,11 @@ impl Kiln {
         self.command.uid(uid).gid(gid).env("HOME", home).env_remove("XDG_DATA_HOME");
         self.command.env_remove("XDG_RUNTIME_DIR").current_dir(home);
         self
+    }
+
+    /// Starts in a terminal of its own.
+    pub(crate) fn in_terminal(self) -> Terminal {
+        Terminal::start(self.command)
     }
 
     /// Runs to the end.

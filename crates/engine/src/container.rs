@@ -7,12 +7,55 @@
 //!
 //! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`, `mounts`: what the sandbox
 //!   is told then.
-//! - `run`: a container that is gone when its command ends.
+//! - `create`: the record. `name`: what a container is called that was given no name.
+//! - `keeper`: the process that keeps a container. `program`, `streams`: a program there, and its output to everyone who
+//!   listens. `log`: what is kept of that.
+//! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
+//! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove. `exec`: what another program there is like.
+//! - `size`: how much it has written.
 
 pub mod options;
 
+mod control;
+mod create;
+mod exec;
+mod keeper;
+mod log;
 mod mounts;
-mod run;
+mod name;
+mod program;
+mod session;
+mod size;
 mod spec;
+mod stop;
+mod streams;
+mod wire;
 
-pub use run::{Output, RunRequest, Signals, run};
+use store::Container;
+
+pub use self::{
+    create::{CreateRequest, Settings, create},
+    exec::ExecRequest,
+    keeper::keep,
+    log::{Entry, LogFollower, LogReader},
+    session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
+    size::written_size,
+    stop::{Stop, kill, remove, stop, stop_to_restart, wait},
+    streams::OutputStream,
+    wire::{Attach, Size},
+};
+use crate::{Engine, Error};
+
+/// Returns what a container runs: ENTRYPOINT and CMD of the image, as far as the options do not replace them.
+pub fn command_line(
+    options: &options::ContainerOptions,
+    config: &oci::Config,
+) -> Result<Vec<String>, Error> {
+    let argv = spec::argv(options, config)?;
+    Ok(argv.iter().map(|word| word.to_string_lossy().into_owned()).collect())
+}
+
+/// Opens what a container has written to its output; `None` if it was never started.
+pub fn log(engine: &Engine, container: &Container) -> Result<Option<LogReader>, Error> {
+    LogReader::open(&engine.store().container_directory(&container.id).log())
+}

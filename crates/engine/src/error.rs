@@ -248,6 +248,42 @@ pub enum Error {
         /// One that was given, and is called nearly the same.
         nearest: Option<String>,
     },
+    /// What the keeper of a container says went wrong.
+    #[error("{text}")]
+    Keeper {
+        /// Its words.
+        text: String,
+        /// The cause, in its words.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// The keeper of a container ended without a word: killed from outside, or a bug.
+    #[error("the process that keeps the container `{name}` was killed, and the container with it")]
+    KeeperLost {
+        /// The container's name.
+        name: String,
+    },
+    /// Something that only a running container can do.
+    #[error("container `{name}` is not running")]
+    NotRunning {
+        /// Its name.
+        name: String,
+    },
+    /// Something that a running container has to be stopped for.
+    #[error("cannot remove container `{name}`: it is running; stop it before, or use `rm --force`")]
+    Running {
+        /// Its name.
+        name: String,
+    },
+    /// The record of a container holds what this version does not know.
+    #[error("cannot read the record of container `{id}`")]
+    ContainerRecord {
+        /// Its id.
+        id: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Options of a container make no sense.
     #[error(transparent)]
     Option(#[from] crate::container::options::BadOption),

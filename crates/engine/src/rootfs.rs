@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use filetree::RootDir;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
-use sandbox::Overlay;
-use store::{Image, Open, Snapshot, SnapshotId};
+use sandbox::{Overlay, Syncs};
+use store::{ContainerDirectory, Image, Open, Snapshot, SnapshotId};
 
 use crate::{Engine, Error};
 
@@ -64,6 +64,20 @@ pub(crate) fn writable(
 ) -> Result<Writable, Error> {
     let lowers = directories(engine, below)?;
     let overlay = Overlay::mount(engine.rung, &lowers, Some(snapshot.fs()), Some(snapshot.work()))?;
+    let root = RootDir::from_fd(overlay.try_clone_fd()?);
+    Ok(Writable { overlay, root })
+}
+
+/// Mounts what a container has written on top of `below`, to be written to further.
+pub(crate) fn kept(
+    engine: &Engine,
+    directory: &ContainerDirectory,
+    below: &[SnapshotId],
+    syncs: Syncs,
+) -> Result<Writable, Error> {
+    let lowers = directories(engine, below)?;
+    let (upper, work) = (Some(directory.fs()), Some(directory.work()));
+    let overlay = Overlay::mount_with(engine.rung, &lowers, upper, work, syncs)?;
     let root = RootDir::from_fd(overlay.try_clone_fd()?);
     Ok(Writable { overlay, root })
 }

@@ -89,4 +89,5 @@ pub use spec::Rights;
 pub use spec::Spec;
 pub use spec::Stdin;
 pub use spec::Terminal;
+pub use supervisor::leave_caller;
 pub use supervisor::reexec_if_asked;

@@ -24,7 +24,8 @@ impl RawMode {
         let before = rustix::termios::tcgetattr(&terminal).map_err(Error::setup(failed))?;
         let mut raw = before.clone();
         raw.make_raw();
-        rustix::termios::tcsetattr(&terminal, OptionalActions::Flush, &raw)
+        // Not with a flush: what was typed while the container was being started is meant for it.
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &raw)
             .map_err(Error::setup(failed))?;
         Ok(RawMode { terminal, before })
     }

@@ -21,7 +21,15 @@ use crate::Error;
 use crate::sys;
 
 /// What is passed on to the process that does the work. `SIGCHLD` tells that it ended.
-const SIGNALS: &[i32] = &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGCHLD];
+const SIGNALS: &[i32] = &[
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGCHLD,
+];
 
 /// A rung of the isolation ladder, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

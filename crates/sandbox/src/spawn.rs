@@ -140,15 +140,18 @@ impl Child {
         self.pty.take()
     }
 
-    /// Waits until its program runs; `None` if it has ended already. Once.
+    /// Waits until its program runs, or has run. Once.
     ///
     /// # Errors
     /// It did not come to that; so says [`Child::wait`], too.
-    pub fn started(&mut self) -> Result<Option<Process>, Error> {
+    pub fn started(&mut self) -> Result<Process, Error> {
         self.hear()?;
-        match &self.ended {
-            Some(Report::Failed(failure)) => Err(failure.clone().into()),
-            _ => Ok(self.started.take()),
+        match (self.started.take(), &self.ended) {
+            (Some(process), _) => Ok(process),
+            (None, Some(Report::Failed(failure))) => Err(failure.clone().into()),
+            (None, _) => {
+                Err(Error::SupervisorLost { how: "it has told of the start before".to_owned() })
+            }
         }
     }
 

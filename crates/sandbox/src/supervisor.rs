@@ -78,6 +78,16 @@ pub fn reexec_if_asked() {
     sys::exit_now(0)
 }
 
+/// Makes this process one of its own, apart from the one that started it: a session without a terminal, the root
+/// directory, no descriptor but 0, 1 and 2, the usual mode for new files. To be called before anything is opened.
+pub fn leave_caller() -> Result<(), Error> {
+    let failed = "leave the session of the caller";
+    rustix::process::setsid().map_err(Error::setup(failed))?;
+    rustix::process::chdir("/").map_err(Error::setup(failed))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    sys::close_from(3).map_err(Error::setup(failed))
+}
+
 fn follow(order: &Order, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, Error> {
     // Signals for the caller's process group are the caller's to answer. It fails only for the
     // leader of a group, which a process just started by another is not.
@@ -232,7 +242,7 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
         }
         if caller_ready {
             let signal = caller.and_then(signal_for_the_first);
-            // It fails only when the process has ended, which the next turn sees.
+            // It fails when the process has ended, which the next turn sees, and for what is no signal.
             let _ = sys::kill(first, signal.unwrap_or(libc::SIGKILL));
             caller = caller.filter(|_| signal.is_some());
         }
@@ -250,6 +260,7 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
     // Its last words; nobody else holds the other end any more.
     if let Some(mut pipe) = words {
         pipe.read_to_end(&mut said).map_err(Error::setup(failed))?;
+        tell_start(first, &process, &said, caller);
     }
     Ok(said)
 }

@@ -120,7 +120,7 @@ pub(crate) fn kill(process: Pid, signal: i32) -> io::Result<()> {
 /// close_range(2) from a descriptor on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: called only right before execve or _exit, when nothing owns those descriptors any
-    // more that could use or close them again.
+    // more that could use or close them again; or at the beginning of `main`, when nothing does yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     checked(result).map(drop)
 }

@@ -20,7 +20,7 @@ pub use self::{
     directory::ContainerDirectory,
     id::ContainerId,
     keep::Kept,
-    state::{ContainerState, Status},
+    state::{ContainerState, PublishedPort, Status},
 };
 use crate::{
     Open, Snapshot, SnapshotId, Store,

@@ -65,7 +65,8 @@ mod testing;
 pub use blob::{BlobWriter, VerifiedReader};
 pub use collect::{CacheRule, Collect, Freed, ImageRule};
 pub use container::{
-    Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Kept, Status,
+    Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Kept,
+    PublishedPort, Status,
 };
 pub use error::Error;
 pub use image::{Ancestor, Ancestry, Family, Image, StoredManifest};

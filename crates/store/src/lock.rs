@@ -7,7 +7,10 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -18,7 +21,7 @@ use crate::error::{Error, Result};
 /// A lock, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -36,7 +39,7 @@ impl Lock {
     pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
         let file = open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(source) => Err(Error::io("lock", path)(source)),
         }
@@ -56,18 +59,23 @@ impl Lock {
         }
         // Its last holder may have removed it between the two calls; the lock would then guard nothing.
         match path.symlink_metadata() {
-            Ok(now) if now.ino() == file.metadata()?.ino() => Ok(Some(Self { _file: file })),
+            Ok(now) if now.ino() == file.metadata()?.ino() => Ok(Some(Self { file })),
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// Returns a further descriptor of it: it is free when all of them are closed, in whatever processes they are.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+
     fn take(path: &Path, operation: FlockOperation) -> Result<Self> {
         let file = open(path)?;
         loop {
             match flock(&file, operation) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { file }),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(source) => return Err(Error::io("lock", path)(source)),
             }

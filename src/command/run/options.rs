@@ -238,15 +238,7 @@ impl ContainerArgs {
     /// What is to be kept with the container. Reads the files that the options name.
     pub(crate) fn into_options(self) -> Result<ContainerOptions, Failure> {
         self.refused.check()?;
-        let mut env = Vec::new();
-        for path in &self.env_files {
-            let read = options::parse_env_file(&read(path)?, environment::text);
-            env.extend(read.map_err(in_file(path))?);
-        }
-        for Variable { name, value } in self.env {
-            let value = value.or_else(|| environment::text(&name));
-            env.push(Variable { name, value });
-        }
+        let env = variables(&self.env_files, self.env)?;
         let mut labels = Vec::new();
         for path in &self.label_files {
             labels.extend(options::parse_label_file(&read(path)?).map_err(in_file(path))?);
@@ -295,6 +287,20 @@ impl ContainerArgs {
         options.validate().map_err(wrong)?;
         Ok(options)
     }
+}
+
+/// The variables of files, and then those that were given by themselves.
+pub(crate) fn variables(files: &[PathBuf], given: Vec<Variable>) -> Result<Vec<Variable>, Failure> {
+    let mut env = Vec::new();
+    for path in files {
+        let read = options::parse_env_file(&read(path)?, environment::text);
+        env.extend(read.map_err(in_file(path))?);
+    }
+    for Variable { name, value } in given {
+        let value = value.or_else(|| environment::text(&name));
+        env.push(Variable { name, value });
+    }
+    Ok(env)
 }
 
 fn wrong(error: BadOption) -> Failure {

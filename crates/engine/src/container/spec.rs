@@ -91,7 +91,11 @@ pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec,
 }
 
 /// Who the command is, and what it may do.
-fn rights(options: &ContainerOptions, user: User, root: &RootDir) -> Result<Rights, Error> {
+pub(crate) fn rights(
+    options: &ContainerOptions,
+    user: User,
+    root: &RootDir,
+) -> Result<Rights, Error> {
     let mut groups = user.groups;
     for group in &options.groups {
         let group = filetree::resolve_group(root, group)?;

@@ -46,7 +46,7 @@ impl Sleeping {
         let (mut spec, _) = world.spec("echo first > /tmp/first; echo; exec sleep 1000");
         change(&mut spec);
         let mut child = sandbox::spawn(spec).unwrap();
-        let process = child.started().unwrap().unwrap();
+        let process = child.started().unwrap();
         let mut stdout = File::from(child.take_stdout().unwrap());
         stdout.read_exact(&mut [0]).unwrap();
         Self { child, process }

@@ -40,6 +40,7 @@ pub(crate) const CASES: &[Case] = &[
     ("signals_are_default", signals_are_default),
     ("started", started),
     ("held_until_all_are_dead", held_until_all_are_dead),
+    ("signals_arrive", signals_arrive),
     ("killer", killer),
     ("dropping_kills", dropping_kills),
     ("kill_minus_one_stays_inside", kill_minus_one_stays_inside),
@@ -225,7 +226,7 @@ fn signals_are_default(world: &World) {
 fn started(world: &World) {
     let (spec, _) = world.spec("sleep 1000");
     let mut child = sandbox::spawn(spec).unwrap();
-    let process = child.started().unwrap().expect("it sleeps");
+    let process = child.started().unwrap();
     let name = std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).unwrap();
     assert!(name.starts_with("sh\0-c\0sleep") || name.starts_with("sleep\0"), "{name}");
     child.killer().kill();
@@ -254,6 +255,22 @@ fn held_until_all_are_dead(world: &World) {
     child.killer().kill();
     assert_eq!(finish(child).unwrap().stdout, "0\n1\n2\n3\n");
     assert!(is_free(None));
+}
+
+/// Any signal gets through, real-time ones too, as systemd in an image wants them.
+fn signals_arrive(world: &World) {
+    for (signal, name) in [(libc::SIGTERM, "TERM"), (libc::SIGRTMIN() + 3, "RTMIN+3")] {
+        let (spec, _) =
+            world.spec(&format!("trap 'echo got' {name}; echo; while :; do sleep 0.01; done"));
+        let mut child = sandbox::spawn(spec).unwrap();
+        let mut stdout = std::fs::File::from(child.take_stdout().unwrap());
+        let mut line = [0; 1];
+        std::io::Read::read_exact(&mut stdout, &mut line).unwrap();
+        child.killer().signal(signal);
+        let mut got = [0; 3];
+        std::io::Read::read_exact(&mut stdout, &mut got).unwrap();
+        assert_eq!(&got, b"got");
+    }
 }
 
 fn killer(world: &World) {

@@ -175,7 +175,7 @@ fn who_joins_is_limited_too(world: &World) {
     spec.resources.processes = Some(50);
     let mut child = sandbox::spawn(spec).unwrap();
     let process = match child.started() {
-        Ok(process) => process.unwrap(),
+        Ok(process) => process,
         Err(error) => {
             skip_if_refused(world, &error);
             panic!("{}", chain(&error));
@@ -191,7 +191,7 @@ fn who_joins_is_limited_too(world: &World) {
         terminal: Terminal::None,
     })
     .unwrap();
-    let other = joined.started().unwrap().unwrap();
+    let other = joined.started().unwrap();
     let groups = |pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert_eq!(groups(process.pid), groups(other.pid));
     assert!(groups(process.pid).contains("/kiln-"), "{}", groups(process.pid));

@@ -5,7 +5,7 @@
 //! a keeper does not run, whatever its state says. Trying the lock only to look would make a start at the same moment
 //! fail, so both happen under the gate `locks/containers`, which is held for a moment only.
 
-use std::sync::Arc;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use crate::{
     Container, ContainerId, ContainerState, Store,
@@ -22,7 +22,7 @@ use crate::{
 pub struct Kept {
     container: Container,
     inner: Arc<Inner>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Store {
@@ -36,7 +36,16 @@ impl Store {
         let container = self.container(id)?.ok_or_else(absent)?;
         let lock = self.inner.try_lock(id)?;
         let inner = Arc::clone(&self.inner);
-        Ok(lock.map(|lock| Kept { container, inner, _lock: lock }))
+        Ok(lock.map(|lock| Kept { container, inner, lock }))
+    }
+
+    /// Whether somebody keeps a container, to run it or for a moment; not so if it is gone.
+    pub fn is_container_kept(&self, id: &ContainerId) -> Result<bool, Error> {
+        let _gate = self.inner.containers_gate()?;
+        if self.container(id)?.is_none() {
+            return Ok(false);
+        }
+        Ok(self.inner.try_lock(id)?.is_none())
     }
 
     /// Returns what became of a container: the truth, also after its keeper was killed or the machine was started again.
@@ -69,6 +78,24 @@ impl Kept {
     /// Says what became of the container.
     pub fn set_state(&self, state: &ContainerState) -> Result<(), Error> {
         self.inner.write_state(&self.container.id, state)
+    }
+
+    /// Returns a further descriptor of the lock, for a process that may outlive this one.
+    pub fn lock_descriptor(&self) -> Result<OwnedFd, Error> {
+        let path = || self.inner.layout.container(&self.container.id);
+        self.lock.descriptor().map_err(|error| Error::io("lock", path())(error))
+    }
+
+    /// Empties the overlay's work directory. The kernel refuses one that was used by a mount without syncs, and no mount
+    /// uses it now.
+    pub fn clear_work(&self) -> Result<(), Error> {
+        let directory = super::directory::of(&self.inner.layout, &self.container.id);
+        match tmp::remove_tree(directory.work()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", directory.work())(error))
+            }
+            _ => tmp::create_directories(directory.work()),
+        }
     }
 
     /// Removes the container with everything it has written; returns the bytes of disk that were freed.

@@ -52,6 +52,19 @@ impl Status {
     }
 }
 
+/// A port of the host that leads to one of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// The address of the host.
+    pub address: String,
+    /// The port there.
+    pub host_port: u16,
+    /// The port of the container.
+    pub container_port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+}
+
 /// What became of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerState {
@@ -78,6 +91,9 @@ pub struct ContainerState {
     /// How often its process was started again because of the restart policy.
     #[serde(default)]
     pub restarts: u32,
+    /// The ports that lead to it, while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
 }
 
 impl ContainerState {
@@ -92,6 +108,7 @@ impl ContainerState {
             error: None,
             oom_killed: false,
             restarts: 0,
+            ports: Vec::new(),
         }
     }
 
@@ -105,7 +122,7 @@ impl ContainerState {
             Boot::Another => LOST,
         };
         let finished = Some(SystemTime::now());
-        Self { status: Status::Exited, pid: None, finished, exit_code, ..self }
+        Self { status: Status::Exited, pid: None, finished, exit_code, ports: Vec::new(), ..self }
     }
 }
 

@@ -1,0 +1,170 @@
+//! Ending containers: by a signal, by the kernel, or by waiting; and taking them away.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use oci::ImageConfig;
+use store::{Container, Status};
+
+use super::{
+    Settings, control,
+    options::signal_number,
+    wire::{Answer, Request},
+};
+use crate::{Engine, Error};
+
+/// Seconds between the signal and the kill when nobody says: Docker's.
+const GRACE: i64 = 10;
+
+/// SIGTERM and SIGKILL.
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+/// How long to wait for somebody who has the container for a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What stops a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stop {
+    /// The signal; the container's own if there is none.
+    pub signal: Option<i32>,
+    /// Seconds until it is killed, negative for never; the container's own if there are none.
+    pub seconds: Option<i64>,
+}
+
+/// Stops a container: by its signal, and if it does not end by that, kills it. One that does not run is left alone.
+pub fn stop(engine: &Engine, container: &Container, stop: Stop) -> Result<(), Error> {
+    end(engine, container, stop, &[])
+}
+
+/// Stops a container so that it can be started again, also one that is otherwise removed at its end.
+pub fn stop_to_restart(engine: &Engine, container: &Container, how: Stop) -> Result<(), Error> {
+    end(engine, container, how, &[Request::Stay])
+}
+
+/// Sends a container's program a signal.
+///
+/// # Errors
+/// [`Error::NotRunning`].
+pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<(), Error> {
+    let sent = control::request(engine, container, &Request::Signal { program: 0, signal });
+    if signal == KILL {
+        // As with Docker, it is dead when the command returns.
+        let (_, stream) = sent?;
+        drop(stream);
+        wait_until_gone(engine, container)?;
+        return Ok(());
+    }
+    sent.map(drop)
+}
+
+/// Waits until a container does not run; returns how it ended.
+pub fn wait(engine: &Engine, container: &Container) -> Result<i32, Error> {
+    match control::request(engine, container, &Request::Wait) {
+        Ok((_, stream)) => {
+            if let Ok(code) = exited(&stream) {
+                return Ok(code);
+            }
+        }
+        Err(Error::NotRunning { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    // If its keeper was killed, the rest may be just dying.
+    wait_until_gone(engine, container)?;
+    Ok(engine.store().container_state(&container.id)?.exit_code)
+}
+
+/// Removes a container with everything it has written; one that runs is killed if `force` says so.
+///
+/// # Errors
+/// [`Error::Running`]; [`store::Error::NoSuchContainer`].
+pub fn remove(engine: &Engine, container: &Container, force: bool) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(kept) = engine.store().keep_container(&container.id)? {
+            kept.remove()?;
+            return Ok(());
+        }
+        let running = Error::Running { name: container.name.clone() };
+        if force {
+            match kill(engine, container, KILL) {
+                Ok(()) | Err(Error::NotRunning { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            // One that is removed at its end is gone by itself.
+            if engine.store().container(&container.id)?.is_none() {
+                return Ok(());
+            }
+        } else if engine.store().container_state(&container.id)?.status != Status::Exited {
+            return Err(running);
+        }
+        if Instant::now() > deadline {
+            return Err(running);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn end(
+    engine: &Engine,
+    container: &Container,
+    stop: Stop,
+    before: &[Request],
+) -> Result<(), Error> {
+    let (signal, grace) = manner(container, stop)?;
+    let asked = |request: &Request| match control::request(engine, container, request) {
+        Ok((_, stream)) => Ok(Some(stream)),
+        Err(Error::NotRunning { .. }) => Ok(None),
+        Err(error) => Err(error),
+    };
+    for request in before {
+        asked(request)?;
+    }
+    let Some(waiting) = asked(&Request::Wait)? else { return Ok(()) };
+    asked(&Request::Signal { program: 0, signal })?;
+    // No time at all would mean for ever to the socket.
+    let limit = grace.map(|grace| grace.max(Duration::from_millis(1)));
+    waiting.set_read_timeout(limit).map_err(Error::io("use", "a socket"))?;
+    match exited(&waiting) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        // Ended; or its keeper was killed, and it with it.
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    asked(&Request::Signal { program: 0, signal: KILL })?;
+    waiting.set_read_timeout(None).map_err(Error::io("use", "a socket"))?;
+    // Without an answer it is the keeper that was killed.
+    let _ = exited(&waiting);
+    Ok(())
+}
+
+/// The signal that stops a container, and how much time it has then; no limit if none is wanted.
+fn manner(container: &Container, stop: Stop) -> Result<(i32, Option<Duration>), Error> {
+    let options = Settings::of(container)?.options;
+    let config = ImageConfig::parse(container.image_config.as_bytes())?.config;
+    let named = options.stop_signal.unwrap_or(config.stop_signal);
+    let signal = stop.signal.or_else(|| signal_number(&named)).unwrap_or(TERM);
+    let seconds = stop.seconds.or(options.stop_timeout).unwrap_or(GRACE);
+    Ok((signal, u64::try_from(seconds).ok().map(Duration::from_secs)))
+}
+
+/// Waits until the keeper says that the container has ended.
+fn exited(stream: &UnixStream) -> io::Result<i32> {
+    loop {
+        if let Answer::Exited(code) = control::read_answer(stream)? {
+            return Ok(code);
+        }
+    }
+}
+
+/// Waits until nobody keeps the container.
+fn wait_until_gone(engine: &Engine, container: &Container) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    while engine.store().is_container_kept(&container.id)? && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}

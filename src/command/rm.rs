@@ -1,0 +1,39 @@
+//! `kiln rm`.
+
+use engine::{Engine, container};
+
+use super::output;
+use crate::report::{self, Exit, Failure};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rm {
+    /// Kill containers that run
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The containers
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// Removes containers with everything they have written. What cannot be removed is told; the others are removed all the same.
+pub(super) fn run(engine: &Engine, rm: &Rm) -> Result<Exit, Failure> {
+    let mut failed = false;
+    for name in &rm.containers {
+        match remove(engine, name, rm.force) {
+            Ok(()) => output::print(&format!("{name}\n"))?,
+            Err(failure) => {
+                report::print(&failure);
+                // With --force it is as wanted, as for Docker.
+                let is_gone =
+                    matches!(failure, Failure::Store(store::Error::NoSuchContainer { .. }));
+                failed |= !(is_gone && rm.force);
+            }
+        }
+    }
+    if failed { Err(Failure::Told) } else { Ok(Exit::Done) }
+}
+
+fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Failure> {
+    let container = engine.store().find_container(name)?;
+    Ok(container::remove(engine, &container, force)?)
+}
