@@ -20,7 +20,7 @@ pub(crate) struct Load {
     /// Load the images for this platform only [default: all that are in the archive]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
-    /// Print only the names
+    /// Say nothing but what was loaded, which is so anyway
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -40,11 +40,16 @@ pub(super) fn run(engine: &Engine, load: &Load) -> Result<Exit, Failure> {
         None => load::load_stream(engine, io::stdin().lock(), platform)?,
     };
     for image in loaded {
-        let line = match image.reference {
-            Some(reference) => format!("Loaded image: {}\n", reference.familiar()),
-            None => format!("Loaded image ID: {}\n", image.id),
+        let Some(name) = image.reference.map(|reference| reference.familiar()) else {
+            output::print(&format!("Loaded image ID: {}\n", image.id))?;
+            continue;
         };
-        output::print(&line)?;
+        if let Some(replaced) = image.replaced {
+            output::print(&format!(
+                "The image {name} already exists, renaming the old one with ID {replaced} to empty string\n"
+            ))?;
+        }
+        output::print(&format!("Loaded image: {name}\n"))?;
     }
     Ok(Exit::Done)
 }

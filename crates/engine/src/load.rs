@@ -23,6 +23,8 @@ pub struct Loaded {
     pub reference: Option<Reference>,
     /// The image.
     pub id: ImageId,
+    /// The image that has lost the name to it.
+    pub replaced: Option<ImageId>,
 }
 
 /// Loads every image of the archive at `path`, and gives them the archive's names: for one platform, or for all that are
@@ -58,12 +60,15 @@ fn load_archive(
         for image in &found.images {
             ids.push(store_image(engine, archive, image)?.id);
         }
-        for reference in &found.names {
-            engine.store().tag_all(&reference.tagged(), &ids)?;
-            loaded.push(Loaded { reference: Some(reference.tagged()), id: ids[0] });
+        for reference in found.names.iter().map(Reference::tagged) {
+            let before = engine.store().find_reference(&reference)?.map(|before| before.id);
+            engine.store().tag_all(&reference, &ids)?;
+            let replaced = before.filter(|before| !ids.contains(before));
+            loaded.push(Loaded { reference: Some(reference), id: ids[0], replaced });
         }
         if found.names.is_empty() {
-            loaded.extend(ids.into_iter().map(|id| Loaded { reference: None, id }));
+            let nameless = |id| Loaded { reference: None, id, replaced: None };
+            loaded.extend(ids.into_iter().map(nameless));
         }
     }
     Ok(loaded)

@@ -50,6 +50,10 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> 
             return through_buffer(file.map_err(Error::io("open", path))?, path, write);
         }
     }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.exists()) {
+        return Err(Error::NoDirectory { path: parent.to_owned() });
+    }
     let staged = Staged::beside(path);
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&staged.path);
     through_buffer(file.map_err(Error::io("create", &staged.path))?, path, write)?;
@@ -146,6 +150,8 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"new");
         Destination::Path("/dev/null".into()).write(good).unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        let nowhere = Destination::Path(scratch.path().join("none/x")).write(good);
+        assert!(matches!(nowhere, Err(Error::NoDirectory { .. })));
         let directory = Destination::Path(scratch.path().to_owned()).write(good);
         assert!(matches!(directory, Err(Error::IsDirectory { .. })));
     }

@@ -71,6 +71,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no directory to write to.
+    #[error("invalid output path: directory `{}` does not exist", path.display())]
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A directory with something else in it.
     #[error("`{}` is neither empty nor an OCI image layout", path.display())]
     ForeignDirectory {

@@ -93,6 +93,7 @@ impl Archive {
     fn of_tar(name: String, mut file: File, spool: Option<Snapshot<Open>>) -> Result<Self, Error> {
         let refused = |reason: String| Error::Archive { name: name.clone(), reason };
         let broken = |error: io::Error| refused(format!("it is not a tar archive: {error}"));
+        let length = file.seek(SeekFrom::End(0)).map_err(broken)?;
         file.seek(SeekFrom::Start(0)).map_err(broken)?;
         let mut entries = BTreeMap::new();
         let mut tar = tar::Archive::new(BufReader::new(&file));
@@ -102,6 +103,9 @@ impl Archive {
             let kind = entry.header().entry_type();
             if kind.is_file() {
                 let (offset, size) = (entry.raw_file_position(), entry.size());
+                if offset.checked_add(size).is_none_or(|end| end > length) {
+                    return Err(refused(format!("it is cut off: it ends within `{path}`")));
+                }
                 entries.insert(path, Entry::Bytes { offset, size });
             } else if kind.is_symlink() || kind.is_hard_link() {
                 let target = entry.link_name_bytes().unwrap_or_default();
@@ -168,9 +172,18 @@ impl Archive {
 
     /// Reads a small blob and verifies it.
     pub(super) fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
-        let path = blob_path(&descriptor.digest);
-        let bytes =
-            self.read(&path, limit)?.ok_or_else(|| self.refused(format!("`{path}` is missing")))?;
+        self.read_verified(&blob_path(&descriptor.digest), descriptor, limit)
+    }
+
+    /// Reads a small file that is to be what a descriptor says.
+    pub(super) fn read_verified(
+        &self,
+        path: &str,
+        descriptor: &Descriptor,
+        limit: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let missing = || self.refused(format!("`{path}` is missing"));
+        let bytes = self.read(path, limit)?.ok_or_else(missing)?;
         let mut hasher = descriptor.digest.as_digest().hasher();
         hasher.update(&bytes);
         if hasher.finish() != *descriptor.digest.as_digest()

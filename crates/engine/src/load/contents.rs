@@ -83,7 +83,11 @@ pub(super) fn named(archive: &Archive, platform: Option<&Platform>) -> Result<Ve
         return Ok(from_layout);
     }
     match archive.read("manifest.json", MAX_DOCUMENT)? {
-        Some(bytes) => of_docker(archive, &bytes),
+        Some(bytes) => match Manifest::parse(&bytes) {
+            // What `skopeo copy … dir:` and `podman save --format docker-dir` write: blobs without a directory.
+            Ok(manifest) => Ok(vec![of_plain_directory(archive, manifest, bytes)?]),
+            Err(_) => of_docker(archive, &bytes),
+        },
         None if from_layout.is_empty() => Err(archive.refused(
             "it is neither an OCI layout (no `index.json`) nor a docker archive (no `manifest.json`)".to_owned(),
         )),
@@ -171,6 +175,28 @@ fn images_of(
         return Err(archive.refused(format!("`{}` has no image{wanted}", descriptor.digest)));
     }
     Ok(images)
+}
+
+fn of_plain_directory(
+    archive: &Archive,
+    manifest: Manifest,
+    bytes: Vec<u8>,
+) -> Result<Named, Error> {
+    let path = |descriptor: &Descriptor| descriptor.digest.as_digest().to_hex();
+    let config_bytes =
+        archive.read_verified(&path(&manifest.config), &manifest.config, MAX_DOCUMENT)?;
+    let layer =
+        |layer: Descriptor| LayerFile { path: path(&layer), descriptor: Some(layer.clone()) };
+    let media_type = manifest.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
+    let descriptor = Descriptor::of(media_type, &bytes);
+    let digest = Some(descriptor.digest);
+    let found = Found {
+        config: ImageConfig::parse(&config_bytes)?,
+        config_bytes,
+        layers: manifest.layers.into_iter().map(layer).collect(),
+        manifest: Some((descriptor, bytes)),
+    };
+    Ok(Named { names: Vec::new(), tag: None, digest, images: vec![found] })
 }
 
 impl LayerFile {
