@@ -12,7 +12,7 @@
 //!   listens. `log`: what is kept of that.
 //! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
 //! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove. `exec`: what another program there is like.
-//! - `size`: how much it has written.
+//! - `size`: how much it has written. `root`: its root file system, from outside.
 
 pub mod options;
 
@@ -24,6 +24,7 @@ mod log;
 mod mounts;
 mod name;
 mod program;
+mod root;
 mod session;
 mod size;
 mod spec;
@@ -38,6 +39,7 @@ pub use self::{
     exec::ExecRequest,
     keeper::keep,
     log::{Entry, LogFollower, LogReader},
+    root::{ContainerRoot, root},
     session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
     size::written_size,
     stop::{Stop, kill, remove, stop, stop_to_restart, wait},

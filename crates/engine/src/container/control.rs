@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::AsRawFd,
+        fd::{AsRawFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -84,6 +84,18 @@ pub(super) fn request(
         Ok(answered) => Ok(answered),
         // It ended between the two.
         Err(_) => Err(Error::NotRunning { name: container.name.clone() }),
+    }
+}
+
+/// Returns the root directory of a container that runs, as its program sees it.
+pub(super) fn request_root(engine: &Engine, container: &Container) -> Result<OwnedFd, Error> {
+    let stream = connect(engine, container)?;
+    let asked = wire::write_json(&stream, Kind::Request, &Request::Root);
+    match asked.and_then(|()| wire::read_answer_with(&stream)) {
+        Ok((Answer::Failed(failure), _)) => Err(failure.into()),
+        Ok((_, Some(root))) => Ok(root),
+        // It ended between the two.
+        Ok((_, None)) | Err(_) => Err(Error::NotRunning { name: container.name.clone() }),
     }
 }
 

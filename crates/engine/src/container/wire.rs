@@ -10,8 +10,19 @@
 //! A request gets one answer. One that attaches or waits gets [`Answer::Exited`] at the end as well. Signals and sizes go
 //! over connections of their own, so that they do not stand behind input that nobody reads.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    mem::MaybeUninit,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, container::exec::ExecRequest};
@@ -57,6 +68,8 @@ pub(super) enum Request {
     Resize { program: ProgramNumber, size: Size },
     /// Tell when the container has ended.
     Wait,
+    /// Hand out the root directory as the program sees it: a descriptor goes with the answer.
+    Root,
     /// Do not remove the container at its end, though it was made so: it is going to be started again.
     Stay,
 }
@@ -153,6 +166,49 @@ pub(super) fn write_json<T: Serialize>(to: impl Write, kind: Kind, value: &T) ->
     write(to, kind, &serde_json::to_vec(value)?)
 }
 
+/// Writes an answer that a descriptor goes with.
+pub(super) fn answer_with(
+    to: &UnixStream,
+    answer: &Answer,
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let mut frame = Vec::new();
+    write_json(&mut frame, Kind::Answer, answer)?;
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // The descriptor goes with the first byte.
+    let (first, rest) = frame.split_at(1);
+    let slices = [IoSlice::new(first)];
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(to, &slices, &mut control, SendFlags::NOSIGNAL)
+    })?;
+    let mut to = to;
+    to.write_all(rest)
+}
+
+/// Reads an answer, and the descriptor that goes with it, if there is one.
+pub(super) fn read_answer_with(from: &UnixStream) -> io::Result<(Answer, Option<OwnedFd>)> {
+    let mut first = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let mut slices = [IoSliceMut::new(&mut first)];
+        rustix::net::recvmsg(from, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let descriptor = control.drain().find_map(|part| match part {
+        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+        _ => None,
+    });
+    match read(first[..received.bytes].chain(from))? {
+        Some((Kind::Answer, bytes)) => Ok((parse(&bytes)?, descriptor)),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
 /// Reads a frame; `None` when there are no more.
 pub(super) fn read(mut from: impl Read) -> io::Result<Option<(Kind, Vec<u8>)>> {
     let mut kind = [0];
@@ -198,6 +254,27 @@ mod tests {
         assert!(matches!(parse(&answer).unwrap(), Answer::Exited(7)));
         assert_eq!(read(&mut from).unwrap(), Some((Kind::Stdin, Vec::new())));
         assert_eq!(read(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn a_descriptor_goes_with_an_answer() {
+        use std::os::fd::AsFd;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut left, right) = UnixStream::pair().unwrap();
+        answer_with(&theirs, &Answer::Done, right.as_fd()).unwrap();
+        write_json(&theirs, Kind::Answer, &Answer::Exited(1)).unwrap();
+        drop(right);
+        let (answer, descriptor) = read_answer_with(&ours).unwrap();
+        assert!(matches!(answer, Answer::Done));
+        left.write_all(b"through").unwrap();
+        let mut got = [0; 7];
+        UnixStream::from(descriptor.unwrap()).read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"through");
+        // And none with the next.
+        let (answer, descriptor) = read_answer_with(&ours).unwrap();
+        assert!(matches!(answer, Answer::Exited(1)) && descriptor.is_none());
+        drop(theirs);
+        assert!(read_answer_with(&ours).is_err());
     }
 
     #[test]

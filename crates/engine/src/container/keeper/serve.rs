@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    os::fd::AsFd,
     os::unix::net::{UnixListener, UnixStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -148,6 +149,13 @@ impl Served {
             Some(Request::Resize { program, size }) => {
                 self.with_program(&connection, program, |program| program.resize(size));
             }
+            Some(Request::Root) => match program::root_of(&self.inside.process) {
+                Ok(root) => {
+                    // Who is gone needs no answer.
+                    let _ = wire::answer_with(&connection.stream, &Answer::Done, root.as_fd());
+                }
+                Err(error) => connection.answer(&Answer::Failed((&error).into())),
+            },
             Some(Request::Stay) => {
                 self.stays.store(true, Ordering::SeqCst);
                 connection.answer(&Answer::Done);
