@@ -152,6 +152,15 @@ pub enum Error {
         #[source]
         source: Option<io::Error>,
     },
+    /// A port of the host cannot lead into a network.
+    #[error("cannot publish the port {place}")]
+    Port {
+        /// Which: address, port and protocol.
+        place: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// A file of the host cannot be read or opened.
     #[error("cannot open `{}`", path.display())]
     HostFile {

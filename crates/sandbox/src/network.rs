@@ -1,7 +1,11 @@
 //! A network of its own for the steps of a build, with a way out: a network namespace that `pasta`
 //! connects to the host's sockets, without privileges and without touching the host's devices.
 //!
-//! It is made once per build and joined by each step, as starting `pasta` takes longer than a step.
+//! It is made once per build and joined by each step, as starting `pasta` takes longer than a step; a container has its own.
+//! Ports of the host that lead into it are in `ports`, name servers in `resolver`.
+
+mod ports;
+mod resolver;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -39,48 +43,63 @@ use crate::wire::Luggage;
 use crate::wire::Order;
 use crate::wire::Report;
 
-/// The address at which `pasta` forwards queries to the host's resolver, for hosts whose resolver
-/// listens on a loopback address, which is another one in the namespace. Link-local, so nobody's.
-const RESOLVER: &str = "169.254.1.1";
+pub use ports::PortWish;
+pub use ports::Protocol;
+pub use ports::PublishedPort;
+pub use resolver::host_resolv_conf;
+pub use resolver::own_resolv_conf;
 
-/// No port of the host is forwarded inwards and none of the host's loopback ports is reachable from
-/// inside, neither by forwarding nor at the gateway's address.
-const ARGUMENTS: &[&str] = &[
-    "--quiet",
-    "--foreground",
-    "--config-net",
-    "--no-map-gw",
-    "--tcp-ports=none",
-    "--udp-ports=none",
-    "--tcp-ns=none",
-    "--udp-ns=none",
-];
+/// None of the host's loopback ports is reachable from inside by forwarding.
+const ARGUMENTS: &[&str] =
+    &["--quiet", "--foreground", "--config-net", "--tcp-ns=none", "--udp-ns=none"];
+
+/// What a network has besides a way out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Ports inside that shall be reached from outside.
+    pub ports: Vec<PortWish>,
+    /// Whether the host, its loopback device included, is reached at [`host_gateway`].
+    pub host: bool,
+}
 
 /// A network namespace with a way out. Dropping it ends `pasta`; sandboxes that are still in it keep
 /// the namespace but lose the way.
 #[derive(Debug)]
 pub struct BuildNetwork {
     namespace: OwnedFd,
+    published: Vec<PublishedPort>,
     _supervisor: Supervisor,
 }
 
 impl BuildNetwork {
-    /// Makes it. Blocks until addresses and routes are there, some milliseconds.
+    /// Makes it: a way out, and none inwards. Blocks until addresses and routes are there, some milliseconds.
     ///
     /// Any thread may call this. Fails with [`Error::Pasta`] if `pasta` is missing or unhappy.
     pub fn start() -> Result<BuildNetwork, Error> {
+        Self::start_with(&Reach::default())
+    }
+
+    /// Makes it, with ports of the host that lead into it. Fails with [`Error::Port`] if one is in use.
+    pub fn start_with(reach: &Reach) -> Result<BuildNetwork, Error> {
         let Some(pasta) = find_pasta() else {
             let message = "it is not installed (package `passt`); or use the host's network";
             return Err(Error::Pasta { message: message.to_owned(), source: None });
         };
+        let taken = ports::take(&reach.ports)?;
+        let published = taken.ports.clone();
+        let arguments = arguments(reach, &published);
         let namespace = new_namespace()?;
         let mut luggage = Luggage::default();
         luggage.add(namespace.try_clone().map_err(Error::setup("duplicate a descriptor"))?);
         let mut supervisor = Supervisor::start(Stdio::null(), Stdio::null())?;
-        supervisor.order(&Order::Network { pasta }, &luggage)?;
+        // From here on they are pasta's to take.
+        drop(taken);
+        supervisor.order(&Order::Network { pasta, arguments }, &luggage)?;
         drop(luggage);
         match supervisor.next_report()? {
-            (Report::NetworkReady, _) => Ok(BuildNetwork { namespace, _supervisor: supervisor }),
+            (Report::NetworkReady, _) => {
+                Ok(BuildNetwork { namespace, published, _supervisor: supervisor })
+            }
             (Report::Failed(failure), _) => Err(failure.into()),
             (
                 Report::OutOfMemory
@@ -93,11 +112,51 @@ impl BuildNetwork {
         }
     }
 
+    /// The ports of the host that lead into it.
+    pub fn published(&self) -> &[PublishedPort] {
+        &self.published
+    }
+
     /// This network for one [`crate::Spec`].
     pub fn network(&self) -> Result<Network, Error> {
         let namespace = self.namespace.try_clone();
         Ok(Network::Joined(namespace.map_err(Error::setup("duplicate a descriptor"))?))
     }
+}
+
+/// The options of `pasta` that depend on what is asked for.
+///
+/// At the gateway's address is the gateway, or else the host, where nothing guards what listens on loopback.
+fn arguments(reach: &Reach, published: &[PublishedPort]) -> Vec<String> {
+    let mut arguments: Vec<String> = published.iter().flat_map(PublishedPort::arguments).collect();
+    for (protocol, none) in
+        [(Protocol::Tcp, "--tcp-ports=none"), (Protocol::Udp, "--udp-ports=none")]
+    {
+        if published.iter().all(|port| port.protocol != protocol) {
+            arguments.push(none.to_owned());
+        }
+    }
+    if !reach.host {
+        arguments.push("--no-map-gw".to_owned());
+    }
+    arguments
+}
+
+/// The address at which the host is reached from a network with [`Reach::host`]: the one of its gateway, which cannot be
+/// reached there then. None if it has no gateway.
+pub fn host_gateway() -> Option<IpAddr> {
+    gateway(&fs::read_to_string("/proc/net/route").ok()?)
+}
+
+/// The gateway of the default route in a table of the kernel's, which writes addresses as numbers of the machine.
+fn gateway(table: &str) -> Option<IpAddr> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (destination, gateway) = (*fields.get(1)?, *fields.get(2)?);
+        let gateway = u32::from_str_radix(gateway, 16).ok().filter(|it| *it != 0)?;
+        let is_default = destination == "00000000";
+        is_default.then(|| IpAddr::from(gateway.to_ne_bytes()))
+    })
 }
 
 /// Why [`BuildNetwork::start`] need not be tried, and what to do about it; none if there is no reason.
@@ -110,59 +169,10 @@ pub fn pasta_missing() -> Option<&'static str> {
     }
 }
 
-/// What `/etc/resolv.conf` must be in a sandbox with [`Network::Host`]: the host's. Empty if there is
-/// none.
-pub fn host_resolv_conf() -> Vec<u8> {
-    fs::read("/etc/resolv.conf").unwrap_or_default()
-}
-
-/// What `/etc/resolv.conf` must be in a [`BuildNetwork`]: the host's without resolvers on loopback
-/// addresses. If those are all, systemd's list of the real ones, or else an address that `pasta`
-/// forwards.
-pub fn own_resolv_conf() -> Vec<u8> {
-    let files = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
-    let texts: Vec<String> =
-        files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-    reachable(&texts).into_bytes()
-}
-
-/// What makes `pasta` forward queries, if a `resolv.conf` asks for it. Not otherwise: answers of the host's resolver
-/// would come from the forwarding address then, also those to queries that were sent to the resolver itself.
-fn forwarding(resolv_conf: &[u8]) -> &'static [&'static str] {
-    let asked = String::from_utf8_lossy(resolv_conf)
-        .lines()
-        .any(|line| line.split_whitespace().eq(["nameserver", RESOLVER]));
-    if asked { &["--dns-forward", RESOLVER] } else { &[] }
-}
-
-/// The first text that has reachable resolvers, without the others.
-fn reachable(texts: &[String]) -> String {
-    let is_loopback = |address: &str| {
-        let address = address.split('%').next().unwrap_or_default();
-        address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    };
-    let keep = |line: &&str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["nameserver", address, ..] => !is_loopback(address),
-        [keyword, ..] => !keyword.starts_with(['#', ';']),
-        [] => false,
-    };
-    let filtered = texts
-        .iter()
-        .map(|text| text.lines().filter(keep).map(|line| format!("{line}\n")).collect::<String>());
-    let filtered: Vec<String> = filtered.collect();
-    let has_resolver = |text: &&String| text.lines().any(|line| line.starts_with("nameserver"));
-    match filtered.iter().find(has_resolver) {
-        Some(text) => text.clone(),
-        None => {
-            let rest = filtered.first().map(String::as_str).unwrap_or_default();
-            format!("{rest}nameserver {RESOLVER}\n")
-        }
-    }
-}
-
 /// The supervisor's part: keeps `pasta` running until the caller is gone.
 pub(crate) fn keep(
     pasta: &Path,
+    arguments: &[String],
     luggage: &Luggage,
     caller: BorrowedFd<'_>,
 ) -> Result<Report, Error> {
@@ -176,7 +186,8 @@ pub(crate) fn keep(
     let duplicate = log.try_clone().map_err(Error::setup("duplicate a descriptor"))?;
     let mut process = Command::new(pasta)
         .args(ARGUMENTS)
-        .args(forwarding(&own_resolv_conf()))
+        .args(arguments)
+        .args(resolver::forwarding(&own_resolv_conf()))
         // It refuses to stay root otherwise, and nobody else may join the namespace. It gives up
         // all capabilities and most system calls once it is connected.
         .args(["--runas", "0"])
@@ -292,40 +303,23 @@ fn find_pasta() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn check(files: &[&str], expected: &str) {
-        let files: Vec<String> = files.iter().map(|file| (*file).to_owned()).collect();
-        assert_eq!(reachable(&files), expected, "{files:?}");
+    #[test]
+    fn what_pasta_is_told() {
+        let nothing = Reach::default();
+        let closed = ["--tcp-ports=none", "--udp-ports=none", "--no-map-gw"];
+        assert_eq!(arguments(&nothing, &[]), closed);
+        let port = PublishedPort { protocol: Protocol::Udp, address: None, host: 5353, inside: 53 };
+        let host = Reach { host: true, ..nothing };
+        assert_eq!(arguments(&host, &[port]), ["--udp-ports", "5353:53", "--tcp-ports=none"]);
     }
 
     #[test]
-    fn loopback_resolvers_are_dropped() {
-        check(
-            &["# by hand\nsearch example.org\nnameserver 127.0.0.1\nnameserver 10.0.0.1\n"],
-            "search example.org\nnameserver 10.0.0.1\n",
-        );
-        check(&["nameserver ::1\nnameserver 2001:db8::1"], "nameserver 2001:db8::1\n");
-    }
-
-    #[test]
-    fn systemds_list_is_second() {
-        check(
-            &["nameserver 127.0.0.53\noptions edns0\n", "nameserver 192.0.2.1\n"],
-            "nameserver 192.0.2.1\n",
-        );
-    }
-
-    #[test]
-    fn queries_are_forwarded_only_to_who_is_asked() {
-        assert!(forwarding(b"nameserver 10.0.0.1\n").is_empty());
-        assert_eq!(forwarding(b"options edns0\nnameserver 169.254.1.1\n").len(), 2);
-    }
-
-    #[test]
-    fn pasta_forwards_when_there_is_no_other() {
-        check(
-            &["nameserver 127.0.0.1\noptions edns0\n"],
-            "options edns0\nnameserver 169.254.1.1\n",
-        );
-        check(&[], "nameserver 169.254.1.1\n");
+    fn the_gateway_of_the_default_route() {
+        let table = "Iface\tDestination\tGateway \tFlags\n\
+                     eth0\t0000A8C0\t00000000\t0001\n\
+                     eth0\t00000000\t0100A8C0\t0003\n";
+        let expected = if cfg!(target_endian = "little") { "192.168.0.1" } else { "1.0.168.192" };
+        assert_eq!(gateway(table), Some(expected.parse().unwrap()));
+        assert_eq!(gateway("Iface\n"), None);
     }
 }

@@ -96,7 +96,7 @@ fn follow(order: &Order, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Re
     match order {
         Order::Run(job) => run(job, luggage, caller),
         Order::Join(job) => join::run(job, luggage, caller),
-        Order::Network { pasta } => network::keep(pasta, luggage, caller),
+        Order::Network { pasta, arguments } => network::keep(pasta, arguments, luggage, caller),
     }
 }
 

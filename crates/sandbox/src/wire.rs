@@ -54,7 +54,7 @@ pub(crate) enum Order {
     /// Run a process in a sandbox that runs.
     Join(Box<JoinJob>),
     /// Keep `pasta` running for a network namespace, the first descriptor.
-    Network { pasta: PathBuf },
+    Network { pasta: PathBuf, arguments: Vec<String> },
 }
 
 /// A [`crate::Spec`] with its descriptors and contents replaced by their places in the message.
@@ -205,6 +205,7 @@ impl From<Error> for Failure {
             | Error::IdMapper { .. }
             | Error::NoIdRange { .. }
             | Error::NoUserNamespace { .. }
+            | Error::Port { .. }
             | Error::HostFile { .. } => {
                 Failure::Setup { action: error.to_string(), errno: libc::EIO }
             }
