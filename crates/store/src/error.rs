@@ -109,6 +109,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A volume that is not there.
+    #[error("no such volume: `{name}`")]
+    NoSuchVolume {
+        /// The name as given.
+        name: String,
+    },
     /// A blob that is not there.
     #[error("no such blob: `{digest}`")]
     NoSuchBlob {

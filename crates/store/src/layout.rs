@@ -188,6 +188,18 @@ impl Layout {
         self.root.join("locks").join(format!("mount-{name}"))
     }
 
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        self.volumes().join(name)
+    }
+
+    pub(crate) fn volumes_lock(&self) -> PathBuf {
+        self.root.join("locks").join("volumes")
+    }
+
     pub(crate) fn stat_caches(&self) -> PathBuf {
         self.root.join("stat")
     }

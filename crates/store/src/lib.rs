@@ -16,7 +16,9 @@
 //!     fs/, work/                     what it has written, in the form of an overlay's upper directory
 //!     state, log, control            what became of it, what it wrote to its output, the socket to who keeps it
 //!   mounts/<hash>/{id,fs/}           RUN --mount=type=cache
+//!   volumes/<name>/{volume,fs/}      what containers share and what outlives them
 //!   locks/mount-<hash>               its lock; never deleted
+//!   locks/volumes                    flock: shared to use some, exclusive to see whether they are in use
 //!   locks/containers                 flock: held for a moment, to name a container or to see whether it is kept
 //!   stat/<hash>                      one stat cache for each build context
 //!   partial/<algorithm>-<hex>        flock: held while a process downloads the blob; what has come of it stays
@@ -57,6 +59,7 @@ mod sync;
 mod tag;
 mod tmp;
 mod trail;
+mod volume;
 mod warning;
 
 #[cfg(test)]
@@ -79,4 +82,5 @@ pub use snapshot::{Open, Snapshot, SnapshotId};
 pub use step::{Record, RecordKey};
 pub use tmp::TempDir;
 pub use trail::{Footprint, Trail};
+pub use volume::{Volume, VolumesGate};
 pub use warning::Warning;
