@@ -9,7 +9,7 @@ use crate::{
     command::{
         Attach, Build, Check, Create, Exec, History, Images, Import, Inspect, Keep, Kill, Load,
         Login, Logout, Logs, NOT_RUN, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start,
-        Stop, Sync, Tag, Wait,
+        Stop, Sync, Tag, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Give a container another name
     Rename(Rename),
+    /// Directories that containers share
+    Volume(VolumeArgs),
     /// Get an image from a registry
     Pull(Pull),
     /// Send an image to a registry

@@ -30,6 +30,7 @@ mod start;
 mod stop;
 mod sync;
 mod tag;
+mod volume;
 mod wait;
 
 use engine::{Cancel, Engine};
@@ -63,6 +64,7 @@ pub(crate) use self::{
     stop::{Restart, Stop},
     sync::Sync,
     tag::Tag,
+    volume::VolumeArgs,
     wait::Wait,
 };
 use crate::{
@@ -118,6 +120,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Ps(ps) => ps::run(engine, &ps),
         Command::Rm(rm) => rm::run(engine, &rm),
         Command::Rename(rename) => rename::run(engine, &rename),
+        Command::Volume(volume) => volume::run(engine, volume),
         Command::Pull(pull) => pull::run(engine, &pull),
         Command::Push(push) => push::run(engine, &push),
         Command::Images(images) => images::run(engine, &images),

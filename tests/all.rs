@@ -110,6 +110,8 @@ mod commands {
     mod login;
     /// `kiln logs`.
     mod logs;
+    /// Ports of the host that lead to a container, and how a container reaches the host.
+    mod ports;
     /// `kiln ps`.
     mod ps;
     /// `kiln pull`.

@@ -56,6 +56,9 @@ pub(super) fn make(
     let (pull, id_file) = (args.pull, args.cidfile.clone());
     let platform = args.platform.clone();
     let options = args.into_options()?;
+    for warning in container::warnings(&options) {
+        output::note(&format!("warning: {warning}"));
+    }
     let id_file = id_file.as_deref().map(IdFile::create).transpose()?;
     let image = run::image::find(engine, &image_name, pull, platform.as_deref())?;
     let settings =

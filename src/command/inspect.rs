@@ -89,7 +89,7 @@ fn print_each(template: &Template, found: &[Found]) -> Result<Option<Failure>, F
 }
 
 /// Returns JSON as Docker indents it.
-fn indented(value: &Value) -> String {
+pub(super) fn indented(value: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);

@@ -1,6 +1,9 @@
 //! `kiln rm`.
 
-use engine::{Engine, container};
+use engine::{
+    Engine,
+    container::{self, Removal},
+};
 
 use super::output;
 use crate::report::{self, Exit, Failure};
@@ -10,6 +13,9 @@ pub(crate) struct Rm {
     /// Kill containers that run
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Remove the volumes that were made for the containers alone
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
     /// The containers
     #[arg(required = true, value_name = "CONTAINER")]
     pub(crate) containers: Vec<String>,
@@ -19,7 +25,7 @@ pub(crate) struct Rm {
 pub(super) fn run(engine: &Engine, rm: &Rm) -> Result<Exit, Failure> {
     let mut failed = false;
     for name in &rm.containers {
-        match remove(engine, name, rm.force) {
+        match remove(engine, name, rm) {
             Ok(()) => output::print(&format!("{name}\n"))?,
             Err(failure) => {
                 report::print(&failure);
@@ -33,7 +39,7 @@ pub(super) fn run(engine: &Engine, rm: &Rm) -> Result<Exit, Failure> {
     if failed { Err(Failure::Told) } else { Ok(Exit::Done) }
 }
 
-fn remove(engine: &Engine, name: &str, force: bool) -> Result<(), Failure> {
+fn remove(engine: &Engine, name: &str, rm: &Rm) -> Result<(), Failure> {
     let container = engine.store().find_container(name)?;
-    Ok(container::remove(engine, &container, force)?)
+    Ok(container::remove(engine, &container, Removal { force: rm.force, volumes: rm.volumes })?)
 }

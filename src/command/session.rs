@@ -21,7 +21,7 @@ use sandbox::RawMode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) use self::keys::DetachKeys;
-use super::runtime;
+use super::{output, runtime};
 use crate::report::{self, Failure};
 
 /// How a program is shown.
@@ -109,6 +109,11 @@ fn pass_output(mut session: Session, show: &Show, leaving: &Leaving) -> Result<E
                 read = false;
             }
             Ok(Event::Output(..)) => {}
+            Ok(Event::OutOfMemory) => {
+                output::note(
+                    "warning: out of memory: the kernel has killed a process of the container, which had reached its limit (--memory)",
+                );
+            }
             Err(error) => {
                 return match leaving.signal.load(Ordering::SeqCst) {
                     _ if leaving.detached.load(Ordering::SeqCst) => Ok(Ending::Detached),

@@ -26,7 +26,14 @@ fn memory_and_who_is_told_of_its_end() {
     let env = TestEnv::new();
     let script = "dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; exit $?";
     run(&env, &["-m", "200m"], script).ok();
-    run(&env, &["-m", "20m", "--memory-swap", "20m"], script).fails(137);
+    let output = run(&env, &["-m", "20m", "--memory-swap", "20m"], script).fails(137);
+    output.says(&["out of memory", "--memory"]);
+    env.kiln(["run", "--name", "cc", "-m", "20m", "busybox", "sh", "-c", script]).run().fails(137);
+    let state = env.store().join("containers");
+    let states = std::fs::read_dir(state).unwrap().flatten();
+    let told = |path: std::path::PathBuf| std::fs::read_to_string(path.join("state")).unwrap();
+    let states: Vec<String> = states.map(|entry| told(entry.path())).collect();
+    assert!(states.iter().any(|state| state.contains("\"oom_killed\":true")), "{states:?}");
     run(&env, &["--memory-swap", "20m"], "true").fails(125).says(&["always set the memory limit"]);
 }
 

@@ -142,3 +142,165 @@ fn owners_and_modes_are_the_hosts() {
     let made = fs::metadata(host.join("f")).unwrap();
     assert_eq!((made.uid(), made.gid()), (1000, 50));
 }
+
+#[test]
+fn a_volume_outlives_its_containers() {
+    let env = TestEnv::new();
+    sh(&env, &["-v", "data:/data"], "echo kept > /data/f");
+    assert_eq!(
+        sh(&env, &["-v", "data:/other:ro"], "cat /other/f; touch /other/x 2>&1; true"),
+        "kept\ntouch: /other/x: Read-only file system"
+    );
+    assert_eq!(sh(&env, &["--mount", "source=data,target=/m"], "cat /m/f"), "kept");
+    assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "data");
+    env.ok(&["volume", "rm", "data"]);
+    assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "");
+    assert_eq!(sh(&env, &["-v", "data:/data"], "ls /data"), "");
+    let output = env.kiln(["run", "-v", "a/b:/data", "busybox", "true"]).run().fails(125);
+    output.says(&["local volume name", "absolute path"]);
+}
+
+#[test]
+fn a_new_volume_starts_with_what_the_image_has_there() {
+    let env = TestEnv::new();
+    env.build_text(
+        "FROM busybox\nRUN mkdir -p /data/sub && echo image > /data/f && ln /data/f /data/sub/hard && ln -s f /data/link \\\n\
+         && chown 1000:50 /data && chmod 2770 /data && chown 7:8 /data/sub/hard && ln -s /data /way\n",
+    );
+    let run = |options: &[&str], script: &str| {
+        env.kiln(["run", "--rm"])
+            .args(options)
+            .args(["test:latest", "sh", "-c", script])
+            .run()
+            .ok()
+            .text()
+    };
+    let script =
+        "stat -c '%a %u:%g' /v; stat -c '%u:%g %h' /v/sub/hard; readlink /v/link; cat /v/f";
+    let script = script.replace("/v", "/data");
+    let expected = "2770 1000:50\n7:8 2\nf\nimage";
+    assert_eq!(run(&["-v", "one:/data"], &script), expected);
+    // By way of a link of the image; not when it is not wanted; not over what is there.
+    assert_eq!(run(&["-v", "two:/way"], &script), expected);
+    assert_eq!(run(&["-v", "three:/data:nocopy"], "ls -A /data"), "");
+    run(&["-v", "one:/data"], "rm -r /data/sub; echo mine > /data/f");
+    assert_eq!(run(&["-v", "one:/data"], "cat /data/f; ls /data"), "mine\nf\nlink");
+    // An empty one is filled, as a new one is.
+    env.ok(&["volume", "create", "four"]);
+    assert_eq!(run(&["-v", "four:/data"], &script), expected);
+}
+
+#[test]
+fn each_volume_of_the_image_is_one_of_the_container() {
+    let env = TestEnv::new();
+    env.build_text(
+        "FROM busybox\nRUN mkdir /vol && echo image > /vol/f\nVOLUME /vol /made/by/volume\n",
+    );
+    let volumes = || env.ok(&["volume", "ls", "-q"]).text().lines().count();
+    env.ok(&[
+        "run",
+        "--name",
+        "cc",
+        "test:latest",
+        "sh",
+        "-c",
+        "echo more >> /vol/f; echo x > /made/by/volume/y",
+    ]);
+    assert_eq!(volumes(), 2);
+    // They are its own, and it finds them again.
+    env.ok(&["start", "-a", "cc"]);
+    let text = env.ok(&["logs", "cc"]).text();
+    assert_eq!(text, "");
+    let own = env.ok(&["volume", "ls", "-q"]).text();
+    let run_with =
+        |name: &str| sh(&env, &["-v", &format!("{name}:/v")], "cat /v/f /v/y 2>/dev/null; true");
+    let contents: Vec<String> = own.lines().map(run_with).collect();
+    assert!(
+        contents.contains(&"image\nmore\nmore".to_owned()) && contents.contains(&"x".to_owned()),
+        "{contents:?}"
+    );
+    env.kiln(["volume", "rm", own.lines().next().unwrap()]).run().fails(1).says(&["is in use"]);
+    env.ok(&["rm", "-v", "cc"]);
+    assert_eq!(volumes(), 0);
+    // Those of a container that is made for one run go with it; what was asked for by name stays.
+    env.ok(&[
+        "run",
+        "--rm",
+        "-v",
+        "named:/made/by/volume",
+        "-v",
+        "/another",
+        "test:latest",
+        "true",
+    ]);
+    assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "named");
+    // Without -v they stay, until somebody tidies up.
+    env.ok(&["run", "--name", "dd", "test:latest", "true"]);
+    env.ok(&["rm", "dd"]);
+    assert_eq!(volumes(), 3);
+    env.ok(&["volume", "prune", "--force"]);
+    assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "named");
+    env.ok(&["volume", "prune", "--force", "--all"]);
+    assert_eq!(volumes(), 0);
+}
+
+#[test]
+fn what_could_not_be_made_leaves_no_volume() {
+    let env = TestEnv::new();
+    env.ok(&["create", "--name", "taken", "busybox", "true"]);
+    let output = env.kiln(["run", "--name", "taken", "-v", "/x", "busybox", "true"]).run();
+    output.fails(125).says(&["taken"]);
+    assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "");
+}
+
+#[test]
+fn volumes_are_listed_and_shown() {
+    let env = TestEnv::new();
+    assert_eq!(env.ok(&["volume", "create", "--label", "a=b", "first"]).text(), "first");
+    let made_up = env.ok(&["volume", "create"]).text();
+    assert_eq!(made_up.len(), 64);
+    let list = env.ok(&["volume", "ls"]).text();
+    let mut lines: Vec<String> = list.lines().map(str::to_owned).collect();
+    assert_eq!(lines.remove(0), "DRIVER    VOLUME NAME");
+    lines.sort();
+    let mut expected = ["first", &made_up].map(|name| format!("local     {name}"));
+    expected.sort();
+    assert_eq!(lines, expected);
+    let ls = |filter: &str| env.ok(&["volume", "ls", "-q", "--filter", filter]).text();
+    assert_eq!(ls("label=a=b"), "first");
+    assert_eq!(ls("name=irs"), "first");
+    env.ok(&["create", "--name", "cc", "-v", "first:/v", "busybox", "true"]);
+    assert_eq!((ls("dangling=false"), ls("dangling=true")), ("first".to_owned(), made_up));
+    let shown = env.ok(&["volume", "inspect", "first"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown[0]["Name"], &shown[0]["Labels"]["a"]), (&"first".into(), &"b".into()));
+    assert!(std::path::Path::new(shown[0]["Mountpoint"].as_str().unwrap()).is_dir());
+    env.kiln(["volume", "inspect", "none"]).run().fails(1).says(&["no such volume", "none"]);
+    env.kiln(["volume", "rm", "first"]).run().fails(1).says(&["volume `first` is in use"]);
+    env.ok(&["volume", "rm", "--force", "none"]);
+    env.kiln(["volume", "prune"]).run().fails(2).says(&["--force"]);
+}
+
+#[test]
+fn volumes_of_an_ordinary_user() {
+    let Some(account) = crate::support::account::Account::create() else { return };
+    let env = TestEnv::of(account);
+    env.build_text(
+        "FROM busybox\nRUN mkdir /v && echo image > /v/f && chown 1000:50 /v/f\nVOLUME /v\n",
+    );
+    let args = [
+        "run",
+        "--rm",
+        "-v",
+        "data:/v",
+        "test:latest",
+        "sh",
+        "-c",
+        "cat /v/f; stat -c %u:%g /v/f; chown 5 /v/f",
+    ];
+    assert_eq!(env.ok(&args).text(), "image\n1000:50");
+    assert_eq!(env.ok(&args).text(), "image\n5:50");
+    env.ok(&["run", "--rm", "test:latest", "true"]);
+    assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "data");
+    env.ok(&["volume", "rm", "data"]);
+}

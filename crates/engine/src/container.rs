@@ -5,16 +5,18 @@
 //! answers at a socket in the container's directory to whoever wants to attach, to send a signal or to run another
 //! command there. The rooms:
 //!
-//! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`, `mounts`: what the sandbox
-//!   is told then.
+//! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`, `mounts`, `network`: what
+//!   the sandbox is told then.
 //! - `create`: the record. `name`: what a container is called that was given no name.
 //! - `keeper`: the process that keeps a container. `program`, `streams`: a program there, and its output to everyone who
 //!   listens. `log`: what is kept of that.
 //! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
 //! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove. `exec`: what another program there is like.
+//! - [`volumes`]: directories that outlive it.
 //! - `size`: how much it has written. `root`: its root file system, from outside.
 
 pub mod options;
+pub mod volumes;
 
 mod control;
 mod create;
@@ -23,6 +25,7 @@ mod keeper;
 mod log;
 mod mounts;
 mod name;
+mod network;
 mod program;
 mod root;
 mod session;
@@ -39,10 +42,11 @@ pub use self::{
     exec::ExecRequest,
     keeper::keep,
     log::{Entry, LogFollower, LogReader},
+    network::warnings,
     root::{ContainerRoot, root},
     session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
     size::written_size,
-    stop::{Stop, kill, remove, stop, stop_to_restart, wait},
+    stop::{Removal, Stop, kill, remove, stop, stop_to_restart, wait},
     streams::OutputStream,
     wire::{Attach, Size},
 };

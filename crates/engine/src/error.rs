@@ -293,6 +293,23 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// Ports cannot lead to a container.
+    #[error("cannot publish ports: {reason}")]
+    NoPorts {
+        /// What is missing, and how to get it.
+        reason: String,
+    },
+    /// Nothing stands for the machine that a container runs on.
+    #[error("unable to derive the IP value for host-gateway")]
+    NoHostGateway,
+    /// A volume that containers have, running or not.
+    #[error("volume `{name}` is in use: [{}]", containers.join(", "))]
+    VolumeInUse {
+        /// Its name.
+        name: String,
+        /// The ids of the containers.
+        containers: Vec<String>,
+    },
     /// An image without CMD and ENTRYPOINT is run without a command.
     #[error("no command specified: the image has neither CMD nor ENTRYPOINT")]
     NoCommand,

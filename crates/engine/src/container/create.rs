@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use store::{Container, ContainerDraft, ContainerId, Image};
 
-use super::{name, options::ContainerOptions, spec};
+use super::{name, options::ContainerOptions, spec, volumes};
 use crate::{Engine, Error, rootfs};
 
 /// How often a generated name may be taken before a number is added to it.
@@ -45,12 +45,26 @@ pub struct CreateRequest {
 
 /// Makes a container. It is there as a whole or not at all.
 pub fn create(engine: &Engine, request: CreateRequest) -> Result<Container, Error> {
-    let CreateRequest { image, image_name, name, settings } = request;
+    let CreateRequest { image, image_name, name, mut settings } = request;
     // What cannot be started is not made.
     spec::argv(&settings.options, &image.config.config)?;
     let lease = engine.store().lease()?;
     lease.hold_image(&image.id)?;
     engine.ensure_runs(&image)?;
+    let volumes = volumes::prepare(engine, &mut settings.options, &image)?;
+    let container = create_named(engine, &image, image_name, name, &settings)?;
+    volumes.keep();
+    Ok(container)
+}
+
+/// Makes the container under the name that was asked for, or one that is free.
+fn create_named(
+    engine: &Engine,
+    image: &Image,
+    image_name: String,
+    name: Option<String>,
+    settings: &Settings,
+) -> Result<Container, Error> {
     let mut draft = ContainerDraft {
         name: String::new(),
         image: image.id,
@@ -58,7 +72,7 @@ pub fn create(engine: &Engine, request: CreateRequest) -> Result<Container, Erro
         // What was read as JSON is UTF-8, so nothing is lost.
         image_config: String::from_utf8_lossy(&image.config_bytes).into_owned(),
         snapshots: image.snapshots.clone(),
-        options: serde_json::to_value(&settings)
+        options: serde_json::to_value(settings)
             .map_err(|error| Error::io("write", "the record")(error.into()))?,
     };
     let id = ContainerId::new_random();

@@ -26,6 +26,7 @@ use self::{
 use super::{
     Settings, control,
     program::exit_code,
+    volumes,
     wire::{Answer, Attach, Request},
 };
 use crate::{Engine, Error};
@@ -61,16 +62,19 @@ pub fn keep(engine: &Engine, id: &ContainerId, born: UnixStream) -> Result<(), E
     let directory = engine.store().container_directory(id);
     let opened = start::start(engine, &kept, &settings, attach.as_ref()).and_then(|started| {
         let listener = control::listen(&directory)?;
-        let running = running(&started.inside.process, &kept.state()?);
+        let before = kept.state()?;
+        let ports = started.world.outside.published_ports();
+        let running = ContainerState { ports, ..running(&started.inside.process, &before) };
         kept.set_state(&running)?;
         Ok((started, listener))
     });
     match opened {
         Ok((started, listener)) => {
-            Keeper { kept, settings, directory }.run(started, &listener, first, attach)
+            let engine = engine.clone();
+            Keeper { engine, kept, settings, directory }.run(started, &listener, first, attach)
         }
         Err(error) => {
-            let given_up = give_up(kept, &settings, &error);
+            let given_up = give_up(engine, kept, &settings, &error);
             first.answer(&Answer::Failed((&error).into()));
             given_up.and(Err(error))
         }
@@ -89,10 +93,9 @@ fn running(process: &Process, before: &ContainerState) -> ContainerState {
 }
 
 /// Leaves a container that could not be started: with the reason, or not at all if it was made for one run.
-fn give_up(kept: Kept, settings: &Settings, error: &Error) -> Result<(), Error> {
+fn give_up(engine: &Engine, kept: Kept, settings: &Settings, error: &Error) -> Result<(), Error> {
     if settings.auto_remove {
-        kept.remove()?;
-        return Ok(());
+        return remove(engine, kept);
     }
     let exit_code = match error {
         Error::Sandbox(sandbox::Error::Exec { source, .. }) => match source.kind() {
@@ -105,8 +108,16 @@ fn give_up(kept: Kept, settings: &Settings, error: &Error) -> Result<(), Error> 
     Ok(kept.set_state(&state)?)
 }
 
+/// Removes a container that was made for one run, and what was made for it alone.
+fn remove(engine: &Engine, kept: Kept) -> Result<(), Error> {
+    let container = kept.container().clone();
+    kept.remove()?;
+    volumes::remove_own(engine, &container)
+}
+
 /// A container that runs, as far as its end needs it.
 struct Keeper {
+    engine: Engine,
     kept: Kept,
     settings: Settings,
     directory: ContainerDirectory,
@@ -125,15 +136,24 @@ impl Keeper {
         let served = Served::new(program, inside, self.settings.stdin_once);
         served.begin(listener, first, attach);
         let exit = served.main().run(&mut child, outputs, Some(&log));
+        let out_of_memory = child.ran_out_of_memory();
+        if out_of_memory {
+            served.main().listeners.tell(&Answer::OutOfMemory);
+        }
         drop((child, log, world));
         let code = exit.as_ref().map_or(KILLED, |exit| exit_code(*exit));
-        let left = self.leave(exit, &served);
+        let left = self.leave(exit, out_of_memory, &served);
         served.end(listener, code);
         left
     }
 
     /// Gives everything back: after that, the container can be started again, or is gone.
-    fn leave(self, exit: Result<Exit, Error>, served: &Arc<Served>) -> Result<(), Error> {
+    fn leave(
+        self,
+        exit: Result<Exit, Error>,
+        out_of_memory: bool,
+        served: &Arc<Served>,
+    ) -> Result<(), Error> {
         let state = ContainerState {
             status: Status::Exited,
             pid: None,
@@ -141,13 +161,14 @@ impl Keeper {
             finished: Some(SystemTime::now()),
             exit_code: exit.as_ref().map_or(KILLED, |exit| exit_code(*exit)),
             error: exit.err().map(|error| error.to_string()),
+            oom_killed: out_of_memory,
             ..self.kept.state()?
         };
         let written = self.kept.set_state(&state);
         // If it stays, the next keeper removes it.
         let _ = fs::remove_file(self.directory.path().join(self.directory.control()));
         if self.settings.auto_remove && !served.stays() {
-            self.kept.remove()?;
+            remove(&self.engine, self.kept)?;
         }
         Ok(written?)
     }

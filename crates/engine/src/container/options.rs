@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use self::{
     host::{Device, HostAddress, HostEntry, Sysctl},
     limit::{Cpus, MemorySwap, Resources, Ulimit},
-    mount::{BindOptions, Mount, MountKind, TmpfsOptions},
+    mount::{BindOptions, Mount, MountKind, TmpfsOptions, volume_name},
     number::{ByteSize, parse_bool},
     port::{Port, Protocol, Publish},
     right::{CapabilityName, SecurityOption},

@@ -34,6 +34,8 @@ pub struct Session {
 pub enum Event {
     /// It has written something.
     Output(OutputStream, Vec<u8>),
+    /// The kernel has killed it or another process of its container for want of memory.
+    OutOfMemory,
     /// It has ended, with this status; 128 and the number of the signal if one ended it.
     Exited(i32),
 }
@@ -130,7 +132,7 @@ impl Session {
             Ok((Answer::Kept, _)) => {
                 Err(store::Error::ContainerKept { name: container.name.clone() }.into())
             }
-            Ok((Answer::Done | Answer::Exited(_), _)) | Err(_) => Err(lost()),
+            Ok((Answer::Done | Answer::OutOfMemory | Answer::Exited(_), _)) | Err(_) => Err(lost()),
         }
     }
 
@@ -147,11 +149,11 @@ impl Session {
                 Ok(Some((Kind::Stderr, bytes))) => {
                     return Ok(Event::Output(OutputStream::Stderr, bytes));
                 }
-                Ok(Some((Kind::Answer, bytes))) => {
-                    if let Ok(Answer::Exited(code)) = wire::parse(&bytes) {
-                        return Ok(Event::Exited(code));
-                    }
-                }
+                Ok(Some((Kind::Answer, bytes))) => match wire::parse(&bytes) {
+                    Ok(Answer::Exited(code)) => return Ok(Event::Exited(code)),
+                    Ok(Answer::OutOfMemory) => return Ok(Event::OutOfMemory),
+                    _ => {}
+                },
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => {
                     return Err(Error::KeeperLost { name: self.container.name.clone() });

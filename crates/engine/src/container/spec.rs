@@ -8,12 +8,10 @@ use sandbox::{Capabilities, Devices, Rights, Spec, Terminal};
 
 use super::{
     mounts,
-    options::{self, CapabilityName, ContainerOptions, HostAddress, SecurityOption, Ulimit},
+    network::Outside,
+    options::{CapabilityName, ContainerOptions, SecurityOption, Ulimit},
 };
-use crate::{
-    Error,
-    op::network::{Names, Network, own_network},
-};
+use crate::{Engine, Error, op::network::Names};
 
 /// How much of a container's id is its host name.
 const SHORT_ID: usize = 12;
@@ -30,23 +28,17 @@ pub(crate) struct Parts<'a> {
     /// The same, to be mounted.
     pub(crate) mount: OwnedFd,
     /// Its network.
-    pub(crate) network: &'a Network,
-}
-
-/// Makes the network that was asked for; it lasts as long as the value.
-pub(crate) fn network(options: &ContainerOptions) -> Network {
-    match options.network {
-        options::Network::None => Network::None,
-        options::Network::Host => Network::Host,
-        options::Network::Default => own_network().0.map_or(Network::Host, Network::Own),
-    }
+    pub(crate) outside: &'a Outside,
 }
 
 /// Says what the sandbox has to do; what the command reads is the caller's to add. Makes the working directory in the root
 /// file system if there is none, and directories of the host that `-v` names.
-pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec, Error> {
-    refuse_unsupported(options)?;
-    let Parts { id, config, root, mount, network } = parts;
+pub(crate) fn spec(
+    engine: &Engine,
+    options: &ContainerOptions,
+    parts: Parts<'_>,
+) -> Result<Spec, Error> {
+    let Parts { id, config, root, mount, outside } = parts;
     let user = filetree::resolve_user(root, options.user.as_deref().unwrap_or(&config.user))?;
     let home = user.home.clone();
     let image_workdir = Some(config.working_dir.clone()).filter(|dir| !dir.is_empty());
@@ -60,10 +52,10 @@ pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec,
         servers: &options.dns,
         search: &options.dns_search,
         options: &options.dns_options,
-        gateway: None,
+        gateway: outside.gateway,
     };
-    let mut mounts = names.files_of_container(network);
-    mounts.extend(mounts::of(options)?);
+    let mut mounts = names.files_of_container(&outside.network);
+    mounts.extend(mounts::of(engine, options)?);
     let unmasked = options.security.contains(&SecurityOption::SystemPathsUnconfined);
     let devices = options.devices.iter();
     Ok(Spec {
@@ -71,7 +63,7 @@ pub(crate) fn spec(options: &ContainerOptions, parts: Parts<'_>) -> Result<Spec,
         env: environment(options, config, &hostname, &home),
         cwd,
         rights: rights(options, user, root)?,
-        network: network.spec()?,
+        network: outside.network.spec()?,
         mounts,
         hostname,
         masked: !options.privileged && !unmasked,
@@ -175,19 +167,6 @@ pub(crate) fn environment(
     }
     let pairs = merged.env.iter().filter_map(|entry| entry.split_once('='));
     pairs.map(|(name, value)| (name.into(), value.into())).collect()
-}
-
-/// What can be said and kept, but not done.
-fn refuse_unsupported(options: &ContainerOptions) -> Result<(), Error> {
-    let gateway = options.hosts.iter().any(|host| host.address == HostAddress::HostGateway);
-    let unsupported = [
-        (!options.publish.is_empty() || options.publish_all, "--publish"),
-        (gateway, "--add-host NAME:host-gateway"),
-    ];
-    match unsupported.iter().find(|(asked, _)| *asked) {
-        Some((_, feature)) => Err(Error::Unsupported { feature: (*feature).to_owned() }),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

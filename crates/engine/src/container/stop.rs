@@ -13,6 +13,7 @@ use store::{Container, Status};
 use super::{
     Settings, control,
     options::signal_number,
+    volumes,
     wire::{Answer, Request},
 };
 use crate::{Engine, Error};
@@ -78,11 +79,28 @@ pub fn wait(engine: &Engine, container: &Container) -> Result<i32, Error> {
     Ok(engine.store().container_state(&container.id)?.exit_code)
 }
 
-/// Removes a container with everything it has written; one that runs is killed if `force` says so.
+/// How a container is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removal {
+    /// Whether one that runs is killed.
+    pub force: bool,
+    /// Whether the volumes that were made for it alone go with it.
+    pub volumes: bool,
+}
+
+/// Removes a container with everything it has written.
 ///
 /// # Errors
 /// [`Error::Running`]; [`store::Error::NoSuchContainer`].
-pub fn remove(engine: &Engine, container: &Container, force: bool) -> Result<(), Error> {
+pub fn remove(engine: &Engine, container: &Container, removal: Removal) -> Result<(), Error> {
+    remove_container(engine, container, removal.force)?;
+    match removal.volumes {
+        true => volumes::remove_own(engine, container),
+        false => Ok(()),
+    }
+}
+
+fn remove_container(engine: &Engine, container: &Container, force: bool) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(kept) = engine.store().keep_container(&container.id)? {

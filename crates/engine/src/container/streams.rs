@@ -204,6 +204,13 @@ impl Listeners {
         }
     }
 
+    /// Tells everyone who listens something.
+    pub(super) fn tell(&self, answer: &Answer) {
+        for listener in &self.lock().listeners {
+            listener.answer(answer);
+        }
+    }
+
     /// Passes output on; `false` if nobody will ever read it.
     fn pass(&self, stream: OutputStream, bytes: &[u8]) -> bool {
         let (listeners, unread) = {

@@ -105,6 +105,8 @@ pub(super) enum Answer {
     Done,
     /// The program has ended, with this status; for the container's own: and so has everything of it.
     Exited(i32),
+    /// The kernel has killed a process of the container for want of memory; the end is still to be told.
+    OutOfMemory,
     /// Somebody else keeps the container.
     Kept,
     /// It could not be done.

@@ -8,13 +8,13 @@ use super::super::{
     Settings,
     exec::Inside,
     log::LogWriter,
+    network::{self, Outside},
     program::{self, Outputs, Program},
     spec::{self, Parts},
     wire::Attach,
 };
 use crate::{
     Engine, Error,
-    op::network::Network,
     rootfs::{self, Writable},
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Started {
 /// What a program lives in: given back when its last process is dead.
 pub(super) struct World {
     _root: Writable,
-    _network: Network,
+    pub(super) outside: Outside,
 }
 
 /// Starts the container's program; returns when it runs. On an error nothing of it is left.
@@ -49,15 +49,15 @@ pub(super) fn start(
     // What is gone at the end anyway need not reach the disk before.
     let syncs = if settings.auto_remove { Syncs::Ignored } else { Syncs::Honoured };
     let root = rootfs::kept(engine, &directory, &container.snapshots, syncs)?;
-    let network = spec::network(options);
+    let outside = network::outside(options, &config)?;
     let parts = Parts {
         id: &container.id.to_string(),
         config: &config,
         root: root.root(),
         mount: root.mount()?,
-        network: &network,
+        outside: &outside,
     };
-    let mut spec = spec::spec(options, parts)?;
+    let mut spec = spec::spec(engine, options, parts)?;
     let (stdin, other_end) = program::stdin(options.interactive, options.terminal)?;
     spec.stdin = stdin;
     // Should this process be killed, the lock is free when the last process of the container is dead, and not before.
@@ -72,6 +72,6 @@ pub(super) fn start(
     }
     let process = child.started()?;
     let inside = Inside { process, cwd, hostname, options: options.clone(), config };
-    let world = World { _root: root, _network: network };
+    let world = World { _root: root, outside };
     Ok(Started { child, program, outputs, log, inside, world })
 }

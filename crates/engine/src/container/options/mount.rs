@@ -327,10 +327,8 @@ fn target_path(path: &str) -> Result<String, String> {
 }
 
 /// A name that a volume may have: it is also that of its directory.
-pub(crate) fn volume_name(name: &str) -> Result<String, BadOption> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if name.len() < 2 || name.len() > 255 || !starts || !name.chars().all(fine) {
+pub fn volume_name(name: &str) -> Result<String, BadOption> {
+    if !store::Volume::is_name(name) {
         return Err(BadOption::new(format!(
             "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
              allowed. If you intended to pass a host directory, use absolute path"
