@@ -76,8 +76,10 @@ pub(crate) struct NoHome;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
+    #[command(args_override_self = true)]
     Build(Box<Build>),
     /// Say what could be better about a Dockerfile
+    #[command(args_override_self = true)]
     Check(Box<Check>),
     /// Run a command in a container made from an image
     Run(Box<Run>),

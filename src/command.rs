@@ -20,6 +20,7 @@ mod output;
 mod ps;
 mod pull;
 mod push;
+mod refused;
 mod rename;
 mod rm;
 mod rmi;

@@ -111,10 +111,16 @@ pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {
     }
 }
 
-/// Returns the platforms that were asked for, each once, or this machine's.
+/// Returns the platforms that were asked for, each once; those that Docker's variable names, or this machine's.
 pub(crate) fn platforms(given: &[String]) -> Result<Vec<Platform>, oci::Error> {
+    let usual: Vec<String> = match env::var("DOCKER_DEFAULT_PLATFORM") {
+        Ok(names) if given.is_empty() && !names.is_empty() => {
+            names.split(',').map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
     let mut platforms = Vec::new();
-    for name in given {
+    for name in given.iter().chain(&usual) {
         let platform = platform(Some(name.trim()))?;
         if !platforms.contains(&platform) {
             platforms.push(platform);

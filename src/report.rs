@@ -221,6 +221,9 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             "it is for who builds to decide, not for the Dockerfile alone: `--allow {}`",
             entitlement.name()
         )),
+        engine::Error::NotNewest { .. } => {
+            Some("without `--pull` the one in the store is taken".to_owned())
+        }
         engine::Error::ReadDockerfile { nearest: Some(path), .. } => {
             Some(format!("did you mean `-f {}`?", path.display()))
         }

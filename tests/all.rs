@@ -70,6 +70,8 @@ mod build {
     mod mounts;
     /// Named stages, targets, pruning, other images as sources.
     mod multistage;
+    /// What a build is asked for besides its files: surroundings of RUN, the cache, metadata, and what is refused.
+    mod options;
     /// `--output`, `--iidfile` and what goes to which stream.
     mod output;
     /// `--platform`.

@@ -1,7 +1,9 @@
 //! `kiln check`, and `kiln build --check` and `--call`: what can be said of a Dockerfile without building it.
 //!
-//! Each form of answer has a file: [`text`], [`json`], [`sarif`] for findings, [`outline`] for parameters and targets.
+//! Each form of answer has a file: [`text`], [`json`], [`sarif`] for findings, [`outline`] for parameters and targets,
+//! [`describe`] for the questions themselves.
 
+mod describe;
 mod json;
 mod outline;
 mod sarif;
@@ -52,7 +54,7 @@ pub(super) fn run(engine: &Engine, check: Check) -> Result<Exit, Failure> {
 
 /// What `kiln build` is asked instead of building, if anything.
 pub(super) fn question(build: &Build) -> Result<Option<Question>, Failure> {
-    let call = match (&build.call, build.check) {
+    let call = match (&build.call, build.check.0) {
         (None, false) => return Ok(None),
         (None, true) => "check",
         (Some(call), _) => call,
@@ -65,13 +67,14 @@ pub(super) fn question(build: &Build) -> Result<Option<Question>, Failure> {
         _ => return Err(Failure::usage(format!("--call does not know the option `{options}`"))),
     };
     Ok(Some(match method {
-        "build" if !build.check => return Ok(None),
+        "build" if !build.check.0 => return Ok(None),
         "check" | "lint" => Question::Check { format, portability: false },
         "outline" => Question::Outline(format),
         "targets" => Question::Targets(format),
+        "subrequests.describe" => Question::Describe(format),
         _ => {
             let message = format!(
-                "--call does not know `{method}`: there are build, check, outline and targets"
+                "--call does not know `{method}`: there are build, check, outline, targets and subrequests.describe"
             );
             return Err(Failure::usage(message));
         }
@@ -84,10 +87,15 @@ pub(super) enum Question {
     Check { format: Format, portability: bool },
     Outline(Format),
     Targets(Format),
+    Describe(Format),
 }
 
 /// Answers on standard output.
 pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Result<Exit, Failure> {
+    if let Question::Describe(format) = question {
+        tell(&describe::methods(format))?;
+        return Ok(Exit::Done);
+    }
     let path = path_of(&build);
     if matches!(question, Question::Outline(_)) && build.targets.len() > 1 {
         return Err(Failure::usage("--call=outline is about one target; give one --target"));
@@ -98,6 +106,8 @@ pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Resul
     let checked =
         runtime()?.block_on(async { engine::check(&engine, &request, &Events::nowhere()) })?;
     match question {
+        // Answered already: it is about no Dockerfile.
+        Question::Describe(_) => Ok(Exit::Done),
         Question::Check { format, portability } => {
             tell_findings(&checked, &path, format, portability)
         }

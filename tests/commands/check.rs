@@ -304,3 +304,19 @@ fn questions_that_make_no_sense() {
     env.kiln(["build", "--call=build", "-t", "test", context.str()]).run().ok();
     env.kiln(["check", context.str(), "--target=nope"]).run().fails(1).says(&["nope"]);
 }
+
+#[test]
+fn which_questions_there_are() {
+    let env = TestEnv::empty();
+    // No Dockerfile is asked.
+    let context = env.context("WRONG");
+    let ask = |call: &str| env.kiln(["build", call, context.str()]).run().ok();
+    let text = ask("--call=subrequests.describe").text();
+    let names: Vec<_> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["NAME", "outline", "targets", "lint", "subrequests.describe"]);
+    let json: Value =
+        serde_json::from_slice(&ask("--call=subrequests.describe,format=json").stdout).unwrap();
+    assert_eq!(json[0]["name"], "frontend.outline");
+    assert_eq!(json[0]["opts"][0]["name"], "target");
+    assert_eq!(json[3]["version"], "1.0.0");
+}

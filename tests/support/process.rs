@@ -130,7 +130,13 @@ impl Kiln {
 /// A program without anything of the machine's own configuration.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for variable in ["KILN_ROOT", "DOCKER_CONFIG", "SOURCE_DATE_EPOCH", "BUILDKIT_PROGRESS"] {
+    for variable in [
+        "KILN_ROOT",
+        "DOCKER_CONFIG",
+        "DOCKER_DEFAULT_PLATFORM",
+        "SOURCE_DATE_EPOCH",
+        "BUILDKIT_PROGRESS",
+    ] {
         command.env_remove(variable);
     }
     command

@@ -67,6 +67,8 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// The host name that commands see; `buildkitsandbox` if there is none.
     pub hostname: Option<String>,
+    /// What else every command finds around it, as names and values: see [`plan::Run::settings`].
+    pub settings: Vec<(String, String)>,
     /// The time of what `SOURCE_DATE_EPOCH` stands for ([`crate::epoch_source`]), in seconds since 1970; `None` if it is not
     /// known, or has none.
     pub epoch: Option<i64>,
@@ -84,6 +86,7 @@ impl Request {
             network: Network::Default,
             labels: BTreeMap::new(),
             hostname: None,
+            settings: Vec::new(),
             epoch: None,
         }
     }

@@ -8,7 +8,7 @@ use plan::Joint;
 use store::{Image, Lease};
 
 use crate::{
-    BuildRequest, Engine, Error, Events, Mistake, Target, Times, check, commit,
+    BuildRequest, Engine, Error, Event, Events, Mistake, Target, Times, check, commit,
     context::Contexts,
     resolve,
     schedule::{self, Build},
@@ -72,6 +72,7 @@ pub async fn build(
     request: BuildRequest,
     events: Events,
 ) -> Result<Vec<BuiltTarget>, Error> {
+    let filter = request.no_cache_filter.clone();
     let contexts = Contexts::open(engine, &request, &events)?;
     let file = read(engine, &contexts, &request, &events)?;
     let source = file.source.clone();
@@ -92,8 +93,22 @@ pub async fn build(
         }
     };
     // At the end, where it is not scrolled away by what the steps say.
+    tell_unknown_stages(&file, &filter, &events);
     check::tell(&linted, &source, &events);
     built
+}
+
+/// Tells of stages that were to be built anew and are not there.
+fn tell_unknown_stages(file: &Dockerfile, wanted: &[String], events: &Events) {
+    let names = file.stages.iter().filter_map(|stage| stage.from.instruction.name.as_ref());
+    let names: Vec<&str> = names.map(|name| name.value.as_str()).collect();
+    for name in wanted.iter().filter(|wanted| !names.iter().any(|n| n.eq_ignore_ascii_case(wanted)))
+    {
+        let nearest = dockerfile::nearest(name, names.iter().copied());
+        let meant = nearest.map_or(String::new(), |name| format!(" (did you mean {name}?)"));
+        let text = format!("warning: --no-cache-filter: no stage is called {name}{meant}");
+        events.send(Event::Warning(text));
+    }
 }
 
 /// Parses the Dockerfile. Of one with a mistake the findings above it are told.

@@ -101,6 +101,15 @@ pub enum Error {
         /// Why not.
         obstacle: Obstacle,
     },
+    /// An image of which a registry could not be asked whether it has a newer one.
+    #[error("cannot find out whether there is a newer `{name}`")]
+    NotNewest {
+        /// Its name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<Error>,
+    },
     /// A build context that cannot be used.
     #[error("cannot use `{value}` as a build context: {reason}")]
     Context {

@@ -9,7 +9,10 @@ use std::{
 use oci::{Platform, Reference};
 use plan::{GitSource, Network};
 
-use crate::{Cancel, Times};
+use crate::{
+    Cancel, Times,
+    container::options::{HostEntry, Resources, Ulimit},
+};
 
 /// Everything that a build is asked for.
 #[derive(Debug)]
@@ -26,12 +29,24 @@ pub struct BuildRequest {
     pub targets: Vec<Target>,
     /// `--no-cache`: nothing is taken from the cache.
     pub no_cache: bool,
+    /// `--no-cache-filter`: the stages of which nothing is taken from the cache, whatever the case of their names.
+    pub no_cache_filter: Vec<String>,
+    /// `--pull`: registries are asked whether they have newer images, also of those that the store has.
+    pub pull: bool,
     /// `--platform`: what the images run on, one at least.
     pub platforms: Vec<Platform>,
     /// `--label`: labels of the image, over those of the Dockerfile.
     pub labels: BTreeMap<String, String>,
     /// `--network`: what RUN reaches unless it says otherwise.
     pub network: Network,
+    /// `--add-host`: further names that RUN knows.
+    pub hosts: Vec<HostEntry>,
+    /// `--ulimit`: limits of each process of a RUN.
+    pub ulimits: Vec<Ulimit>,
+    /// `--shm-size`: size of `/dev/shm` of a RUN, in bytes.
+    pub shm_size: Option<u64>,
+    /// `--resource`: what all processes of a RUN may use together.
+    pub resources: Resources,
     /// `--secret`: values for `RUN --mount=type=secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
     /// `--fetch-limit`: how many bytes one download or checkout may have. What is larger ends the build before more is

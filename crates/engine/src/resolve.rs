@@ -10,6 +10,7 @@ use store::Image;
 
 use crate::{
     BuildRequest, Engine, Entitlement, Error, Event, Events, Mistake, NamedContext, Place, Target,
+    container::options::Ulimit,
     context::Contexts,
     epoch,
     pull::{self, Accept, PullRequest},
@@ -47,6 +48,7 @@ async fn plan_of(
     let mistaken = |diagnostic| {
         Error::Dockerfile(Box::new(Mistake { source: file.source.clone(), diagnostic }))
     };
+    let newest = if request.pull { Wanted::Newest } else { Wanted::Any };
     if let Some(source) = dockerfile::epoch_source(file, &lower_request).map_err(mistaken)? {
         let asker = Asker { engine, request, events, remotes: contexts.remotes() };
         let find = || epoch::find(asker, contexts, &source);
@@ -62,7 +64,7 @@ async fn plan_of(
             Lowered::Needs(bases) => {
                 for base in bases {
                     let image = tokio::select! {
-                        image = base_image(engine, &base, contexts, events) => image,
+                        image = base_image(engine, &base, contexts, newest, events) => image,
                         () = request.cancel.cancelled() => return Err(Error::Cancelled),
                     };
                     let image =
@@ -124,12 +126,17 @@ async fn base_image(
     engine: &Engine,
     base: &BaseRef,
     contexts: &Contexts,
+    wanted: Wanted,
     events: &Events,
 ) -> Result<Image, Error> {
     match base {
-        BaseRef::Image { reference, platform } => image(engine, reference, platform, events).await,
+        BaseRef::Image { reference, platform } => {
+            image(engine, reference, platform, wanted, events).await
+        }
         BaseRef::Context { name, platform } => match contexts.named_context(name)? {
-            NamedContext::Image(reference) => image(engine, reference, platform, events).await,
+            NamedContext::Image(reference) => {
+                image(engine, reference, platform, wanted, events).await
+            }
             NamedContext::Layout { .. }
             | NamedContext::Directory(_)
             | NamedContext::Git(_)
@@ -140,6 +147,15 @@ async fn base_image(
     }
 }
 
+/// Which image of a name will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// That of the store, if it has one.
+    Any,
+    /// That of the registry.
+    Newest,
+}
+
 /// Returns the image of a name for a platform: the store's if it has one, else a registry's.
 ///
 /// An image for another platform that has the name here is not taken, and keeps the name. What a registry has for one
@@ -148,10 +164,14 @@ async fn image(
     engine: &Engine,
     reference: &Reference,
     platform: &Platform,
+    wanted: Wanted,
     events: &Events,
 ) -> Result<Image, Error> {
     let reference = reference.tagged();
-    if let Some(image) = engine.store().find_platform(&reference, platform)? {
+    let known = engine.store().find_platform(&reference, platform)?;
+    // A digest stands for the same for ever.
+    let is_enough = wanted == Wanted::Any || reference.digest().is_some();
+    if let Some(image) = known.clone().filter(|_| is_enough) {
         return Ok(image);
     }
     let name = reference.familiar();
@@ -160,7 +180,7 @@ async fn image(
         return Ok(image);
     }
     let there: Vec<Platform> = here.iter().map(|image| image.config.platform()).collect();
-    let wanted = Box::new(platform.clone());
+    let (wanted, is_known) = (Box::new(platform.clone()), known.is_some());
     let Some(client) = &engine.registries else {
         return Err(match there.is_empty() {
             true => Error::NoSuchImage { name },
@@ -183,6 +203,7 @@ async fn image(
         Err(source) => {
             let source = Box::new(source);
             Err(match there.is_empty() {
+                _ if is_known => Error::NotNewest { name, source },
                 true => Error::NotPulled { name, source },
                 false => Error::OtherPlatform { name, wanted, there, source: Some(source) },
             })
@@ -221,7 +242,22 @@ pub(crate) fn image_blocking(
     platform: &Platform,
     events: &Events,
 ) -> Result<Image, Error> {
-    tokio::runtime::Handle::current().block_on(image(engine, reference, platform, events))
+    // What `--pull` asks for was done when the plan was made.
+    let image = image(engine, reference, platform, Wanted::Any, events);
+    tokio::runtime::Handle::current().block_on(image)
+}
+
+/// What every command depends on that is no part of the Dockerfile. Addresses of names are not, nor what all processes
+/// together may use: a result is the same without them.
+fn settings(request: &BuildRequest) -> Vec<(String, String)> {
+    let limit =
+        |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
+    let limits = request.ulimits.iter().map(|Ulimit { name, soft, hard }| {
+        (format!("ulimit {name}"), format!("{}:{}", limit(*soft), limit(*hard)))
+    });
+    let hosts = request.hosts.iter().map(|host| (format!("host {}", host.name), String::new()));
+    let size = request.shm_size.map(|size| ("shm-size".to_owned(), size.to_string()));
+    limits.chain(hosts).chain(size).collect()
 }
 
 /// Returns what a request says to the Dockerfile: once for every target and every platform.
@@ -241,6 +277,7 @@ pub(crate) fn lower_requests(request: &BuildRequest) -> Vec<Request> {
         network: request.network,
         labels: request.labels.clone(),
         hostname: None,
+        settings: settings(request),
         epoch: None,
     };
     let targets = request.targets.iter();

@@ -55,6 +55,8 @@ pub(crate) struct Build {
     image_stages: BTreeSet<StageId>,
     /// What people call the platform of each stage, if there are several.
     platforms_in_words: BTreeMap<StageId, String>,
+    /// The stages of which nothing is taken from the cache.
+    uncached: BTreeSet<StageId>,
 }
 
 /// What a step made.
@@ -126,6 +128,7 @@ impl Build {
             first_numbers,
             image_stages: image_stages(&plan),
             platforms_in_words: platforms_in_words(&plan, &request.platforms),
+            uncached: uncached(&plan, &request),
             request,
             plan,
         })
@@ -134,6 +137,11 @@ impl Build {
     /// Whether the layers of a stage are layers of the image, and so have to be packed.
     pub(crate) fn is_in_image(&self, stage: StageId) -> bool {
         self.image_stages.contains(&stage)
+    }
+
+    /// Whether nothing of a stage is taken from the cache.
+    pub(crate) fn is_uncached(&self, stage: StageId) -> bool {
+        self.uncached.contains(&stage)
     }
 
     /// Who asks for files that are not on this machine.
@@ -227,6 +235,21 @@ fn beside(platform: &Platform, other: &Platform) -> String {
         Some((_, rest)) if platform.os == other.os => rest.to_owned(),
         _ => text,
     }
+}
+
+/// The stages that `--no-cache` and `--no-cache-filter` mean: what starts from such a stage starts from something new.
+fn uncached(plan: &Joint, request: &BuildRequest) -> BTreeSet<StageId> {
+    let mut uncached = BTreeSet::new();
+    for stage in &plan.stages {
+        let is_named = |name: &String| {
+            request.no_cache_filter.iter().any(|filter| filter.eq_ignore_ascii_case(name))
+        };
+        let starts_anew = matches!(stage.base, Base::Stage(base) if uncached.contains(&base));
+        if request.no_cache || starts_anew || stage.name.as_ref().is_some_and(is_named) {
+            uncached.insert(stage.id);
+        }
+    }
+    uncached
 }
 
 /// Runs every stage of the plan.

@@ -33,7 +33,7 @@ pub(crate) fn run(
     let mut made = slot.lock().unwrap_or_else(PoisonError::into_inner);
     let found = match made.take() {
         Some(made) => Some(made),
-        None => probe(build, step, &derived.key)?,
+        None => probe(build, stage, step, &derived.key)?,
     };
     let (result, outcome) = match found {
         Some(found) => (found, Outcome::Cached),
@@ -86,9 +86,8 @@ fn slot(build: &Build, key: StepKey) -> Arc<Mutex<Option<Made>>> {
     Arc::clone(made.entry(key).or_default())
 }
 
-fn probe(build: &Build, step: &Step, key: &StepKey) -> Result<Option<Made>, Error> {
-    let refused = build.request.no_cache && !matches!(step.op, Op::Workdir(_));
-    if refused {
+fn probe(build: &Build, stage: &Stage, step: &Step, key: &StepKey) -> Result<Option<Made>, Error> {
+    if build.is_uncached(stage.id) && !matches!(step.op, Op::Workdir(_)) {
         return Ok(None);
     }
     let Some(record) = build.engine.store().record(key.as_bytes())? else {
@@ -114,7 +113,10 @@ fn execute(
         Op::Config => Err(Error::Lost { what: "a step without files" }),
         Op::Workdir(workdir) => op::workdir::run(build, workdir, &below.snapshots),
         Op::Copy(copy) => op::copy::run(build, copy, contents, &below.snapshots),
-        Op::Run(run) => op::run::run(build, run, &platform_of(stage), number, &below.snapshots),
+        Op::Run(run) => {
+            let place = op::run::Place { stage: stage.id, platform: platform_of(stage), number };
+            op::run::run(build, run, &place, &below.snapshots)
+        }
     }
 }
 

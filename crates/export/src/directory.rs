@@ -1,5 +1,7 @@
 //! `type=local`: the files of the image, in a directory.
 
+use oci::Descriptor;
+
 use crate::{
     Output,
     destination::Staged,
@@ -62,7 +64,7 @@ impl Exporter for Local {
         }
     }
 
-    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<Option<Descriptor>, Error> {
         let path = output.path()?;
         for (directory, root) in from.split_roots(output)? {
             let path = directory.map_or_else(|| path.to_owned(), |name| path.join(name));
@@ -77,6 +79,6 @@ impl Exporter for Local {
             filetree::copy_out(root, staged.path(), from.time)?;
             staged.rename(&path)?;
         }
-        Ok(())
+        Ok(None)
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filetree::Flavour;
-use oci::{Index, Platform, json};
+use oci::{Descriptor, Index, Platform, json};
 use serde::Serialize;
 use store::Store;
 
@@ -71,13 +71,16 @@ impl Exporter for DockerArchive {
         oci_layout::layer_options(output, LAYERS.compression).map(|_| ())
     }
 
-    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<Option<Descriptor>, Error> {
         let given = output.names()?;
-        let Some(destination) = output.dest() else { return tag::write(from, &given) };
+        let Some(destination) = output.dest() else {
+            return tag::write(from, &given).map(|()| None);
+        };
         let names = if given.is_empty() { from.image.names } else { &given };
         let image = Named { images: from.image.images, names };
         let layers = oci_layout::layer_options(output, LAYERS.compression)?;
-        write(from.store, from.flavour, &[image], &layers, destination)
+        let written = write(from.store, from.flavour, &[image], &layers, destination)?;
+        Ok(written.into_iter().next())
     }
 }
 
@@ -91,14 +94,14 @@ struct Entry {
     layers: Vec<String>,
 }
 
-/// Writes images to one archive. What has only room for one platform gets this machine's, else the first one.
+/// Writes images to one archive, and returns what describes each. What has only room for one platform gets this machine's, else the first one.
 pub(crate) fn write(
     store: &Store,
     flavour: Flavour,
     images: &[Named<'_>],
     layers: &LayerOptions,
     destination: &Destination,
-) -> Result<()> {
+) -> Result<Vec<Descriptor>> {
     let mut assembled = Vec::with_capacity(images.len());
     for named in images {
         let (types, none) = (MediaTypes::Oci, BTreeMap::new());
@@ -125,7 +128,8 @@ pub(crate) fn write(
             archive.put_bytes("repositories", &json::to_bytes(&repositories))?;
         }
         archive.finish()
-    })
+    })?;
+    Ok(assembled.iter().map(|assembly| assembly.descriptor().clone()).collect())
 }
 
 /// The image for this machine's platform, else the first one.

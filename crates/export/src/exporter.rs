@@ -1,7 +1,7 @@
 //! The ways out: a trait, and the table of those that there are.
 
 use filetree::{Flavour, RootDir, Timestamp};
-use oci::Reference;
+use oci::{Descriptor, Reference};
 use store::{Image, Store};
 
 use crate::{
@@ -59,8 +59,8 @@ pub trait Exporter: Sync {
     /// Says what is wrong with an output of this type, before anything is built for it.
     fn check(&self, output: &Output) -> Result<(), Error>;
 
-    /// Writes the image.
-    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error>;
+    /// Writes the image; returns what describes its manifest, if what is written has one.
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<Option<Descriptor>, Error>;
 }
 
 impl std::fmt::Debug for dyn Exporter {

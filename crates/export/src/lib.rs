@@ -35,7 +35,7 @@ mod testing;
 use std::path::Path;
 
 use filetree::{Flavour, RootDir, Timestamp};
-use oci::Reference;
+use oci::{Descriptor, Reference};
 use store::{Image, Lease, Store};
 
 pub use destination::Destination;
@@ -47,8 +47,9 @@ pub use manifest::{Assembled, MediaTypes, assemble};
 pub use output::Output;
 pub use push::{PushOptions, Pusher};
 
-/// Writes an image, or those for several platforms, as `output` says. `roots` are their merged root file systems; only
-/// outputs for which [`Output::needs_root`] holds look at them, for the others there need be none. Files of such outputs have the time of the
+/// Writes an image, or those for several platforms, as `output` says; returns what describes the manifest or the index of
+/// what was written, if that has one. `roots` are their merged root file systems; only outputs for which
+/// [`Output::needs_root`] holds look at them, for the others there need be none. Files of such outputs have the time of the
 /// [epoch](Output::epoch), of which `epoch` is that of the build; in an image the times are what they are.
 ///
 /// # Errors
@@ -60,7 +61,7 @@ pub fn write(
     roots: &[&RootDir],
     epoch: Option<i64>,
     output: &Output,
-) -> Result<(), Error> {
+) -> Result<Option<Descriptor>, Error> {
     let lease = store.lease()?;
     image.images.iter().try_for_each(|image| hold(&lease, image))?;
     let time = output.epoch(epoch).map(Timestamp::from_seconds);
@@ -97,5 +98,5 @@ pub fn save(
     let images: Vec<Named<'_>> =
         images.iter().map(|(images, names)| Named { images, names }).collect();
     let destination = path.map_or(Destination::Stdout, |path| Destination::Path(path.to_owned()));
-    docker_archive::write(store, flavour, &images, &docker_archive::LAYERS, &destination)
+    docker_archive::write(store, flavour, &images, &docker_archive::LAYERS, &destination).map(drop)
 }

@@ -85,7 +85,7 @@ impl Exporter for OciLayout {
         Ok(())
     }
 
-    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<Option<Descriptor>, Error> {
         let image = Assembly::new(
             from.store,
             from.flavour,
@@ -99,15 +99,16 @@ impl Exporter for OciLayout {
         let index = entries(image.descriptor(), names);
         match output.destination()? {
             Destination::Path(path) if !output.flag("tar", true)? => {
-                write_directory(from, &image, index, path)
+                write_directory(from, &image, index, path)?;
             }
             destination => destination.write(|out| {
                 let mut archive = Archive::new(out);
                 put(&mut archive, from, &image)?;
                 archive.put_bytes("index.json", &json::to_bytes(&Index::oci(index)))?;
                 archive.finish()
-            }),
+            })?,
         }
+        Ok(Some(image.descriptor().clone()))
     }
 }
 

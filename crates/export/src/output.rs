@@ -189,6 +189,19 @@ impl Output {
         })
     }
 
+    /// Adds annotations of the manifest, unless the value has them; false if this type of output has no manifest to put
+    /// them into.
+    pub fn annotate(&mut self, annotations: &BTreeMap<String, String>) -> bool {
+        const PREFIX: &str = "annotation.";
+        if !self.exporter.keys().iter().any(|(name, _)| *name == PREFIX) {
+            return false;
+        }
+        for (name, value) in annotations {
+            self.attributes.entry(format!("{PREFIX}{name}")).or_insert_with(|| value.clone());
+        }
+        true
+    }
+
     /// Returns the names that the value gives the image (`name=`, several behind commas); the others are the caller's.
     pub fn names(&self) -> Result<Vec<Reference>, Error> {
         let names = self.attribute("name").unwrap_or_default().split(',').map(str::trim);

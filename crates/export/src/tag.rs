@@ -1,7 +1,7 @@
 //! `type=image` and `type=registry`: names in the store. Pushing them is the caller's, who knows the network:
 //! [`Output::pushes`].
 
-use oci::{ImageId, Reference};
+use oci::{Descriptor, ImageId, Reference};
 
 use crate::{
     Output,
@@ -61,8 +61,8 @@ impl Exporter for Image {
         output.push_options().map(|_| ())
     }
 
-    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
-        write(from, &output.names()?)
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<Option<Descriptor>, Error> {
+        write(from, &output.names()?).map(|()| None)
     }
 }
 

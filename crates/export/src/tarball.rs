@@ -2,6 +2,8 @@
 
 use filetree::RootDir;
 
+use oci::Descriptor;
+
 use crate::{
     Output,
     error::Error,
@@ -43,11 +45,12 @@ impl Exporter for Tarball {
         output.splits_platforms(1).map(|_| ())
     }
 
-    fn write(&self, from: &From<'_>, output: &Output) -> Result<(), Error> {
+    fn write(&self, from: &From<'_>, output: &Output) -> Result<Option<Descriptor>, Error> {
         let split = from.split_roots(output)?;
         let trees: Vec<(&str, &RootDir)> =
             split.iter().map(|(name, root)| (name.as_deref().unwrap_or_default(), *root)).collect();
         let destination = output.destination()?;
-        destination.write(|mut out| Ok(filetree::pack_trees(&trees, from.time, &mut out)?))
+        destination.write(|mut out| Ok(filetree::pack_trees(&trees, from.time, &mut out)?))?;
+        Ok(None)
     }
 }

@@ -59,6 +59,9 @@ fn write_run(f: &mut fmt::Formatter<'_>, run: &Run) -> fmt::Result {
     let at = format!("{}{}", run.workdir, field(" user ", &run.user));
     let network = network(run.network);
     writeln!(f, "      in {at} network {network} {} as {}", security(run.security), run.hostname)?;
+    for (name, value) in &run.settings {
+        writeln!(f, "      {name} {value}")?;
+    }
     for (name, value) in &run.env {
         writeln!(f, "      env {name}={}", one_line(value))?;
     }

@@ -12,6 +12,8 @@
 //! | `RUN`: environment | every ARG and ENV in effect, in order, needed or not |
 //! | `RUN`: proxy variables | **no** |
 //! | `RUN`: working directory, user, host name, network, security | yes |
+//! | `RUN`: limits of each process, size of `/dev/shm`, further host names | yes; **not** the addresses of the names |
+//! | `RUN`: limits of memory and processors | **no** |
 //! | `RUN`: bind mounts | target, path in the origin, read-write; the **content** selected, not where it comes from |
 //! | `RUN`: cache mounts | target, path, read-only, sharing, mode, uid, gid; **not** the id, never what is in the cache |
 //! | `RUN`: tmpfs mounts | target, size |
@@ -45,7 +47,7 @@ use crate::dump;
 use crate::{Copy, CopySource, Mount, MountKind, Network, Op, Run, Security, Sharing, Workdir};
 
 /// Version of the format. Keys of different versions never meet.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// What people call the time that everything new has.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -168,8 +170,19 @@ fn derive_workdir(parent: &StepKey, workdir: &Workdir) -> Derived {
 
 fn derive_run(parent: &StepKey, run: &Run, contents: &[ContentDigest]) -> Derived {
     // Every field is named, so that a new one cannot be forgotten.
-    let Run { argv, env, proxy_env: _, workdir, user, network, security, mounts, script, hostname } =
-        run;
+    let Run {
+        argv,
+        env,
+        proxy_env: _,
+        workdir,
+        user,
+        network,
+        security,
+        mounts,
+        script,
+        hostname,
+        settings,
+    } = run;
     let mut recipe = Recipe::new(tag::RUN, Some(parent));
     recipe.list("command", argv);
     recipe.writer.number(env.len());
@@ -182,6 +195,11 @@ fn derive_run(parent: &StepKey, run: &Run, contents: &[ContentDigest]) -> Derive
     recipe.choice("network", network_tag(*network), dump::network(*network));
     recipe.choice("security", security_tag(*security), dump::security(*security));
     recipe.text("hostname", hostname);
+    recipe.writer.number(settings.len());
+    for (name, value) in settings {
+        recipe.writer.text(name);
+        recipe.text(name, value);
+    }
     recipe.writer.number(mounts.len());
     for mount in mounts {
         write_mount(&mut recipe.writer, mount);

@@ -41,6 +41,9 @@ pub struct Run {
     pub script: Option<Script>,
     /// The host name that the command sees.
     pub hostname: String,
+    /// What else the command line says of every command and is part of the key, as names and values: `--ulimit`,
+    /// `--shm-size`, the names of `--add-host`.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A file made from a heredoc.

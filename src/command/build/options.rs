@@ -4,7 +4,14 @@ use std::path::PathBuf;
 
 use engine::container::options::ByteSize;
 
-use crate::args::{Network, Progress};
+use super::{
+    refused::{Ignored, Options},
+    surroundings::Surroundings,
+};
+use crate::{
+    args::{Network, Progress},
+    command::{refused::Refused, run::options::Flag},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Build {
@@ -30,11 +37,22 @@ pub(crate) struct Build {
     #[arg(long = "target", value_name = "STAGE[=NAME[,NAME]]")]
     pub(crate) targets: Vec<String>,
     /// Take no step from the cache
-    #[arg(long)]
-    pub(crate) no_cache: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    pub(crate) no_cache: Flag,
+    /// Take no step of these stages from the cache, nor of stages that start from them
+    #[arg(long, value_name = "STAGE,…", value_delimiter = ',')]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Ask registries whether they have newer images than the store
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    pub(crate) pull: Flag,
     /// Label of the image, over those of the Dockerfile
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,
+    /// Annotation of the image's manifest, in outputs that have one
+    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    pub(crate) annotations: Vec<String>,
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
     /// Value for RUN --mount=type=secret: id=NAME[,src=FILE|env=VARIABLE]
     #[arg(long = "secret", value_name = "id=NAME,…")]
     pub(crate) secrets: Vec<String>,
@@ -54,8 +72,8 @@ pub(crate) struct Build {
     #[arg(short, long = "output", value_name = "type=…")]
     pub(crate) outputs: Vec<String>,
     /// Push the image to the registries of its names: --output=type=registry
-    #[arg(long)]
-    pub(crate) push: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    pub(crate) push: Flag,
     /// How many bytes one download or checkout of a repository may have
     #[arg(long, value_name = "SIZE", default_value = "16g")]
     pub(crate) fetch_limit: ByteSize,
@@ -63,17 +81,24 @@ pub(crate) struct Build {
     #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     pub(crate) progress: Progress,
     /// Show no progress, print only the image's id
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    pub(crate) quiet: Flag,
     /// Check the Dockerfile instead of building it
-    #[arg(long)]
-    pub(crate) check: bool,
-    /// Answer a question about the Dockerfile instead of building it: check, outline or targets, with `,format=json` for programs
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    pub(crate) check: Flag,
+    /// Answer a question about the Dockerfile instead of building it: check, outline, targets or subrequests.describe, with `,format=json` for programs
     #[arg(long, value_name = "METHOD[,format=…]")]
     pub(crate) call: Option<String>,
     /// Write the image's id to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) iidfile: Option<PathBuf>,
+    /// Write what is known of the result to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ignored: Ignored,
+    #[command(flatten)]
+    pub(crate) refused: Refused<Options>,
     /// Build context: a directory, or the address of a git repository, a tar or a Dockerfile; `-` reads a Dockerfile or a tar of a context from standard input
     #[arg(value_name = "PATH|URL|-")]
     pub(crate) context: PathBuf,

@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use engine::{Built, BuiltTarget, Engine, Target, Times};
 use export::Output;
-use oci::Reference;
+use oci::{Descriptor, Reference};
 use registry::Client;
 use store::Image;
 
 use super::{
+    metadata,
     options::Build,
     targets::{self, in_words},
 };
@@ -25,7 +26,7 @@ pub(super) fn read(
     platforms: usize,
 ) -> Result<Vec<Output>, Failure> {
     let given = build.outputs.iter().map(String::as_str);
-    let given = given.chain(build.push.then_some("type=registry"));
+    let given = given.chain(build.push.0.then_some("type=registry"));
     let mut outputs = Vec::new();
     for value in given {
         let wrong = |error: export::Error| Failure::usage(format!("--output: {error}"));
@@ -49,6 +50,10 @@ pub(super) fn read(
         }
         outputs.push(output);
     }
+    metadata::annotate(&mut outputs, &build.annotations)?;
+    if let Some(path) = &build.metadata_file {
+        metadata::check(path)?;
+    }
     Ok(outputs)
 }
 
@@ -60,25 +65,32 @@ pub(super) fn set_times(targets: &mut [Target], outputs: &[Output]) {
     }
 }
 
-/// Writes and pushes the images of every target.
+/// Writes and pushes the images of every target; returns what describes the manifest or the index of each, as it was pushed
+/// or else written.
 pub(super) fn write(
     engine: &Engine,
     built: &[BuiltTarget],
     outputs: &[Output],
     quiet: bool,
-) -> Result<(), Failure> {
+) -> Result<Vec<Option<Descriptor>>, Failure> {
+    let mut manifests = vec![None; built.len()];
     let each = || {
-        let of = |output| built.iter().filter(move |built| is_of(output, &built.target));
-        outputs.iter().flat_map(move |output| of(output).map(move |built| (output, built)))
+        let built = || built.iter().enumerate();
+        let of = move |output| built().filter(move |(_, built)| is_of(output, &built.target));
+        outputs
+            .iter()
+            .flat_map(move |output| of(output).map(move |(index, built)| (output, index, built)))
     };
-    for (output, built) in each() {
+    for (output, index, built) in each() {
         warn_without_epoch(built, output);
-        write_one(engine, built, output)?;
+        let written = write_one(engine, built, output)?;
+        manifests[index] = manifests[index].take().or(written);
     }
-    for (output, built) in each().filter(|(output, _)| output.pushes()) {
-        push(engine, built, output, quiet)?;
+    for (output, index, built) in each().filter(|(output, _, _)| output.pushes()) {
+        let pushed = push(engine, built, output, quiet)?;
+        manifests[index] = pushed.or(manifests[index].take());
     }
-    Ok(())
+    Ok(manifests)
 }
 
 /// Writes the ids of the images to a file, as `--quiet` prints them: a line for each, the platforms of a target together.
@@ -118,7 +130,11 @@ fn is_of(output: &Output, target: &Target) -> bool {
     output.target().is_none_or(|named| targets::is_called(target, named))
 }
 
-fn write_one(engine: &Engine, built: &BuiltTarget, output: &Output) -> Result<(), Failure> {
+fn write_one(
+    engine: &Engine,
+    built: &BuiltTarget,
+    output: &Output,
+) -> Result<Option<Descriptor>, Failure> {
     let BuiltTarget { target, images: built } = built;
     let mut roots = Vec::new();
     if output.needs_root() {
@@ -154,7 +170,12 @@ fn warn_without_epoch(built: &BuiltTarget, output: &Output) {
 }
 
 /// Pushes the images under the names of the output, or else of the build. They are in the store by then, whatever happens.
-fn push(engine: &Engine, built: &BuiltTarget, output: &Output, quiet: bool) -> Result<(), Failure> {
+fn push(
+    engine: &Engine,
+    built: &BuiltTarget,
+    output: &Output,
+    quiet: bool,
+) -> Result<Option<Descriptor>, Failure> {
     let mut names = output.names()?;
     if names.is_empty() {
         names = built.target.tags.iter().map(Reference::tagged).collect();
@@ -164,5 +185,6 @@ fn push(engine: &Engine, built: &BuiltTarget, output: &Output, quiet: bool) -> R
     let named: Vec<_> = names.into_iter().map(|name| (name, images.clone())).collect();
     let client = Client::new(environment::registry_options()?)?;
     let show = if quiet { push::Show::Nothing } else { push::Show::Everything };
-    push::images(engine, client, &named, &output.push_options()?, show).map(|_| ())
+    let pushed = push::images(engine, client, &named, &output.push_options()?, show)?;
+    Ok(pushed.into_iter().next())
 }

@@ -7,7 +7,8 @@ use engine::container::options::{
     MemorySwap, Mount, Network, Port, Publish, Resources, SecurityOption, Sysctl, Ulimit, Variable,
 };
 
-use super::refused::Refused;
+use super::refused::Options;
+use crate::command::refused::Refused;
 use crate::{environment, report::Failure};
 
 #[derive(Debug, clap::Args)]
@@ -124,7 +125,7 @@ pub(crate) struct ContainerArgs {
     #[command(flatten)]
     resources: ResourceArgs,
     #[command(flatten)]
-    refused: Refused,
+    refused: Refused<Options>,
 
     /// What the image shall be for [default: this machine]
     #[arg(long, value_name = "OS/ARCH")]

@@ -1,11 +1,16 @@
-//! Options of Docker's `run` and `create` that kiln has no answer to: refused with the reason, and not ignored in silence.
+//! Options of Docker's `run` and `create` that kiln has no answer to.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use crate::command::refused::{Entry, Table};
 
-use crate::report::Failure;
+/// The table of `run`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options;
 
-/// The table: an option, the values of it that change nothing, and why every other is refused.
-const OPTIONS: &[(&str, &[&str], &str)] = &[
+impl Table for Options {
+    const OPTIONS: &'static [Entry] = OPTIONS;
+}
+
+const OPTIONS: &[Entry] = &[
     (
         "restart",
         &["no", ""],
@@ -65,51 +70,3 @@ const NAMESPACES: &str = "a container has namespaces of its own";
 const HEALTH: &str = "nothing of kiln stays around to check a container's health";
 const IO: &str = "disk throughput is not limited";
 const RT: &str = "real-time scheduling is not handed out";
-
-/// What was given of [`OPTIONS`].
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Refused {
-    /// The option and why it is refused.
-    given: Option<(&'static str, &'static str)>,
-}
-
-impl Refused {
-    /// Returns an error if anything was given that would have to be ignored.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        match self.given {
-            Some((name, reason)) => {
-                Err(Failure::usage(format!("--{name} is not supported: {reason}")))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl clap::Args for Refused {
-    fn augment_args(command: Command) -> Command {
-        let arg = |(name, _, _): &(&'static str, _, _)| {
-            Arg::new(*name).long(*name).action(ArgAction::Append).hide(true)
-        };
-        command.args(OPTIONS.iter().map(arg))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl clap::FromArgMatches for Refused {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let refused = |(name, harmless, _): &&(&'static str, &[&str], _)| {
-            let values = matches.get_many::<String>(name).unwrap_or_default();
-            values.into_iter().any(|value| !harmless.contains(&value.as_str()))
-        };
-        let given = OPTIONS.iter().find(refused);
-        Ok(Self { given: given.map(|(name, _, reason)| (*name, *reason)) })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}

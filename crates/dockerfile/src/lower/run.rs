@@ -64,6 +64,7 @@ impl Lower for Run {
             mounts,
             script,
             hostname: hostname.to_owned(),
+            settings: stage.request.settings.clone(),
         };
         stage.push(command, Op::Run(run), title, Some(created_by))
     }

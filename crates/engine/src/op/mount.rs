@@ -3,7 +3,7 @@
 use std::{ffi::OsString, io, os::unix::ffi::OsStringExt, path::Path, sync::Arc};
 
 use filetree::{Placement, Wanted};
-use plan::{Mount, MountKind, Origin, Run, Sharing};
+use plan::{Mount, MountKind, Origin, Run, Sharing, StageId};
 use rustix::fs::{Gid, Mode, Uid};
 use sandbox::MountSource;
 use store::{CacheMount, Open, Snapshot};
@@ -32,7 +32,7 @@ pub(crate) struct Held {
 }
 
 /// Prepares every `--mount` of a RUN.
-pub(crate) fn prepare(build: &Arc<Build>, run: &Run) -> Result<Prepared, Error> {
+pub(crate) fn prepare(build: &Arc<Build>, run: &Run, stage: StageId) -> Result<Prepared, Error> {
     let mut prepared = Prepared::default();
     for mount in &run.mounts {
         match &mount.kind {
@@ -51,7 +51,7 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run) -> Result<Prepared, Error> 
                 read_only: false,
             }),
             MountKind::Secret { .. } => prepared.secret(build, mount)?,
-            MountKind::Cache { .. } => prepared.cache(build, mount)?,
+            MountKind::Cache { .. } => prepared.cache(build, mount, stage)?,
             MountKind::Ssh { id, required, mode, uid, gid } => {
                 let Some(upstream) = build.request.ssh.get(id) else {
                     if *required {
@@ -100,14 +100,14 @@ impl Prepared {
     /// Shows a directory that outlives the build.
     ///
     /// Mode and owner belong to its name: a cache that was made for another user is another cache.
-    fn cache(&mut self, build: &Arc<Build>, mount: &Mount) -> Result<(), Error> {
+    fn cache(&mut self, build: &Arc<Build>, mount: &Mount, stage: StageId) -> Result<(), Error> {
         let MountKind::Cache { id, origin, source, read_only, sharing, mode, uid, gid, .. } =
             &mount.kind
         else {
             return Err(Error::Lost { what: "a cache" });
         };
         let name = format!("{id}\n{mode:o} {uid}:{gid}");
-        if build.request.no_cache && build.started_caches().insert(name.clone()) {
+        if build.is_uncached(stage) && build.started_caches().insert(name.clone()) {
             build.engine.store().forget_cache_mount(&name)?;
         }
         let mut failure = None;

@@ -6,12 +6,14 @@ use std::{
 };
 
 use oci::Platform;
-use plan::{Run, Security};
+use plan::{Run, Security, StageId};
 use sandbox::{Exit, MountSource, Rights, Spec};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
-    Error, Event, StepNumber, Stream, foreign,
+    Error, Event, StepNumber, Stream,
+    container::options::Ulimit,
+    foreign,
     op::{
         mount,
         network::{Names, Network, own_network},
@@ -24,26 +26,34 @@ use crate::{
 /// Where a heredoc that is a script of its own stands.
 const SCRIPTS: &str = "/dev/pipes";
 
+/// Which step it is, of what.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) stage: StageId,
+    pub(crate) platform: Platform,
+    pub(crate) number: StepNumber,
+}
+
 /// Runs the command on top of `below`; what it changed is in the snapshot returned.
 ///
 /// Every process that it started is dead by then. A command for a platform that does not run here is not started.
 pub(crate) fn run(
     build: &Arc<Build>,
     run: &Run,
-    platform: &Platform,
-    number: StepNumber,
+    place: &Place,
     below: &[SnapshotId],
 ) -> Result<Snapshot<Open>, Error> {
-    foreign::ensure_runs(&build.engine, platform, below)?;
+    foreign::ensure_runs(&build.engine, &place.platform, below)?;
     let snapshot = rootfs::fresh(&build.engine, below)?;
     let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
     let root = mounted.root();
     let user = filetree::resolve_user(root, &run.user)?;
     root.create_dir_all(&run.workdir, 0o755, 0, 0, None)?;
-    let mounts = mount::prepare(build, run)?;
+    let mounts = mount::prepare(build, run, place.stage)?;
     let network = network(build, run.network)?;
 
-    let names = Names { hostname: &run.hostname, ..Names::default() };
+    let request = &build.request;
+    let names = Names { hostname: &run.hostname, hosts: &request.hosts, ..Names::default() };
     let mut spec_mounts = names.files_of_step(&network);
     spec_mounts.extend(mounts.mounts);
     spec_mounts.extend(run.script.iter().map(|script| sandbox::Mount {
@@ -60,16 +70,24 @@ pub(crate) fn run(
         argv: run.argv.iter().map(OsString::from).collect(),
         env: environment(run, &user.home, mounts.env),
         cwd: run.workdir.clone(),
-        rights: Rights { uid: user.uid, gid: user.gid, groups: user.groups, ..Rights::default() },
+        rights: Rights {
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
+            limits: request.ulimits.iter().map(Ulimit::limit).collect(),
+            ..Rights::default()
+        },
         hostname: run.hostname.clone(),
         network: network.spec()?,
         mounts: spec_mounts,
+        shm_size: request.shm_size,
+        resources: request.resources.limits(),
         ..Spec::new(mounted.mount()?)
     };
     if run.security == Security::Insecure {
         spec.make_insecure();
     }
-    let result = execute(build, run, spec, number);
+    let result = execute(build, run, spec, place.number);
     drop(mounts.held);
     result.map(|()| snapshot)
 }

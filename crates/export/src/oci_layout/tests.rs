@@ -20,7 +20,7 @@ fn reference(value: &str) -> Reference {
 fn write(store: &Store, image: &Image, names: &[Reference], output: &str) -> Result<()> {
     let output = Output::parse(output).unwrap();
     let images = std::slice::from_ref(image);
-    crate::write(store, FLAVOUR, &Named { images, names }, &[], None, &output)
+    crate::write(store, FLAVOUR, &Named { images, names }, &[], None, &output).map(drop)
 }
 
 fn two_layers(store: &Store) -> Image {

@@ -73,6 +73,7 @@ pub(crate) fn run() -> Run {
         mounts: vec![bind(Origin::Context), cache(), secret(), ssh(), tmpfs()],
         script: None,
         hostname: "buildkitsandbox".into(),
+        settings: Vec::new(),
     }
 }
 
@@ -130,6 +131,9 @@ fn run_depends_on_every_listed_field() {
         edited(run(), |run| run.network = Network::Host),
         edited(run(), |run| run.security = Security::Insecure),
         edited(run(), |run| run.hostname = "other".into()),
+        edited(run(), |run| run.settings = pairs(&[("ulimit nofile", "10")])),
+        edited(run(), |run| run.settings = pairs(&[("ulimit nofile", "20")])),
+        edited(run(), |run| run.settings = pairs(&[("host a", ""), ("host b", "")])),
         edited(run(), |run| run.script = Some(Script { name: "A".into(), body: "#!x".into() })),
         edited(run(), |run| run.script = Some(Script { name: "B".into(), body: "#!x".into() })),
         edited(run(), |run| run.script = Some(Script { name: "B".into(), body: "#!y".into() })),
@@ -369,12 +373,12 @@ fn keys_are_stable() {
 }
 
 const PINNED: [&str; 6] = [
-    "scratch e56255eef6d30d49ca6b00d5942a58e2f8e0d5b5d7047d0516741c309de2f108",
-    "image 3e87eb7447124f12fd2fce0c9200ed26cddb409accbca9bed1d95b0f5be32a14",
-    "directory 0cb0bf069a6007a0fe579208055f57bcdbd1a5101e071081a7fb52f5850b1b55",
-    "run 4a0ae54f15c9ae81318e3ac92d1ebd1b71cb09cdc8501c977e1585cb30e3aaeb",
-    "copy 8c99a61d4da993c5b52270e7bbf358ac14ecea0ff800b3c2b547c43fd0b887a6",
-    "workdir db04dffd34563edbb2b612cc8f77236e97ae6b045e882bae8ae0c73f90305da0",
+    "scratch d7d3b7c27a1a6565fa7fd717260fb5e3b737454e7978993cfe30332cb578c460",
+    "image fbe0d9ee6301fdd417d79dc7a3839ccaa50fdeac881b733e1a9dd3a0d9b78d66",
+    "directory 4d59d9e98323649308cc41b3120738c092c07045358c28e5054757243cc939aa",
+    "run 15e7186db7da6ab6731d48e0cbea2d1c696da657beb509e1fe2f3bdb5b8c8497",
+    "copy 5dc399ef14780f5ec7769bde9df2f6c7daa6c6c2e07263f3ea122b352a28a2ee",
+    "workdir 242efcb8a908f4a421733555d8bfbfff54cc551d23d15f2e9b8d1bfe1b5eede5",
 ];
 
 #[test]
