@@ -195,6 +195,18 @@ impl Inner {
         Ok(removed)
     }
 
+    /// Removes the directories that the last fresh record of a kind has left empty, so that nothing seems to wait for the
+    /// disk. Whoever is just writing one makes them again.
+    pub(crate) fn forget_fresh(&self, kind: Kind) {
+        let above = self.layout.fresh_directories();
+        for directory in [self.layout.records(Tree::Fresh, kind)].iter().chain(&above) {
+            // Not empty: something does wait. Only those of the records are asked.
+            if !directory.ends_with("blobs") && fs::remove_dir(directory).is_err() {
+                return;
+            }
+        }
+    }
+
     fn set_aside(&self, path: &Path, reason: String) -> Result<()> {
         let lost = self.layout.lost().join(tmp::unique());
         match tmp::publish(path, &lost) {

@@ -107,6 +107,7 @@ impl Kept {
         {
             let lock = self.inner.lock_shared()?;
             self.inner.remove(&lock, Kind::Container, &id.to_string())?;
+            self.inner.forget_fresh(Kind::Container);
             let directory = self.inner.layout.container(id);
             std::fs::rename(&directory, &trash).map_err(Error::io("remove", directory))?;
         }

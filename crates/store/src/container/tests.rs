@@ -161,6 +161,22 @@ fn after_a_start_of_the_machine_nothing_runs() {
 }
 
 #[test]
+fn one_that_came_and_went_leaves_nothing_to_sync() {
+    let scratch = Scratch::new("container-passing");
+    let store = scratch.store();
+    let id = create(&store, "one").unwrap().id;
+    assert!(store.unsynced_for().unwrap().is_some());
+    store.keep_container(&id).unwrap().unwrap().remove().unwrap();
+    assert_eq!(store.unsynced_for().unwrap(), None);
+    // What else waits goes on to wait.
+    let id = create(&store, "one").unwrap().id;
+    create(&store, "two").unwrap();
+    store.keep_container(&id).unwrap().unwrap().remove().unwrap();
+    assert_eq!(store.sync().unwrap(), 1);
+    assert_eq!(store.containers().unwrap().len(), 1);
+}
+
+#[test]
 fn what_a_container_stands_on_is_not_collected() {
     let scratch = Scratch::new("container-collect");
     let store = scratch.store();
