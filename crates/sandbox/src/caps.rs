@@ -155,15 +155,22 @@ pub(crate) fn set_groups(rights: &Rights) -> Result<(), Error> {
 /// and nothing is inheritable or ambient, so set-user-id programs get no more than root has here
 /// (CVE-2022-29162).
 pub(crate) fn set_user(rights: &Rights) -> Result<(), Error> {
+    rustix::thread::clear_ambient_capability_set().map_err(Error::setup("set the capabilities"))?;
+    // The change of the user needs one that the program may be without.
+    keep_only(rights.capabilities.0 | CapabilitySet::SETUID)?;
+    let uid = Uid::from_raw(rights.uid);
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Error::setup("set the user id"))?;
+    keep_only(rights.capabilities.0)
+}
+
+/// Gives up all capabilities but these, and all that is inheritable.
+fn keep_only(capabilities: CapabilitySet) -> Result<(), Error> {
     let failed = "set the capabilities";
-    rustix::thread::clear_ambient_capability_set().map_err(Error::setup(failed))?;
     let now = rustix::thread::capabilities(None).map_err(Error::setup(failed))?;
-    let kept = now.permitted & rights.capabilities.0;
+    let kept = now.permitted & capabilities;
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    rustix::thread::set_capabilities(None, sets).map_err(Error::setup(failed))?;
-    let uid = Uid::from_raw(rights.uid);
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Error::setup("set the user id"))
+    rustix::thread::set_capabilities(None, sets).map_err(Error::setup(failed))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::world::skip;
 pub(crate) const CASES: &[Case] = &[
     ("capabilities_of_root", capabilities_of_root),
     ("capabilities_of_a_user", capabilities_of_a_user),
+    ("no_capabilities_at_all", no_capabilities_at_all),
     ("capabilities_when_insecure", capabilities_when_insecure),
     ("the_filter_is_on", the_filter_is_on),
     ("refused_calls", refused_calls),
@@ -46,6 +47,20 @@ fn capabilities_of_a_user(world: &World) {
          CapBnd:00000000a80425fb\n\
          CapAmb:0000000000000000"
     );
+}
+
+/// The change of the user works without the right to change it, which nobody keeps.
+fn no_capabilities_at_all(world: &World) {
+    for uid in [0, 1000] {
+        let run = world.sh_with(CAPS, |spec| {
+            spec.rights.uid = uid;
+            spec.rights.capabilities = sandbox::Capabilities::NONE;
+        });
+        let caps = run.success();
+        for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert!(caps.contains(&format!("{name}:0000000000000000")), "{uid}: {caps}");
+        }
+    }
 }
 
 fn capabilities_when_insecure(world: &World) {
