@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     /// A `--format` that cannot be read, or does not go with what is shown.
     #[error("template parsing error: {0}")]
     Template(template::Error),
+    /// Neither a container nor an image has this name.
+    #[error("no such object: `{name}`")]
+    NoSuchObject { name: String },
     /// The command line makes no sense.
     #[error("{message}")]
     Usage { message: String },

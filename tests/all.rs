@@ -108,6 +108,8 @@ mod commands {
     mod import;
     /// `kiln inspect` and `kiln history`.
     mod inspect;
+    /// `kiln inspect` of containers.
+    mod inspect_container;
     /// `kiln login` and `kiln logout`, and who one is then.
     mod login;
     /// `kiln logs`.

@@ -1,5 +1,6 @@
-//! `kiln inspect`. What is known about an image is in `image`.
+//! `kiln inspect`. What is known about an image is in `image`, about a container in `container`.
 
+mod container;
 mod image;
 
 use clap::ValueEnum;
@@ -16,7 +17,7 @@ pub(crate) struct Inspect {
     /// `json`, or a Go template for each
     #[arg(short, long)]
     pub(crate) format: Option<String>,
-    /// Sizes too, which an image has always
+    /// How much a container has written, too
     #[arg(short, long)]
     pub(crate) size: bool,
     /// Only what is of this kind
@@ -30,6 +31,8 @@ pub(crate) struct Inspect {
 /// What can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
+    /// A container
+    Container,
     /// An image
     Image,
 }
@@ -49,7 +52,7 @@ pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for name in &inspect.names {
-        match find(engine, name) {
+        match find(engine, inspect, name) {
             Ok(one) => found.push(one),
             Err(failure) => failures.push(failure),
         }
@@ -66,8 +69,24 @@ pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
     if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::Told) }
 }
 
-fn find(engine: &Engine, name: &str) -> Result<Found, Failure> {
-    image::find(engine, name)
+/// Finds what has this name: a container before an image, if the kind does not say otherwise.
+fn find(engine: &Engine, inspect: &Inspect, name: &str) -> Result<Found, Failure> {
+    let container = || container::find(engine, name, inspect.size);
+    match inspect.kind {
+        Some(Kind::Container) => container(),
+        Some(Kind::Image) => image::find(engine, name),
+        None => match container() {
+            Err(Failure::Store(store::Error::NoSuchContainer { .. })) => {
+                match image::find(engine, name) {
+                    Err(Failure::Store(store::Error::NoSuchImage { name })) => {
+                        Err(Failure::NoSuchObject { name })
+                    }
+                    found => found,
+                }
+            }
+            found => found,
+        },
+    }
 }
 
 /// Prints the template filled in for each, up to the first that it does not go with; returns that failure.

@@ -63,7 +63,7 @@ fn the_document_is_dockers() {
 #[test]
 fn what_is_not_there_leaves_an_empty_list() {
     let env = TestEnv::new();
-    let output = env.kiln(["inspect", "none"]).run().fails(1).says(&["no such image: `none`"]);
+    let output = env.kiln(["inspect", "none"]).run().fails(1).says(&["no such object: `none`"]);
     assert_eq!(output.stdout, b"[]\n");
     env.kiln(["inspect", "--type", "image", "none"]).run().fails(1);
     env.ok(&["inspect", "--type", "image", "-s", "busybox"]);

@@ -45,7 +45,7 @@ pub use self::{
     network::warnings,
     root::{ContainerRoot, root},
     session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
-    size::written_size,
+    size::{image_size, written_size},
     stop::{Removal, Stop, kill, remove, stop, stop_to_restart, wait},
     streams::OutputStream,
     wire::{Attach, Size},

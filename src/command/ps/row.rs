@@ -85,10 +85,7 @@ impl Shown<'_> {
             return Ok("0B".to_owned());
         }
         let written = container::written_size(self.engine, container)?;
-        let mut whole = written;
-        for snapshot in &container.snapshots {
-            whole += self.engine.store().layer(snapshot)?.map_or(0, |layer| layer.size);
-        }
+        let whole = written + container::image_size(self.engine, container)?;
         Ok(format!("{} (virtual {})", text::size(written), text::size(whole)))
     }
 

@@ -30,3 +30,12 @@ pub fn written_size(engine: &Engine, container: &Container) -> Result<u64, Error
     }
     Ok(size)
 }
+
+/// Returns the bytes of the layers that a container is made on.
+pub fn image_size(engine: &Engine, container: &Container) -> Result<u64, Error> {
+    let mut size = 0;
+    for snapshot in &container.snapshots {
+        size += engine.store().layer(snapshot)?.map_or(0, |layer| layer.size);
+    }
+    Ok(size)
+}
