@@ -60,12 +60,17 @@ pub(crate) struct Glob {
     prefix: Vec<u8>,
     /// The bytes every match ends with.
     suffix: Vec<u8>,
+    /// The longest run of bytes that is in every match.
+    needed: Vec<u8>,
+    /// How long a match is at least.
+    least: usize,
 }
 
 impl Glob {
     /// Parses a pattern.
     pub(crate) fn parse(pattern: &str, language: Language) -> Result<Self, BadPattern> {
-        let tokens = Parser { rest: pattern.chars().peekable(), language }.parse()?;
+        let mut tokens = Parser { rest: pattern.chars().peekable(), language }.parse()?;
+        tokens.dedup_by(|a, b| (&*a, &*b) == (&Token::Dirs, &Token::Dirs));
         let literal = |token: &Token| match token {
             Token::Char(char) => Some(*char),
             Token::Any | Token::Star | Token::Class { .. } | Token::Dirs | Token::Rest => None,
@@ -74,7 +79,11 @@ impl Glob {
         let mut suffix: Vec<char> = tokens.iter().rev().map_while(literal).collect();
         suffix.reverse();
         let suffix: String = suffix.into_iter().collect();
-        Ok(Self { tokens, prefix: prefix.into_bytes(), suffix: suffix.into_bytes() })
+        let (prefix, suffix) = (prefix.into_bytes(), suffix.into_bytes());
+        let needed = needed(&tokens);
+        let skips = |token: &&Token| matches!(token, Token::Star | Token::Dirs | Token::Rest);
+        let least = tokens.len() - tokens.iter().filter(skips).count();
+        Ok(Self { tokens, prefix, suffix, needed, least })
     }
 
     /// Says whether the whole of `name` matches.
@@ -82,10 +91,19 @@ impl Glob {
         if !name.starts_with(&self.prefix) || !name.ends_with(&self.suffix) {
             return false;
         }
+        // A character has at least one byte.
+        if name.len() < self.least {
+            return false;
+        }
         if self.prefix.len() == name.len() && self.is_literal() {
             return true;
         }
         self.run(name, |positions| positions.contains(self.tokens.len()))
+    }
+
+    /// Returns bytes that are in every match; empty where there are none.
+    pub(crate) fn needed(&self) -> &[u8] {
+        &self.needed
     }
 
     /// Says whether a name below the directory `dir` can match.
@@ -121,6 +139,18 @@ impl Glob {
         }
         end(&now)
     }
+}
+
+/// The longest run of characters that are matched as they are. What stands for a byte that is no text is not one of them.
+fn needed(tokens: &[Token]) -> Vec<u8> {
+    let literal = |token: &Token| match token {
+        Token::Char(char::REPLACEMENT_CHARACTER) => None,
+        Token::Char(char) => Some(*char),
+        Token::Any | Token::Star | Token::Class { .. } | Token::Dirs | Token::Rest => None,
+    };
+    let runs = tokens.split(|token| literal(token).is_none());
+    let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
+    longest.iter().filter_map(literal).collect::<String>().into_bytes()
 }
 
 /// Says whether `text` has an unescaped wildcard character.

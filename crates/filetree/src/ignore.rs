@@ -2,17 +2,22 @@
 //!
 //! The rules of `.dockerignore`, also used by `--exclude` and `--parents`: patterns are anchored at the root, the last one
 //! that matches a path or one of its parents decides, `!` makes an exception. How a single pattern matches is in
-//! [`crate::glob`]. Unlike in `.gitignore`, `foo` names only the entry at the root.
+//! [`crate::glob`]; `finder` keeps long lists fast. Unlike in `.gitignore`, `foo` names only the entry at the root.
 
+mod finder;
 #[cfg(test)]
 mod tests;
 
 use thiserror::Error;
 
+use self::finder::Finder;
 use crate::{
     Exclusion,
     glob::{BadPattern, Glob, Language},
 };
+
+/// How long a pattern may be, in bytes: as long as a path may be.
+const LONGEST: usize = 4096;
 
 /// A line of an ignore file (or a flag) that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,6 +25,12 @@ pub enum BadPatternLine {
     /// An exception without a pattern.
     #[error("illegal exclusion pattern: \"!\"")]
     LoneException {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// A pattern longer than any path.
+    #[error("pattern longer than {LONGEST} bytes")]
+    TooLong {
         /// The line, counted from 1.
         line: usize,
     },
@@ -39,7 +50,9 @@ impl BadPatternLine {
     /// Returns the line, counted from 1.
     pub fn line(&self) -> usize {
         match self {
-            Self::LoneException { line } | Self::Syntax { line, .. } => *line,
+            Self::LoneException { line } | Self::TooLong { line } | Self::Syntax { line, .. } => {
+                *line
+            }
         }
     }
 }
@@ -48,6 +61,8 @@ impl BadPatternLine {
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
     patterns: Vec<Pattern>,
+    /// Of a long list.
+    finder: Option<Finder>,
     /// What messages call the file they are from.
     file: String,
 }
@@ -71,9 +86,10 @@ enum Matcher {
     Glob(Glob),
 }
 
-/// Which patterns a directory matches: what its entries need to be decided without looking at all parents again.
+/// The numbers of the patterns that a directory matches, in ascending order: what its entries need to be decided without
+/// looking at all parents again.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Matched(Vec<bool>);
+pub(crate) struct Matched(Vec<usize>);
 
 impl Patterns {
     /// Parses an ignore file. A byte order mark, comments (`#` in the first column) and empty lines are skipped, blanks at
@@ -87,7 +103,7 @@ impl Patterns {
                 patterns.extend(Pattern::parse(&pattern, index + 1)?);
             }
         }
-        Ok(Self { patterns, file: String::new() })
+        Ok(Self::of(patterns))
     }
 
     /// The same, with the name of the file they are from for messages.
@@ -102,7 +118,20 @@ impl Patterns {
         for (index, line) in lines.iter().enumerate() {
             patterns.extend(Pattern::parse(line.as_ref(), index + 1)?);
         }
-        Ok(Self { patterns, file: String::new() })
+        Ok(Self::of(patterns))
+    }
+
+    fn of(patterns: Vec<Pattern>) -> Self {
+        let finder = Finder::of(&patterns);
+        Self { patterns, finder, file: String::new() }
+    }
+
+    /// The numbers of the patterns that may match `path` or a parent of it, in ascending order.
+    fn candidates(&self, path: &[u8]) -> Vec<usize> {
+        match &self.finder {
+            Some(finder) => finder.candidates(path),
+            None => (0..self.patterns.len()).collect(),
+        }
     }
 
     /// Says whether there is no pattern at all.
@@ -150,7 +179,8 @@ impl Patterns {
 
     fn decide(&self, path: &str) -> Option<&Pattern> {
         let mut excluded: Option<&Pattern> = None;
-        for pattern in &self.patterns {
+        for number in self.candidates(path.as_bytes()) {
+            let pattern = &self.patterns[number];
             if pattern.exception == excluded.is_some() && pattern.matches_or_parent(path.as_bytes())
             {
                 excluded = (!pattern.exception).then_some(pattern);
@@ -165,13 +195,15 @@ impl Patterns {
     /// that was skipped for the parent is not looked up later.
     pub(crate) fn descend(&self, path: &[u8], parent: &Matched) -> (bool, Matched) {
         let mut excluded = false;
-        let mut matched = vec![false; self.patterns.len()];
-        for (index, pattern) in self.patterns.iter().enumerate() {
-            let by_parent = parent.0.get(index).copied().unwrap_or(false);
+        let mut matched = Vec::new();
+        let mut by_parent = parent.0.iter().copied().peekable();
+        for number in merged(self.candidates(path), &parent.0) {
+            let pattern = &self.patterns[number];
+            let by_parent = by_parent.next_if_eq(&number).is_some();
             if !by_parent && (pattern.exception != excluded || !pattern.matches(path)) {
                 continue;
             }
-            matched[index] = true;
+            matched.push(number);
             excluded = !pattern.exception;
         }
         (excluded, Matched(matched))
@@ -200,12 +232,26 @@ impl Pattern {
             Some(rest) => (true, rest.to_owned()),
             None => (false, text),
         };
+        if text.len() > LONGEST {
+            return Err(BadPatternLine::TooLong { line });
+        }
         let matcher = Matcher::parse(&text).map_err(|fault| BadPatternLine::Syntax {
             line,
             pattern: text.clone(),
             fault,
         })?;
         Ok(Some(Self { text, line, exception, matcher }))
+    }
+
+    /// A text that is in every path that matches; empty where there is none.
+    fn needed(&self) -> &[u8] {
+        match &self.matcher {
+            Matcher::Exact => self.text.as_bytes(),
+            Matcher::Prefix(prefix) => prefix,
+            // The slash in front is not there at the root.
+            Matcher::Suffix(suffix) => suffix.strip_prefix(b"/").unwrap_or(suffix),
+            Matcher::Glob(glob) => glob.needed(),
+        }
     }
 
     fn full_text(&self) -> String {
@@ -259,6 +305,16 @@ impl Matcher {
         }
         Ok(Self::Glob(glob))
     }
+}
+
+/// Both lists in one, in ascending order, each number once.
+fn merged(mut one: Vec<usize>, other: &[usize]) -> Vec<usize> {
+    if !other.is_empty() {
+        one.extend(other);
+        one.sort_unstable();
+        one.dedup();
+    }
+    one
 }
 
 /// Reads one line of a file: the pattern with its `!`, or nothing.
