@@ -11,7 +11,8 @@ use std::{
 use filetree::{PackOptions, Times};
 use jiff::Timestamp;
 use oci::{DiffId, Hasher, History, ImageConfig};
-use store::{Image, Layer, SnapshotId};
+use plan::{Base, StageId};
+use store::{Ancestry, Image, Layer, SnapshotId};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -139,9 +140,14 @@ pub(crate) fn finish(
 
     let mut config = build.plan.stage(*stage).config.clone();
     config.rootfs = oci::RootFs { diff_ids, ..oci::RootFs::default() };
-    config.history = target.history.clone();
+    let mut ancestry = Ancestry { base: target.base, ancestors: Vec::new() };
+    for stage in stages_below(build, *stage) {
+        let past = &build.result(stage)?.past;
+        config.history.truncate(past.below);
+        config.history.extend_from_slice(&past.history);
+        ancestry.ancestors.extend_from_slice(&past.ancestors);
+    }
     date(&mut config, target);
-    let mut ancestry = target.ancestry.clone();
     // After its last step it is the image itself.
     ancestry.ancestors.retain(|ancestor| ancestor.history < config.history.len());
     Ok(Undated {
@@ -152,6 +158,18 @@ pub(crate) fn finish(
         made: target.made.clone(),
         epoch: *epoch,
     })
+}
+
+/// The stages that a stage starts from, and itself; the one at the bottom first.
+fn stages_below(build: &Build, stage: StageId) -> Vec<StageId> {
+    let mut stages = vec![stage];
+    while let Some(stage) = stages.last()
+        && let Base::Stage(below) = build.plan.stage(*stage).base
+    {
+        stages.push(below);
+    }
+    stages.reverse();
+    stages
 }
 
 /// Puts an image into the store.

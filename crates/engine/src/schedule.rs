@@ -7,10 +7,10 @@ use std::{
 };
 
 use dockerfile::Source;
-use oci::{History, Platform};
+use oci::{History, ImageId, Platform};
 use plan::{Base, Joint, Stage, StageId, StepKey};
 use sandbox::BuildNetwork;
-use store::{Ancestor, Ancestry, Lease, Record, SnapshotId};
+use store::{Ancestor, Lease, Record, SnapshotId};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -88,14 +88,43 @@ pub(crate) struct Tip {
     pub(crate) made: Vec<Option<Span>>,
     /// When the last layer of a step was made; none before the first one.
     pub(crate) created: Option<String>,
-    /// The history so far, the base's included; a metadata entry gets its time when the image is committed.
-    pub(crate) history: Vec<History>,
     /// How many entries of the history are those of the base image.
     pub(crate) inherited: usize,
     /// When the base image was made.
     pub(crate) base_created: Option<String>,
-    /// The base image, if there is one, and what the image is after each step.
-    pub(crate) ancestry: Ancestry,
+    /// The base image, if there is one.
+    pub(crate) base: Option<ImageId>,
+    /// How the stage itself came here.
+    pub(crate) past: Past,
+}
+
+/// What the steps of one stage have added. That of the stage below is in its own tip: a file may have very many stages.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// How many entries of the history are below, in other stages.
+    pub(crate) below: usize,
+    /// The history, that of a base image included; a metadata entry gets its time when the image is committed.
+    pub(crate) history: Vec<History>,
+    /// What the image is after each step.
+    pub(crate) ancestors: Vec<Ancestor>,
+}
+
+impl Tip {
+    /// What a stage begins with that starts from this one.
+    pub(crate) fn as_base(&self) -> Self {
+        let Self { key, snapshots, made, created, inherited, base_created, base, past } = self;
+        let below = past.below + past.history.len();
+        Self {
+            key: *key,
+            snapshots: snapshots.clone(),
+            made: made.clone(),
+            created: created.clone(),
+            inherited: *inherited,
+            base_created: base_created.clone(),
+            base: *base,
+            past: Past { below, ..Past::default() },
+        }
+    }
 }
 
 impl Build {
@@ -312,6 +341,8 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
     let mut number = build.first_numbers[stage.id.0];
     let mut position = 1;
     let mut tip = start(build, stage, number)?;
+    // Each step begins with a copy of the tip.
+    let mut past = std::mem::take(&mut tip.past);
     for step in &stage.steps {
         build.request.cancel.check()?;
         if is_shown(step) {
@@ -323,12 +354,13 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
                     .map_err(|source| located(build, stage, step, source))?;
         }
         if let Some(created_by) = &step.created_by {
-            tip.history.push(commit::entry(created_by, step.makes_layer(), &tip));
-            let (history, layers) = (tip.history.len(), tip.snapshots.len());
+            past.history.push(commit::entry(created_by, step.makes_layer(), &tip));
+            let (history, layers) = (past.below + past.history.len(), tip.snapshots.len());
             let ancestor = step.config.clone().map(|config| Ancestor { history, layers, config });
-            tip.ancestry.ancestors.extend(ancestor);
+            past.ancestors.extend(ancestor);
         }
     }
+    tip.past = past;
     Ok(tip)
 }
 

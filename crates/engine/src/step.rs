@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use filetree::Unsettled;
 use oci::{ImageId, Platform};
 use plan::{Base, Derived, Op, Stage, Step, StepKey};
-use store::{Ancestry, Open, Record, Snapshot};
+use store::{Open, Record, Snapshot};
 
 use crate::{
     Error, Event, StepNumber, commit,
     contents::Contents,
     op, rootfs,
-    schedule::{Build, Made, Outcome, Tip},
+    schedule::{Build, Made, Outcome, Past, Tip},
 };
 
 /// Does a step on top of `below`, or finds it done.
@@ -168,13 +168,13 @@ pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), 
         snapshots,
         made: Vec::new(),
         created: None,
-        history,
         inherited,
-        ancestry: Ancestry { base: base.as_ref().map(|(id, _)| *id), ancestors: Vec::new() },
+        base: base.as_ref().map(|(id, _)| *id),
+        past: Past { history, ..Past::default() },
         base_created: base.and_then(|(_, created)| created),
     };
     let tip = match &stage.base {
-        Base::Stage(id) => build.result(*id)?.as_ref().clone(),
+        Base::Stage(id) => build.result(*id)?.as_base(),
         Base::Scratch => on(StepKey::scratch(&stage.platform), Vec::new(), None),
         Base::Image { id, .. } | Base::Context { id: Some(id), .. } => {
             build.lease.hold_image(id)?;

@@ -87,6 +87,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There are more layers than can be mounted on each other.
+    #[error(
+        "cannot mount {layers} layers as one file system: the kernel takes no more than {most}"
+    )]
+    TooManyLayers {
+        /// How many there are.
+        layers: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The layers cannot be mounted on each other.
     #[error("cannot mount {layers} layers as one file system: {action}")]
     Overlay {

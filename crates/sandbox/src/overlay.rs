@@ -41,6 +41,9 @@ const OPTIONS: &[(&str, Option<&str>)] = &[
     ("xino", Some("off")),
 ];
 
+/// The kernel's `OVL_MAX_STACK`.
+const MOST_LAYERS: usize = 500;
+
 /// What becomes of the syncs of programs that write to an overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syncs {
@@ -86,6 +89,9 @@ impl Overlay {
         work: Option<&Path>,
         syncs: Syncs,
     ) -> Result<Overlay, Error> {
+        if lowers.len() > MOST_LAYERS {
+            return Err(Error::TooManyLayers { layers: lowers.len(), most: MOST_LAYERS });
+        }
         let none = MountAttrFlags::empty();
         let mount = match (lowers, upper, work) {
             ([], Some(upper), _) => detach_with(upper, Depth::One, none)?,

@@ -199,6 +199,7 @@ impl From<Error> for Failure {
             Error::Pasta { message, source: _ } => Failure::Pasta { message },
             // These belong to the caller's side; the supervisor does not meet them.
             Error::Invalid { .. }
+            | Error::TooManyLayers { .. }
             | Error::Overlay { .. }
             | Error::SupervisorLost { .. }
             | Error::NoIdMapper { .. }

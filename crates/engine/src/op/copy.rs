@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use filetree::{Chmod, Placement, RootDir};
 use plan::{Copy, CopySource, Origin, Stage, StepKey};
-use store::{Ancestry, Open, Record, Snapshot, SnapshotId};
+use store::{Open, Record, Snapshot, SnapshotId};
 
 use crate::{
     Error, commit,
     contents::Contents,
     rootfs,
-    schedule::{Build, Made, Tip},
+    schedule::{Build, Made, Past, Tip},
 };
 
 /// Copies on top of `below`.
@@ -108,9 +108,9 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         snapshots: vec![snapshot],
         made: vec![span],
         created: Some(created.clone()),
-        history: vec![commit::base_entry(created)],
+        past: Past { history: vec![commit::base_entry(created)], ..Past::default() },
         inherited: 0,
         base_created: None,
-        ancestry: Ancestry::default(),
+        base: None,
     })
 }

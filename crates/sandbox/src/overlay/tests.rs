@@ -129,3 +129,24 @@ fn the_kernels_reason_is_told() {
     let error = Overlay::mount(Rung::Root, &lowers, Some(&upper), Some(&work)).unwrap_err();
     assert!(matches!(error, Error::Overlay { layers: 1, .. }), "{error:?}");
 }
+
+#[test]
+fn as_many_layers_as_the_kernel_takes_and_no_more() {
+    if !may_mount() {
+        return;
+    }
+    let dir = Temporary::new("many");
+    let lowers: Vec<PathBuf> = (0..=MOST_LAYERS)
+        .map(|number| {
+            let path = dir.at(&format!("layer{number}"));
+            fs::create_dir(&path).unwrap();
+            path
+        })
+        .collect();
+    let upper = dir.at("upper");
+    let work = dir.at("work");
+    let mount = |lowers| Overlay::mount(Rung::Root, lowers, Some(&upper), Some(&work));
+    drop(mount(&lowers[1..]).unwrap());
+    let error = mount(&lowers).unwrap_err();
+    assert!(matches!(error, Error::TooManyLayers { layers: 501, most: 500 }), "{error:?}");
+}
