@@ -1,13 +1,15 @@
 //! How errors are told: what, where, why, and what to do about it. The only place that prints one. What is shown of a
 //! Dockerfile is in [`excerpt`].
 
-mod excerpt;
+pub(crate) mod excerpt;
 
 use std::{error::Error, process::ExitCode};
 
 use engine::Obstacle;
 use oci::Platform;
 use sandbox::Handler;
+
+use crate::text;
 
 /// How a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -134,28 +136,28 @@ fn render(failure: &Failure) -> String {
         Failure::Export(error) if error.is_broken_pipe() => String::new(),
         Failure::Engine(engine::Error::Cancelled) => "cancelled\n".to_owned(),
         Failure::Engine(engine::Error::Dockerfile(mistake)) => {
-            let mut text = format!("error: {mistake}\n");
+            let mut text = headline(mistake);
             text.push_str(&excerpt::of(&mistake.source, &mistake.diagnostic));
             with_hint(text, mistake.diagnostic.hint.clone())
         }
         Failure::Engine(engine::Error::Checks(mistake)) => {
-            let text = format!("error: {failure}\n");
+            let text = headline(failure);
             text + &excerpt::of(&mistake.source, &mistake.diagnostic)
         }
         Failure::Engine(engine::Error::Base { mistake, source }) => {
-            let mut text = format!("error: {source}\n{}", causes(source.source()));
+            let mut text = headline(source) + &causes(source.source());
             text.push_str(&excerpt::of(&mistake.source, &mistake.diagnostic));
             with_hint(text, mistake.diagnostic.hint.clone().or_else(|| hint(source.as_ref())))
         }
         Failure::Engine(engine::Error::Step { place, source, .. }) => {
-            let mut text = format!("error: {failure}\n");
+            let mut text = headline(failure);
             text.push_str(&causes(Some(source.as_ref())));
             text.push_str(&excerpt::of_place(place));
             text.push_str(&last_output(source));
             with_hint(text, hint(source.as_ref()))
         }
         failure => {
-            let text = format!("error: {failure}\n{}", causes(failure.source()));
+            let text = headline(failure) + &causes(failure.source());
             with_hint(text, hint(inner(failure)))
         }
     }
@@ -171,10 +173,14 @@ fn inner(failure: &Failure) -> &(dyn Error + 'static) {
     }
 }
 
+fn headline(error: impl std::fmt::Display) -> String {
+    format!("error: {}\n", text::message(&error.to_string()))
+}
+
 fn causes(mut cause: Option<&(dyn Error + 'static)>) -> String {
     let mut text = String::new();
     while let Some(error) = cause {
-        text.push_str(&format!("caused by: {error}\n"));
+        text.push_str(&format!("caused by: {}\n", text::message(&error.to_string())));
         cause = error.source();
     }
     text
@@ -182,7 +188,7 @@ fn causes(mut cause: Option<&(dyn Error + 'static)>) -> String {
 
 fn with_hint(mut text: String, hint: Option<String>) -> String {
     if let Some(hint) = hint {
-        text.push_str(&format!("\nhint: {hint}\n"));
+        text.push_str(&format!("\nhint: {}\n", text::message(&hint)));
     }
     text
 }
@@ -274,6 +280,11 @@ fn sandbox_hint(error: &sandbox::Error) -> Option<String> {
         sandbox::Error::Exec { source, .. } if source.raw_os_error() == Some(NO_EXEC_FORMAT) => Some(
             "is the program for another kind of processor? Then qemu-user has to be registered with \
              binfmt_misc (Debian: qemu-user-static); a script needs a first line like `#!/bin/sh`"
+                .to_owned(),
+        ),
+        sandbox::Error::TooManyLayers { .. } => Some(
+            "each RUN, COPY, ADD and WORKDIR makes one: join some, or copy the result of a stage \
+             into another one"
                 .to_owned(),
         ),
         _ => None,

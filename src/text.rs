@@ -1,5 +1,7 @@
 //! Sizes, ages and tables as people know them from Docker.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 /// Returns a size as Docker writes it: decimal units, three significant digits.
@@ -134,7 +136,7 @@ pub(crate) fn short_id(id: &str) -> &str {
 
 /// Returns the first `length` characters of a text in one line.
 pub(crate) fn shortened(text: &str, length: usize) -> String {
-    let line = text.replace(['\n', '\t'], " ");
+    let line = visible(text).replace(['\n', '\t'], " ");
     if line.chars().count() <= length {
         return line;
     }
@@ -143,9 +145,57 @@ pub(crate) fn shortened(text: &str, length: usize) -> String {
     short
 }
 
+/// How long a message may be, in characters.
+const LONGEST_MESSAGE: usize = 2000;
+
+/// Returns a text with every character that would command a terminal, or turn around how the others are read, as its
+/// number: `\\u{1b}`. Line ends and tabs stay.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    let commands = |c: char| match c {
+        '\n' | '\t' => false,
+        // What sets the direction of writing (Unicode, UAX #9).
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let show = |c: char| if commands(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(show).collect())
+}
+
+/// Returns a message that can be read on any terminal: visible, and without its middle where it is very long, since the
+/// end often says what happened.
+pub(crate) fn message(text: &str) -> String {
+    let text = visible(text);
+    let count = text.chars().count();
+    if count <= LONGEST_MESSAGE {
+        return text.into_owned();
+    }
+    let part = LONGEST_MESSAGE / 2;
+    let front: String = text.chars().take(part).collect();
+    let end: String = text.chars().skip(count - part).collect();
+    format!("{front}…{end}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_cannot_command_the_terminal() {
+        assert_eq!(visible("a\tb\nü"), "a\tb\nü");
+        assert_eq!(visible("\x1b[31m\r\u{7f}\u{9b}\u{2066}"), {
+            "\\u{1b}[31m\\u{d}\\u{7f}\\u{9b}\\u{2066}"
+        });
+    }
+
+    #[test]
+    fn long_messages_keep_their_end() {
+        let long = message(&format!("{}: exit code: 1", "x".repeat(100_000)));
+        assert!(long.len() < 5000 && long.ends_with(": exit code: 1"), "{long}");
+        assert_eq!(message("short"), "short");
+    }
 
     #[test]
     fn sizes_are_dockers() {

@@ -13,6 +13,8 @@ use engine::{Event, StepNumber};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
+use crate::text;
+
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 /// How many lines of a running command's output are kept in sight.
@@ -95,9 +97,9 @@ impl Model {
     /// Takes in one event; returns the line that it leaves for good.
     fn learn(&mut self, event: Event) -> Option<String> {
         match event {
-            Event::Note(text) | Event::Warning(text) => Some(text),
+            Event::Note(text) | Event::Warning(text) => Some(text::message(&text)),
             Event::Started { step, heading } => {
-                let heading = heading.to_string().replace('\n', " ");
+                let heading = text::message(&heading.to_string()).replace('\n', " ");
                 let (began, tail, partial) = (Instant::now(), VecDeque::new(), Vec::new());
                 let missed = None;
                 self.running.insert(step, Running { heading, missed, began, tail, partial });

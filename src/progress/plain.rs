@@ -9,6 +9,8 @@ use std::{
 
 use engine::{Event, StepNumber, Stream};
 
+use crate::text;
+
 /// Shows events until the build ends.
 pub(super) fn show(events: Receiver<Event>) {
     let mut plain = Plain { out: io::stderr(), steps: BTreeMap::new(), last: None };
@@ -39,7 +41,7 @@ impl<W: Write> Plain<W> {
                 Some(step) => writeln!(self.out, "#{step} {text}"),
                 None => writeln!(self.out, "{text}"),
             },
-            Event::Warning(text) => writeln!(self.out, "{text}"),
+            Event::Warning(text) => writeln!(self.out, "{}", text::message(&text)),
             Event::Started { step, heading } => {
                 let heading = heading.to_string();
                 self.steps.insert(
@@ -54,7 +56,9 @@ impl<W: Write> Plain<W> {
             Event::Done { step, elapsed } => {
                 self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()))
             }
-            Event::Failed { step, message } => self.line(step, &format!("ERROR: {message}")),
+            Event::Failed { step, message } => {
+                self.line(step, &format!("ERROR: {}", text::message(&message)))
+            }
         }
     }
 
@@ -68,7 +72,9 @@ impl<W: Write> Plain<W> {
         }
         self.last = Some(step);
         match self.steps.get(&step) {
-            Some(known) => writeln!(self.out, "#{step} {}", known.heading.replace('\n', " ")),
+            Some(known) => {
+                writeln!(self.out, "#{step} {}", text::message(&known.heading).replace('\n', " "))
+            }
             None => Ok(()),
         }
     }

@@ -1,7 +1,16 @@
-//! A line of a Dockerfile with its number, and a caret below what is wrong. Passwords in it are not shown.
+//! A line of a Dockerfile with its number, and a caret below what is wrong. Passwords in it are not shown, a line is cut where
+//! it is too long to be read, and it does not command the terminal: it may be anybody's Dockerfile.
 
 use dockerfile::{Diagnostic, Source};
 use engine::Place;
+
+use crate::text;
+
+/// How much of a line is shown, in characters.
+const WIDTH: usize = 200;
+
+/// How much of that is in front of what is marked.
+const IN_FRONT: usize = 60;
 
 /// Returns the line that a diagnostic is about; the name of the file if it is about none.
 pub(super) fn of(source: &Source, diagnostic: &Diagnostic) -> String {
@@ -39,15 +48,9 @@ fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> Stri
         Some((column, _)) => format!("{}:{number}:{column}", named.name),
         None => format!("{}:{number}", named.name),
     };
-    let blanks: String = text
-        .chars()
-        .take(column.saturating_sub(1))
-        .map(|c| if c == '\t' { c } else { ' ' })
-        .collect();
-    let carets = "^".repeat(length.max(1));
-    let mut excerpt = format!(
-        "{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {blanks}{carets}\n"
-    );
+    let (text, carets) = window(&text, column - 1, length);
+    let mut excerpt =
+        format!("{margin} --> {place}\n{margin} |\n{number} | {text}\n{margin} | {carets}\n");
     let mut above = named.included_by;
     while let Some(line) = above {
         let named = source.place(line);
@@ -55,6 +58,45 @@ fn excerpt(source: &Source, line: usize, marked: Option<(usize, usize)>) -> Stri
         above = named.included_by;
     }
     excerpt
+}
+
+/// The part of a line around what is marked, and the carets for the line below it.
+fn window(line: &str, column: usize, length: usize) -> (String, String) {
+    let skipped = if column + length > WIDTH { column.saturating_sub(IN_FRONT) } else { 0 };
+    let (mut text, mut carets) = (String::new(), String::new());
+    if skipped > 0 {
+        text.push('…');
+        carets.push(' ');
+    }
+    let mut chars = line.chars().enumerate().skip(skipped);
+    for (at, c) in chars.by_ref().take(WIDTH) {
+        let visible = text::visible(c.encode_utf8(&mut [0; 4])).into_owned();
+        let below = match at {
+            at if at >= column && at < column + length => '^',
+            _ if c == '\t' => c,
+            _ => ' ',
+        };
+        carets.extend(visible.chars().map(|_| below));
+        text.push_str(&visible);
+    }
+    if chars.next().is_some() {
+        text.push('…');
+    }
+    // What is behind the end, such as a missing word, is shown there.
+    if !carets.contains('^') {
+        carets.push('^');
+    }
+    (text, carets.trim_end().to_owned())
+}
+
+/// Returns a line without marks, cut where it is too long.
+pub(crate) fn plain(line: &str) -> String {
+    let line = plan::redact(line);
+    let end = line.char_indices().nth(WIDTH).map(|(end, _)| end);
+    match end {
+        Some(end) => format!("{}…", text::visible(&line[..end])),
+        None => text::visible(&line).into_owned(),
+    }
 }
 
 /// Where the characters `start` (counted from 1) and some more are in a line whose passwords are masked.
@@ -85,7 +127,7 @@ fn moved(line: &str, (start, length): (usize, usize)) -> (usize, usize) {
 mod tests {
     use dockerfile::{Diagnostic, Source, Span};
 
-    use super::of;
+    use super::{of, plain};
 
     #[track_caller]
     fn check(text: &str, wrong: &str, expected: &str) {
@@ -117,5 +159,28 @@ mod tests {
             let expected = format!("{}{shown}  | {carets}\n", head(column));
             check(line, wrong, &expected);
         }
+    }
+
+    #[test]
+    fn a_line_cannot_command_the_terminal() {
+        let shown = "A\\u{1b}[2J\\u{202e}B";
+        let expected = format!(
+            "  --> Dockerfile:1:7\n  |\n1 | {shown}\n  | {}^\n",
+            " ".repeat(shown.len() - 1)
+        );
+        check("A\x1b[2J\u{202e}B\n", "B", &expected);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let text = format!("{}HERE{}\n", "x".repeat(50_000), "y".repeat(15_000));
+        let expected = format!(
+            "  --> Dockerfile:1:50001\n  |\n1 | …{}HERE{}…\n  | {}^^^^\n",
+            "x".repeat(60),
+            "y".repeat(136),
+            " ".repeat(61)
+        );
+        check(&text, "HERE", &expected);
+        assert!(plain(&text).len() < 1000);
     }
 }

@@ -35,6 +35,11 @@ impl Joined {
         self.text.push_str(text);
     }
 
+    /// How long the text is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// All of it.
     pub(crate) fn whole(&self) -> Fragment<'_> {
         Fragment { joined: self, start: 0, end: self.text.len() }

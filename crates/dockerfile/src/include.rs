@@ -12,6 +12,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::directive;
+use crate::limits::MAX_FILE;
 use crate::parts::Parts;
 use crate::source::{Beginning, Source, Word};
 use crate::word;
@@ -24,9 +25,6 @@ const DEEPEST: usize = 16;
 
 /// How many files may be included in all. A few that include each other twice would be very many otherwise.
 const MOST_FILES: usize = 1000;
-
-/// How large all files may be together, in bytes.
-const MOST_BYTES: usize = 64 << 20;
 
 /// The files that a Dockerfile may include.
 pub trait Includes {
@@ -108,8 +106,10 @@ impl Open {
             Diagnostic { hint: unreadable.hint, ..error }
         })?;
         let size: usize = source.files().map(|file| file.text.len()).sum();
-        if size + bytes.len() > MOST_BYTES {
-            let message = format!("the included files are larger than {MOST_BYTES} bytes together");
+        if size + bytes.len() > MAX_FILE {
+            let message = format!(
+                "the Dockerfile and what it includes are larger than {MAX_FILE} bytes together"
+            );
             return Err(Diagnostic::new(message).at(operand.span));
         }
         let name = beside(source.name(), &path);

@@ -5,6 +5,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::fragment::{Fragment, Joined};
+use crate::limits::MAX_INSTRUCTION;
 use crate::source::{Beginning, Span};
 
 /// BuildKit reads lines into a buffer of this size, and a longer one is an error there.
@@ -129,6 +130,11 @@ impl<'a> Reader<'a> {
             joined.push(text, line.start);
             continues = more;
             last = line;
+            if joined.len() > MAX_INSTRUCTION {
+                let message = format!("instruction longer than {MAX_INSTRUCTION} bytes");
+                let lines = (first.number, last.number);
+                return Err(Diagnostic::new(message).on_lines(lines));
+            }
         }
 
         let span = self

@@ -197,6 +197,11 @@ impl Findings {
         }
     }
 
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.found.len()
+    }
+
     /// The error that the findings are, if the file wants that.
     fn violation(&self) -> Option<Diagnostic> {
         let mut names: Vec<&str> = Vec::new();

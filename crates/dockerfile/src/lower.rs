@@ -160,7 +160,7 @@ pub fn lower(
         if !needs.is_empty() {
             return Ok(Lowered::Needs(needs));
         }
-        if !graph.add_triggers(&reachable, known)? {
+        if !graph.add_triggers(&reachable, known, globals.budget())? {
             break reachable;
         }
     };

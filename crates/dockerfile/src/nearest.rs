@@ -1,5 +1,11 @@
 //! The nearest of several names to a mistyped one: the only place that measures how far two names are apart.
 
+/// How many differences two names may have that have anything to do with each other.
+const MOST: usize = 2;
+
+/// How many names are compared with a mistyped one: nobody has more to choose from, but a file may.
+const NAMES: usize = 1000;
+
 /// The one of `names` that `word` was most likely meant to be, compared without regard to case; `None` when all are too
 /// far away.
 ///
@@ -7,41 +13,79 @@
 /// are equally near the first wins.
 pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
-    let limit = if word.chars().count() <= 3 { 1 } else { 2 };
+    let limit = if word.chars().count() <= 3 { 1 } else { MOST };
     names
         .into_iter()
-        .map(|name| (distance(&word, &name.to_lowercase()), name))
+        .take(NAMES)
+        .filter_map(|name| Some((distance(&word, &name.to_lowercase())?, name)))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
+/// The nearest name with its distance, upper and lower case being different letters.
+pub(crate) fn nearest_by_letter<'n>(
+    word: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<(usize, &'n str)> {
+    let names = names.into_iter().take(NAMES);
+    let near = names.filter_map(|name| Some((distance(word, name)?, name)));
+    near.min_by_key(|(distance, _)| *distance)
+}
+
 /// The Damerau-Levenshtein distance (optimal string alignment): how many insertions, deletions, replacements and swaps
-/// of neighbours lead from `left` to `right`.
-pub(crate) fn distance(left: &str, right: &str) -> usize {
+/// of neighbours lead from `left` to `right`. `None` if there are more than [`MOST`].
+fn distance(left: &str, right: &str) -> Option<usize> {
+    if left.is_ascii() && right.is_ascii() {
+        return distance_of(left.as_bytes(), right.as_bytes());
+    }
     let left: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
-    // Names are short, so a word that is much longer is far away; this also bounds the work for hostile input.
-    if left.len().abs_diff(right.len()) > 2 {
-        return usize::MAX;
+    distance_of(&left, &right)
+}
+
+/// Only cells near the diagonal count: what is further away has too many differences already.
+fn distance_of<T: PartialEq>(left: &[T], right: &[T]) -> Option<usize> {
+    const WIDTH: usize = 2 * MOST + 1;
+    const FAR: usize = MOST + 1;
+    if left.len().abs_diff(right.len()) > MOST {
+        return None;
     }
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=right.len()).collect();
-    for (row, l) in left.iter().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, r) in right.iter().enumerate() {
-            let replaced = above[column] + usize::from(l != r);
-            let mut best = replaced.min(above[column + 1] + 1).min(current[column] + 1);
-            let swapped =
-                row > 0 && column > 0 && *l == right[column - 1] && left[row - 1] == *r && l != r;
-            if swapped {
-                best = best.min(before[column - 1] + 1);
+    // Cell `k` of row `i` stands for the first `i` of the left and the first `i + k - MOST` of the right.
+    let mut before = [FAR; WIDTH];
+    let mut above = [FAR; WIDTH];
+    for row in 0..=left.len() {
+        let mut current = [FAR; WIDTH];
+        for k in 0..WIDTH {
+            let Some(column) = (row + k).checked_sub(MOST).filter(|it| *it <= right.len()) else {
+                continue;
+            };
+            let mut best = if row == 0 { column } else { FAR };
+            if row > 0 && k + 1 < WIDTH {
+                best = best.min(above[k + 1] + 1);
             }
-            current.push(best);
+            if column > 0 && k > 0 {
+                best = best.min(current[k - 1] + 1);
+            }
+            if row > 0 && column > 0 {
+                let differs = left[row - 1] != right[column - 1];
+                best = best.min(above[k] + usize::from(differs));
+                let swapped = row > 1
+                    && column > 1
+                    && left[row - 1] == right[column - 2]
+                    && left[row - 2] == right[column - 1];
+                if swapped && differs {
+                    best = best.min(before[k] + 1);
+                }
+            }
+            current[k] = best.min(FAR);
         }
-        before = std::mem::replace(&mut above, current);
+        if current.iter().all(|cell| *cell == FAR) {
+            return None;
+        }
+        (before, above) = (above, current);
     }
-    above[right.len()]
+    Some(above[MOST + right.len() - left.len()]).filter(|distance| *distance <= MOST)
 }
 
 #[cfg(test)]
@@ -51,14 +95,18 @@ mod tests {
     #[test]
     fn distances() {
         for (left, right, expect) in [
-            ("", "", 0),
-            ("", "ab", 2),
-            ("form", "from", 1),
-            ("run", "run", 0),
-            ("copu", "copy", 1),
-            ("exposed", "expose", 1),
-            ("abcd", "badc", 2),
-            ("kitten", "sitting", 3),
+            ("", "", Some(0)),
+            ("", "ab", Some(2)),
+            ("form", "from", Some(1)),
+            ("run", "run", Some(0)),
+            ("copu", "copy", Some(1)),
+            ("exposed", "expose", Some(1)),
+            ("abcd", "badc", Some(2)),
+            ("äß", "ßä", Some(1)),
+            ("abc", "abcde", Some(2)),
+            ("abcde", "cde", Some(2)),
+            ("abc", "xyz", None),
+            ("kitten", "sitting", None),
         ] {
             assert_eq!(distance(left, right), expect, "{left} {right}");
             assert_eq!(distance(right, left), expect, "{right} {left}");

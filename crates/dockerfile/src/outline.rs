@@ -98,31 +98,40 @@ pub fn outline(
     known: &BTreeMap<BaseRef, BaseImage>,
 ) -> Result<Outline, Diagnostic> {
     let globals = Globals::of(file, request)?;
+    let global_args =
+        file.global_args.iter().flat_map(|statement| &statement.instruction.declarations);
     let mut view = View {
-        file,
+        globals: global_args.map(|declaration| declaration.name.text.as_str()).collect(),
         stages: BTreeMap::new(),
-        global_uses: BTreeSet::new(),
-        asked: Outline::default(),
+        secrets: Asking::default(),
+        ssh: Asking::default(),
+        caches: Asking::default(),
     };
     lower_watched(file, request, known, Stages::OfTarget, &mut view)?;
+
+    // Arguments before the first stage that stages declare again and use.
+    let again = |stage: &Declared| {
+        stage.global.intersection(&stage.used).cloned().collect::<BTreeSet<String>>()
+    };
+    let mut global_uses: BTreeSet<String> = view.stages.values().flat_map(again).collect();
 
     let used_in_from = |word: &Word| globals.expand_fully(word, file.directives.escape);
     for index in view.stages.keys() {
         let from = &file.stages[*index].from.instruction;
         for word in std::iter::once(&from.image).chain(&from.platform) {
-            view.global_uses.extend(used_in_from(word).map(|found| found.used).unwrap_or_default());
+            global_uses.extend(used_in_from(word).map(|found| found.used).unwrap_or_default());
         }
     }
     // A default may use arguments above it.
     let mut args = Vec::new();
     for statement in file.global_args.iter().rev() {
         for declaration in statement.instruction.declarations.iter().rev() {
-            if !view.global_uses.contains(&declaration.name.text) {
+            if !global_uses.contains(&declaration.name.text) {
                 continue;
             }
             if let Some(word) = &declaration.value {
                 let found = used_in_from(word).map(|found| found.used).unwrap_or_default();
-                view.global_uses.extend(found);
+                global_uses.extend(found);
             }
             let value = globals.value(&declaration.name.text).map(str::to_owned);
             args.push(argument(&declaration.name.text, value, statement, statement));
@@ -131,9 +140,10 @@ pub fn outline(
 
     // The target is the last of the stages that were seen; its declarations go before those of the others.
     let target = view.stages.keys().next_back().and_then(|index| file.stages.get(*index));
+    let mut names: BTreeSet<String> = args.iter().map(|arg| arg.name.clone()).collect();
     for stage in view.stages.into_values().rev() {
         for (name, declared) in stage.declared {
-            if stage.used.contains(&name) && !args.iter().any(|arg| arg.name == name) {
+            if stage.used.contains(&name) && names.insert(name) {
                 args.push(declared);
             }
         }
@@ -143,7 +153,9 @@ pub fn outline(
         name: target.and_then(|stage| Some(stage.from.instruction.name.as_ref()?.value.clone())),
         description: target.and_then(description),
         args,
-        ..view.asked
+        secrets: view.secrets.list,
+        ssh: view.ssh.list,
+        caches: view.caches.list,
     })
 }
 
@@ -159,11 +171,19 @@ fn argument<T>(
 
 /// Looks on while the target is lowered.
 struct View<'a> {
-    file: &'a Dockerfile,
+    /// The arguments before the first stage.
+    globals: BTreeSet<&'a str>,
     stages: BTreeMap<usize, Declared>,
-    /// Arguments before the first stage that stages declare again and use.
-    global_uses: BTreeSet<String>,
-    asked: Outline,
+    secrets: Asking,
+    ssh: Asking,
+    caches: Asking,
+}
+
+/// What is asked for, in the order in which it is first, with the place of each.
+#[derive(Default)]
+struct Asking {
+    list: Vec<Asked>,
+    places: BTreeMap<String, usize>,
 }
 
 /// The arguments of a stage, with those of the stages it starts from.
@@ -173,6 +193,8 @@ struct Declared {
     /// Those without a default of their own that are declared before the first stage.
     global: BTreeSet<String>,
     used: BTreeSet<String>,
+    /// How many of the arguments the last `RUN` saw: the first ones.
+    run_with: usize,
 }
 
 impl Watch for View<'_> {
@@ -185,40 +207,33 @@ impl Watch for View<'_> {
         let stage = self.stages.entry(seen.stage).or_default();
         stage.used.extend(seen.expansions.used.iter().cloned());
         match seen.instruction {
-            Instruction::Arg(arg) => declare(self.file, stage, arg, seen),
+            Instruction::Arg(arg) => declare(&self.globals, stage, arg, seen),
             // A command sees all of them.
             Instruction::Run(_) => {
-                stage.used.extend(seen.scope.argument_names().map(str::to_owned));
+                let names = seen.scope.argument_names();
+                stage.used.extend(names.skip(stage.run_with).map(str::to_owned));
+                stage.run_with = seen.scope.argument_names().count();
             }
             _ => {}
         }
-        let used = stage.global.intersection(&stage.used).cloned();
-        self.global_uses.extend(used);
         if let Some(Op::Run(run)) = seen.op {
             for mount in &run.mounts {
-                let (list, id, required) = match &mount.kind {
-                    MountKind::Secret { id, required, .. } => {
-                        (&mut self.asked.secrets, id, *required)
-                    }
-                    MountKind::Ssh { id, required, .. } => (&mut self.asked.ssh, id, *required),
-                    MountKind::Cache { id, .. } => (&mut self.asked.caches, id, false),
+                let (asking, id, required) = match &mount.kind {
+                    MountKind::Secret { id, required, .. } => (&mut self.secrets, id, *required),
+                    MountKind::Ssh { id, required, .. } => (&mut self.ssh, id, *required),
+                    MountKind::Cache { id, .. } => (&mut self.caches, id, false),
                     MountKind::Bind { .. } | MountKind::Tmpfs { .. } => continue,
                 };
-                ask(list, id, required, seen.lines);
+                asking.add(id, required, seen.lines);
             }
         }
     }
 }
 
-fn declare(file: &Dockerfile, stage: &mut Declared, arg: &Arg, seen: &Seen<'_>) {
-    let is_global = |name: &str| {
-        let mut declarations =
-            file.global_args.iter().flat_map(|statement| &statement.instruction.declarations);
-        declarations.any(|declaration| declaration.name.text == name)
-    };
+fn declare(globals: &BTreeSet<&str>, stage: &mut Declared, arg: &Arg, seen: &Seen<'_>) {
     for declaration in &arg.declarations {
         let name = declaration.name.text.as_str();
-        if declaration.value.is_none() && is_global(name) {
+        if declaration.value.is_none() && globals.contains(name) {
             stage.global.insert(name.to_owned());
             continue;
         }
@@ -231,10 +246,15 @@ fn declare(file: &Dockerfile, stage: &mut Declared, arg: &Arg, seen: &Seen<'_>) 
     }
 }
 
-fn ask(list: &mut Vec<Asked>, id: &str, required: bool, lines: (usize, usize)) {
-    match list.iter_mut().find(|asked| asked.id == id) {
-        Some(asked) => asked.required |= required,
-        None => list.push(Asked { id: id.to_owned(), required, lines }),
+impl Asking {
+    fn add(&mut self, id: &str, required: bool, lines: (usize, usize)) {
+        match self.places.get(id) {
+            Some(place) => self.list[*place].required |= required,
+            None => {
+                self.places.insert(id.to_owned(), self.list.len());
+                self.list.push(Asked { id: id.to_owned(), required, lines });
+            }
+        }
     }
 }
 

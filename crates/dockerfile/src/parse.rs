@@ -9,6 +9,7 @@ use crate::extension::Dialect;
 use crate::heredoc::{self, Heredoc};
 use crate::include::{self, Includes, NoIncludes, Open};
 use crate::instruction::{self, Instruction};
+use crate::limits::{self, MAX_FILE, MAX_WORDS};
 use crate::line::{LogicalLine, Reader};
 use crate::parts::Parts;
 use crate::source::{Source, Span, Word};
@@ -32,15 +33,19 @@ pub fn parse_as_far_as_possible(
     text: &[u8],
     includes: &dyn Includes,
 ) -> (Dockerfile, Option<Diagnostic>) {
+    let too_large = text.len() > MAX_FILE;
     let mut file = Dockerfile {
-        source: Source::new(name, text),
+        source: Source::new(name, if too_large { b"" } else { text }),
         directives: Directives { escape: '\\', syntax: None, check: None },
         global_args: Vec::new(),
         stages: Vec::new(),
         empty_continuations: Vec::new(),
         includes: Vec::new(),
     };
-    let mistake = parse_into(&mut file, includes).err();
+    let mistake = match too_large {
+        true => Some(Diagnostic::new(format!("the Dockerfile is larger than {MAX_FILE} bytes"))),
+        false => parse_into(&mut file, includes).err(),
+    };
     (file, mistake)
 }
 
@@ -51,7 +56,7 @@ fn parse_into(file: &mut Dockerfile, includes: &dyn Includes) -> Result<(), Diag
     }
     file.directives = directive::parse(&text)?;
     let dialect = Dialect::of(&file.directives);
-    let mut parser = Parser { file, dialect, includes, open: Open::default() };
+    let mut parser = Parser { file, dialect, includes, open: Open::default(), words: 0 };
     parser.read(&mut Reader::new(&text, None))?;
 
     if file.stages.is_empty() {
@@ -70,6 +75,8 @@ struct Parser<'a> {
     dialect: Dialect,
     includes: &'a dyn Includes,
     open: Open,
+    /// How many words the instructions have so far.
+    words: usize,
 }
 
 impl Parser<'_> {
@@ -90,6 +97,12 @@ impl Parser<'_> {
     }
 
     fn add(&mut self, place: Statement<()>, instruction: Instruction) -> Result<(), Diagnostic> {
+        self.words += limits::words(&instruction);
+        if self.words > MAX_WORDS {
+            let mistake =
+                Diagnostic::new(format!("the instructions have more than {MAX_WORDS} words"));
+            return Err(located(mistake, &place));
+        }
         match (instruction, self.file.stages.last_mut()) {
             (Instruction::From(from), _) => {
                 self.file.stages.push(Stage { from: place.with(from), steps: Vec::new() });

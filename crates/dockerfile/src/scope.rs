@@ -14,10 +14,11 @@ use oci::Platform;
 use crate::ast::Dockerfile;
 use crate::diagnostic::Diagnostic;
 use crate::epoch::{self, Epoch, EpochSource, SOURCE_DATE_EPOCH};
+use crate::limits::Budget;
 use crate::lower::Request;
 use crate::quoted::quoted;
 use crate::source::Word;
-use crate::word::{self, Expansion, WordError};
+use crate::word::{self, Expansion, Reason, WordError};
 
 /// The arguments that every `RUN` gets, in both cases of letters, without declaring them.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
@@ -33,6 +34,7 @@ pub(crate) struct Globals {
     epoch: Option<i64>,
     /// Whose time the epoch is, if that is what the argument says.
     epoch_source: Option<EpochSource>,
+    budget: Budget,
 }
 
 impl Globals {
@@ -41,7 +43,8 @@ impl Globals {
     pub(crate) fn of(file: &Dockerfile, request: &Request) -> Result<Self, Diagnostic> {
         let build_args = request.build_args.clone();
         let values = automatic(file, request);
-        let mut globals = Self { values, build_args, epoch: None, epoch_source: None };
+        let budget = Budget::default();
+        let mut globals = Self { values, build_args, epoch: None, epoch_source: None, budget };
         for (name, value) in &mut globals.values {
             if let Some(given) = globals.build_args.get(name) {
                 value.clone_from(given);
@@ -69,13 +72,21 @@ impl Globals {
 
     /// Expands a word of a `FROM` line or of an `ARG` before the first one.
     pub(crate) fn expand(&self, word: &Word, escape: char) -> Result<String, Diagnostic> {
-        word::expand(&word.text, escape, &|name| self.values.get(name).cloned())
-            .map_err(|error| Diagnostic::new(error.to_string()).at(word.span))
+        let expansion = self
+            .expand_fully(word, escape)
+            .map_err(|error| Diagnostic::new(error.to_string()).at(word.span))?;
+        Ok(expansion.text)
     }
 
     /// Expands a word of a `FROM` line, and says which arguments it used.
     pub(crate) fn expand_fully(&self, word: &Word, escape: char) -> Result<Expansion, WordError> {
-        word::expand_fully(&word.text, escape, &|name| self.values.get(name).cloned())
+        let expanded =
+            word::expand_fully(&word.text, escape, &|name| self.values.get(name).cloned());
+        let steps = expanded.as_ref().map_or_else(WordError::steps, |expansion| expansion.steps);
+        match self.budget.take_steps(steps) {
+            Ok(()) => expanded,
+            Err(_) => Err(WordError { word: word.text.clone(), reason: Reason::Budget }),
+        }
     }
 
     /// The value of a visible argument.
@@ -96,6 +107,11 @@ impl Globals {
     /// Whose time the epoch is, if it is no number.
     pub(crate) fn into_epoch_source(self) -> Option<EpochSource> {
         self.epoch_source
+    }
+
+    /// What is left of what the build may use.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// A value given on the command line.
@@ -189,6 +205,7 @@ pub(crate) struct Scope {
     places: BTreeMap<String, usize>,
     /// The arguments in the order in which they were declared first.
     arguments: Vec<(String, Option<String>)>,
+    argument_places: BTreeMap<String, usize>,
 }
 
 impl Scope {
@@ -228,15 +245,30 @@ impl Scope {
         {
             self.set(name, value);
         }
-        match self.arguments.iter_mut().find(|(other, _)| other == name) {
-            Some((_, old)) => *old = value,
-            None => self.arguments.push((name.to_owned(), value)),
+        match self.argument_places.get(name) {
+            Some(place) => self.arguments[*place].1 = value,
+            None => {
+                self.argument_places.insert(name.to_owned(), self.arguments.len());
+                self.arguments.push((name.to_owned(), value));
+            }
         }
+    }
+
+    /// Whether an argument was declared, with a value or without.
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.argument_places.contains_key(name)
     }
 
     /// The names of the arguments that were declared, with a value or without.
     pub(crate) fn argument_names(&self) -> impl Iterator<Item = &str> {
         self.arguments.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Takes the copy that another stage begins with.
+    pub(crate) fn take(&self, budget: &Budget) -> Result<(), Diagnostic> {
+        let variables = self.variables.iter().flat_map(|(name, value)| [name, name, value]);
+        let arguments = self.arguments.iter().flat_map(|(name, _)| [name, name]);
+        budget.take_texts(variables.chain(arguments).map(String::as_str))
     }
 
     /// What the history of a `RUN` says of the arguments: `|2 a=1 b=2`, each with the value in effect.

@@ -135,6 +135,8 @@ pub struct SourceFile<'a> {
     pub path: &'a str,
     /// Its text.
     pub text: &'a str,
+    /// How many lines it has.
+    pub lines: usize,
 }
 
 /// Where the text of a file begins.
@@ -186,10 +188,14 @@ impl Source {
 
     /// The Dockerfile, and then the files that it includes, in the order in which they are.
     pub fn files(&self) -> impl Iterator<Item = SourceFile<'_>> {
-        self.0.files.iter().map(|file| SourceFile {
-            name: &file.name,
-            path: &file.path,
-            text: self.slice(Span::new(file.bytes.0, file.bytes.1)),
+        let ends = self.0.files.iter().skip(1).map(|next| next.first_line);
+        let ends = ends.chain(std::iter::once(self.0.line_starts.len() + 1));
+        self.0.files.iter().zip(ends).map(|(file, end)| {
+            let text = self.slice(Span::new(file.bytes.0, file.bytes.1));
+            // There is nothing behind the last line end.
+            let unended = usize::from(!text.is_empty() && !text.ends_with('\n'));
+            let lines = end - file.first_line - 1 + unended;
+            SourceFile { name: &file.name, path: &file.path, text, lines }
         })
     }
 
@@ -320,8 +326,10 @@ mod tests {
             // The end of the Dockerfile is in the Dockerfile.
             let end = source.position(source.text().len()).line;
             assert_eq!(source.place(end).name, "Dockerfile");
-            let files: Vec<_> = source.files().map(|file| (file.path, file.text)).collect();
-            assert_eq!(files[1..], [("b", "RUN b\nRUN c"), ("c", "RUN d")]);
+            let files: Vec<_> =
+                source.files().map(|file| (file.path, file.text, file.lines)).collect();
+            assert_eq!(files[0].2, 2);
+            assert_eq!(files[1..], [("b", "RUN b\nRUN c", 2), ("c", "RUN d", 1)]);
         }
     }
 }

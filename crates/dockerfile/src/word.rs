@@ -18,6 +18,8 @@ mod tests;
 use std::collections::BTreeSet;
 
 use self::pattern::Pattern;
+use crate::limits;
+
 use self::syntax::{Form, Part, Syntax, Variable};
 
 /// The most bytes a word may expand to. The kernel refuses a single argument or variable of 128 KiB, so that no
@@ -25,7 +27,7 @@ use self::syntax::{Form, Part, Syntax, Variable};
 pub const MAX_RESULT: usize = 1 << 20;
 
 /// The most steps one expansion may take: bytes copied and pattern positions tried. Some ten milliseconds.
-const MAX_STEPS: usize = 1 << 24;
+const MAX_STEPS: usize = 1 << 22;
 
 /// What a word expands to, and what it asked the environment for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -38,6 +40,8 @@ pub struct Expansion {
     pub used: BTreeSet<String>,
     /// The names that had none.
     pub unset: BTreeSet<String>,
+    /// How much work it was: bytes copied and pattern positions tried.
+    pub steps: usize,
 }
 
 /// Why a word cannot be expanded. Its text is BuildKit's.
@@ -48,6 +52,16 @@ pub struct WordError {
     pub word: String,
     /// What is wrong with it.
     pub reason: Reason,
+}
+
+impl WordError {
+    /// How much work it was at most to find out, as in [`Expansion::steps`].
+    pub(crate) fn steps(&self) -> usize {
+        match self.reason {
+            Reason::Length | Reason::Steps => MAX_STEPS,
+            _ => self.word.len(),
+        }
+    }
 }
 
 /// What is wrong with a word.
@@ -97,8 +111,11 @@ pub enum Reason {
     #[error("the result is longer than {MAX_RESULT} bytes")]
     Length,
     /// A word that would take too long, such as long patterns tried against long values.
-    #[error("the expansion takes too many steps")]
+    #[error("the expansion takes more than {MAX_STEPS} steps")]
     Steps,
+    /// A file whose words would take too long together.
+    #[error("the words take more than {} steps to expand", limits::MAX_STEPS)]
+    Budget,
 }
 
 /// Expands a word: variables replaced, quotes and escapes removed.
@@ -152,8 +169,17 @@ pub fn expand_known(
     escape: char,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, WordError> {
+    expand_known_fully(text, escape, env).map(|expansion| expansion.text)
+}
+
+/// The same, and says which variables it used.
+pub(crate) fn expand_known_fully(
+    text: &str,
+    escape: char,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expansion, WordError> {
     let syntax = Syntax { escape, quotes: syntax::Quotes::Kept };
-    run(text, syntax, Unset::AsWritten, env).map(|expansion| expansion.text)
+    run(text, syntax, Unset::AsWritten, env)
 }
 
 fn run(
@@ -167,13 +193,15 @@ fn run(
     let special = |c: char| c == '$' || c == '\'' || c == '"' || c == syntax.escape;
     if !word.contains(special) {
         let words = word.split_whitespace().map(str::to_owned).collect();
-        return Ok(Expansion { text: word.to_owned(), words, ..Expansion::default() });
+        let (text, steps) = (word.to_owned(), word.len());
+        return Ok(Expansion { text, words, steps, ..Expansion::default() });
     }
     let parts = syntax::parse(word, syntax).map_err(failed)?;
     let mut expander = Expander { env, unset, steps: MAX_STEPS, found: Expansion::default() };
     let mut words = Words::default();
     let text = expander.join(&parts, Some(&mut words)).map_err(failed)?;
-    Ok(Expansion { text, words: words.finish(), ..expander.found })
+    let steps = word.len() + (MAX_STEPS - expander.steps);
+    Ok(Expansion { text, words: words.finish(), steps, ..expander.found })
 }
 
 /// What becomes of a variable without a value.
@@ -228,6 +256,7 @@ impl Expander<'_> {
             }
         };
         let value = (self.env)(name);
+        pattern::spend(&mut self.steps, value.as_ref().map_or(0, String::len))?;
         let found = if value.is_some() { &mut self.found.used } else { &mut self.found.unset };
         found.insert(name.clone());
         if value.is_none() && self.unset == Unset::AsWritten {

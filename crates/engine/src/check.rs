@@ -84,14 +84,21 @@ fn joined(all: impl IntoIterator<Item = Linted>) -> Linted {
     joined
 }
 
+/// How many findings a build tells.
+const MOST_TOLD: usize = 100;
+
 /// Tells what the checks found, each in one line.
 pub(crate) fn tell(linted: &Linted, source: &Source, events: &Events) {
-    for finding in &linted.findings {
+    for finding in linted.findings.iter().take(MOST_TOLD) {
         let line = source.line_in_words(finding.lines.0);
         let mut text = format!("warning: {}: {} ({line})", finding.rule.name, finding.message);
         if let Some(detail) = &finding.detail {
             text.push_str(&format!("; {detail}"));
         }
+        events.send(Event::Warning(text));
+    }
+    if let Some(more @ 1..) = linted.findings.len().checked_sub(MOST_TOLD) {
+        let text = format!("warning: and {more} more; `kiln check` tells all of them");
         events.send(Event::Warning(text));
     }
 }

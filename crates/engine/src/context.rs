@@ -29,8 +29,11 @@ use crate::{
     schedule::Build,
 };
 
-/// An ignore file or a Dockerfile in an archive larger than this is refused.
-pub(crate) const MAX_TEXT: u64 = 64 << 20;
+/// An ignore file larger than this is refused.
+const MAX_IGNORE_FILE: u64 = 1 << 20;
+
+/// A Dockerfile larger than this is refused.
+pub(crate) const MAX_TEXT: u64 = dockerfile::MAX_FILE as u64;
 
 /// Everything that a build may read files from, besides its stages.
 #[derive(Debug)]
@@ -362,25 +365,18 @@ fn waiting<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
 
+/// The ignore file beside a Dockerfile that the user has named.
 fn ignore_file(path: &Path) -> Result<Option<Patterns>, Error> {
-    match std::fs::metadata(path) {
-        // A pipe would be waited for, and a device has no end.
-        Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_TEXT => {
-            let value = path.display().to_string();
-            return Err(Error::Context {
-                value,
-                reason: "the ignore file is no regular file of up to 64 MiB",
-            });
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        _ => {}
-    }
-    let bytes = std::fs::read(path).map_err(Error::io("read the ignore file", path))?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let name = name.to_string_lossy();
+    let Some(bytes) = text::of_directory(directory, &name, MAX_IGNORE_FILE)? else {
+        return Ok(None);
+    };
     let patterns = Patterns::parse(&bytes).map_err(|source| Error::IgnoreFile {
         path: path.to_owned(),
         line: source.line(),
         source,
     })?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(Some(patterns.named(&name)))
 }

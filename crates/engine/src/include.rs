@@ -11,9 +11,6 @@ use filetree::{Owners, RootDir, Tree};
 
 use crate::{Engine, Error, context::Contexts};
 
-/// What a Dockerfile may be made of; more is a mistake.
-const MOST_BYTES: u64 = 64 << 20;
-
 /// The files around the Dockerfile of a build.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Around<'a> {
@@ -41,7 +38,7 @@ impl Includes for Around<'_> {
         let Some(path) = below(&place.directory, path) else {
             return Err(wrong(format!("it is outside of {}", place.called)));
         };
-        match place.root.read_file(&path.to_string_lossy(), MOST_BYTES) {
+        match place.root.read_file(&path.to_string_lossy(), dockerfile::MAX_FILE as u64) {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => {
                 let tree = Tree::new(place.root, Owners::Root);

@@ -11,11 +11,14 @@ use dockerfile::{
 };
 
 use super::Report;
+use crate::{report::excerpt, text};
 
 /// How many lines around those of a finding are shown with them.
 const AROUND: usize = 4;
 /// The same for a finding about several lines.
 const AROUND_MANY: usize = 2;
+/// How many lines are shown at most.
+const MOST_LINES: usize = 100;
 
 /// Returns all findings in the order of their lines.
 pub(super) fn findings(report: &Report<'_>) -> String {
@@ -39,20 +42,25 @@ pub(super) fn findings(report: &Report<'_>) -> String {
 // Writing to a string cannot fail.
 fn push(text: &mut String, finding: &Finding, report: &Report<'_>) {
     let url = finding.rule.url().map_or(String::new(), |url| format!(" - {url}"));
-    let _ = writeln!(text, "\nWARNING: {}{url}\n{}", finding.rule.name, finding.message);
+    let _ = writeln!(
+        text,
+        "\nWARNING: {}{url}\n{}",
+        finding.rule.name,
+        text::message(&finding.message)
+    );
     if let Some(detail) = &finding.detail {
-        let _ = writeln!(text, "({detail})");
+        let _ = writeln!(text, "({})", text::message(detail));
     }
-    excerpt(text, report, finding.lines);
+    push_lines(text, report, finding.lines);
 }
 
 /// The lines with some before and after, those that are meant marked.
-fn excerpt(text: &mut String, report: &Report<'_>, lines: (usize, usize)) {
+fn push_lines(text: &mut String, report: &Report<'_>, lines: (usize, usize)) {
     let source = &report.checked.file.source;
     let (file, (first, last)) = report.place(lines);
     let before = lines.0 - first;
     let around = if first == last { AROUND } else { AROUND_MANY };
-    let end = source.files().nth(file).map_or(0, |file| file.text.lines().count()).max(last);
+    let end = source.files().nth(file).map_or(0, |file| file.lines).max(last);
     let (mut from, mut to, mut added) = (first, last, 0);
     while added < around {
         if from > 1 {
@@ -66,10 +74,13 @@ fn excerpt(text: &mut String, report: &Report<'_>, lines: (usize, usize)) {
         added += 1;
     }
     let _ = writeln!(text, "{}:{first}\n--------------------", report.path_of(file));
-    for number in from..=to {
+    for number in (from..=to).take(MOST_LINES) {
         let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
-        let line = source.line(before + number).unwrap_or_default();
+        let line = excerpt::plain(source.line(before + number).unwrap_or_default());
         let _ = writeln!(text, "{}", format!("{number:4} | {mark} {line}").trim_end());
+    }
+    if to - from >= MOST_LINES {
+        let _ = writeln!(text, "     | and so on, to line {last}");
     }
     text.push_str("--------------------\n");
 }
@@ -91,7 +102,7 @@ fn portability(notes: &[Note], source: &Source) -> String {
             text,
             "{} {effect}: it {} ({})",
             note.builder,
-            note.message,
+            text::message(&note.message),
             source.line_in_words(note.lines.0)
         );
     }

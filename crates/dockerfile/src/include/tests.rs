@@ -268,7 +268,10 @@ fn there_is_an_end() {
     let large = ("#".repeat(60_000) + "\n").repeat(500);
     let text = format!("{SYNTAX}FROM a\nINCLUDE b\nINCLUDE b\nINCLUDE b\n");
     let (message, _, _) = mistake(&text, &[("b", large.as_str())]);
-    assert_eq!(message, "the included files are larger than 67108864 bytes together");
+    assert_eq!(
+        message,
+        "the Dockerfile and what it includes are larger than 16777216 bytes together"
+    );
 }
 
 #[test]

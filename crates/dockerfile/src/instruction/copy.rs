@@ -101,13 +101,16 @@ pub(super) fn sources(parts: &Parts<'_>, list: List<'_>) -> Vec<CopySource> {
         List::Json(words) => return words.into_iter().map(CopySource::Path).collect(),
         List::Words(words) => words,
     };
+    // Both are in the order of the line.
+    let mut heredocs = parts.heredocs.iter().peekable();
     let mut sources = Vec::new();
     for word in words {
-        let within = |place: std::ops::Range<usize>| place.contains(&word.range().start);
-        match parts.heredocs.iter().find(|(place, _)| within(place.range())) {
+        let start = word.range().start;
+        while heredocs.next_if(|(place, _)| place.range().end <= start).is_some() {}
+        match heredocs.peek().filter(|(place, _)| place.range().contains(&start)) {
             None => sources.push(CopySource::Path(word.word())),
             // `<<'one two'` is two words between blanks; the first stands for all of it.
-            Some((place, heredoc)) if place.range().start == word.range().start => {
+            Some((place, heredoc)) if place.range().start == start => {
                 sources.push(CopySource::Heredoc(heredoc.clone()));
             }
             Some(_) => {}

@@ -1,6 +1,6 @@
 //! Base images: their names as arguments make them, and their platforms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Platform, Reference};
 
@@ -46,6 +46,12 @@ pub(super) static INVALID_BASE_IMAGE_PLATFORM: Rule = Rule::of_buildkit(
 /// The argument whose value is the default of `--platform`.
 const TARGET_PLATFORM: &str = "TARGETPLATFORM";
 
+/// The arguments that a `FROM` may use: those with a value first.
+struct Names<'a> {
+    list: Vec<&'a str>,
+    set: BTreeSet<&'a str>,
+}
+
 /// Every `FROM` of the file, needed or not.
 pub(super) fn check(
     file: &Dockerfile,
@@ -58,6 +64,7 @@ pub(super) fn check(
         file.global_args.iter().flat_map(|statement| &statement.instruction.declarations);
     let mut names: Vec<&str> = globals.names().collect();
     names.extend(declared.map(|declaration| declaration.name.text.as_str()));
+    let names = Names { set: names.iter().copied().collect(), list: names };
 
     for stage in &file.stages {
         let from = &stage.from;
@@ -91,12 +98,12 @@ fn check_defaults(file: &Dockerfile, request: &Request, findings: &mut Findings)
 
 fn check_declared(
     expansion: &Expansion,
-    names: &[&str],
+    names: &Names<'_>,
     from: &Statement<From>,
     findings: &mut Findings,
 ) {
-    for name in expansion.unset.iter().filter(|name| !names.contains(&name.as_str())) {
-        let hint = suggestion(name, names.iter().copied());
+    for name in expansion.unset.iter().filter(|name| !names.set.contains(name.as_str())) {
+        let hint = suggestion(name, names.list.iter().copied(), findings);
         let hint = hint.map_or(String::new(), |hint| format!(" (did you mean {hint}?)"));
         let message = format!("FROM argument '{name}' is not declared{hint}");
         findings.add(&UNDEFINED_ARG_IN_FROM, Place::of(from), message);

@@ -3,7 +3,7 @@
 use super::{Findings, Place, table::Rule};
 use crate::instruction::Instruction;
 use crate::lower::Seen;
-use crate::nearest::distance;
+use crate::nearest::nearest_by_letter;
 
 pub(super) static UNDEFINED_VAR: Rule = Rule::of_buildkit(
     "UndefinedVar",
@@ -11,8 +11,8 @@ pub(super) static UNDEFINED_VAR: Rule = Rule::of_buildkit(
     "Variables should be defined before their use",
 );
 
-/// From this many differences on, two names have nothing to do with each other.
-const TOO_FAR: usize = 3;
+/// With so many findings, no further name is looked for that was probably meant.
+const MOST_HINTS: usize = 1000;
 
 /// The names in the words of an instruction that neither `ENV`, `ARG` nor the base image defines.
 ///
@@ -22,13 +22,12 @@ pub(super) fn check(seen: &Seen<'_>, is_base_known: bool, findings: &mut Finding
     if seen.expansions.unset.is_empty() {
         return;
     }
-    let declared = |name: &str| seen.scope.argument_names().any(|other| other == name);
     let above = seen.scope.variables().iter().take(seen.variables_above);
     for name in &seen.expansions.unset {
-        if declared(name) && only_declaration(seen.instruction) != Some(name) {
+        if seen.scope.declares(name) && only_declaration(seen.instruction) != Some(name) {
             continue;
         }
-        let hint = suggestion(name, above.clone().map(|(name, _)| name.as_str()));
+        let hint = suggestion(name, above.clone().map(|(name, _)| name.as_str()), findings);
         if hint.is_none() && !is_base_known {
             continue;
         }
@@ -52,16 +51,13 @@ fn only_declaration(instruction: &Instruction) -> Option<&str> {
 
 /// The name that was probably meant. Unlike in the hints of errors, upper and lower case are different letters here, and two
 /// differences are allowed in the shortest name, as in BuildKit.
-pub(super) fn suggestion<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let mut best = (TOO_FAR, None);
-    for other in names {
-        let distance = distance(name, other);
-        if distance == 0 {
-            return None;
-        }
-        if distance < best.0 {
-            best = (distance, Some(other));
-        }
+pub(super) fn suggestion<'n>(
+    name: &str,
+    names: impl Iterator<Item = &'n str>,
+    findings: &Findings,
+) -> Option<&'n str> {
+    if findings.count() > MOST_HINTS {
+        return None;
     }
-    best.1
+    nearest_by_letter(name, names).filter(|(distance, _)| *distance > 0).map(|(_, name)| name)
 }

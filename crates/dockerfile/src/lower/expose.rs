@@ -16,7 +16,7 @@ impl Lower for Expose {
             for port in stage.expand_to_words(word)? {
                 let of_word = parse(&port).map_err(|error| error.at(word.span))?;
                 // A range is short to write and long to list.
-                stage.spend(16 * of_word.len())?;
+                stage.globals.budget().take_texts(of_word.iter().map(String::as_str))?;
                 ports.extend(of_word);
             }
         }

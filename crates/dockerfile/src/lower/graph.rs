@@ -11,7 +11,7 @@ mod need;
 pub(crate) use self::link::named_context;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci::{Platform, Reference};
 
@@ -30,6 +30,8 @@ pub(super) struct Graph<'a> {
     pub(super) file: &'a Dockerfile,
     pub(super) request: &'a Request,
     pub(super) nodes: Vec<Node<'a>>,
+    /// The last stage of each name, so far.
+    names: BTreeMap<&'a str, usize>,
 }
 
 /// A stage.
@@ -43,6 +45,8 @@ pub(super) struct Node<'a> {
     pub(super) replaced: bool,
     /// The triggers of the base, then what the file says.
     pub(super) commands: Vec<Command<'a>>,
+    /// What it says for stages that start from it.
+    onbuild: Vec<String>,
     triggered: bool,
 }
 
@@ -102,12 +106,14 @@ impl<'a> Graph<'a> {
         request: &'a Request,
         globals: &Globals,
     ) -> Result<Self, Diagnostic> {
-        let mut graph = Self { file, request, nodes: Vec::new() };
+        let mut graph = Self { file, request, nodes: Vec::new(), names: BTreeMap::new() };
         for stage in &file.stages {
             let from = &stage.from;
             let node = graph
                 .node(from, globals)
                 .map_err(|error| error.at(from.span).on_lines(from.lines))?;
+            let name = node.name();
+            graph.names.extend(name.map(|name| (name, graph.nodes.len())));
             graph.nodes.push(node);
         }
         for (index, stage) in file.stages.iter().enumerate() {
@@ -118,7 +124,7 @@ impl<'a> Graph<'a> {
                 let place = Place { span: statement.span, lines: statement.lines, trigger: false };
                 let links =
                     graph.links(&statement.instruction).map_err(|error| place.locate(error))?;
-                graph.nodes[index].commands.push(Command {
+                graph.nodes[index].push(Command {
                     instruction: Cow::Borrowed(&statement.instruction),
                     place,
                     text: Cow::Borrowed(&statement.text),
@@ -149,7 +155,8 @@ impl<'a> Graph<'a> {
             None => self.base(&expanded, image.span, wanted)?,
         };
         let replaced = replacing.is_some();
-        Ok(Node { from, platform, base, replaced, commands: Vec::new(), triggered: false })
+        let (commands, onbuild) = (Vec::new(), Vec::new());
+        Ok(Node { from, platform, base, replaced, commands, onbuild, triggered: false })
     }
 
     /// The stage to build.
@@ -171,23 +178,37 @@ impl<'a> Graph<'a> {
 
     /// Fails if a stage takes files from itself, be it by way of others.
     pub(super) fn check_cycles(&self) -> Result<(), Diagnostic> {
-        let mut done = BTreeSet::new();
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        enum Visit {
+            Ahead,
+            OnPath,
+            Done,
+        }
+        let mut visits = vec![Visit::Ahead; self.nodes.len()];
         for start in 0..self.nodes.len() {
+            if visits[start] == Visit::Done {
+                continue;
+            }
             // A stack of stages with the links still to follow, for a file may have very many stages.
             let mut path = vec![(start, self.stage_links(start))];
+            visits[start] = Visit::OnPath;
             while let Some((index, links)) = path.last_mut() {
                 let Some((next, place)) = links.pop() else {
-                    done.insert(*index);
+                    visits[*index] = Visit::Done;
                     path.pop();
                     continue;
                 };
-                if path.iter().any(|(index, _)| *index == next) {
-                    let name = self.label(start);
-                    let message = format!("circular dependency detected on stage: {name}");
-                    return Err(place.locate(Diagnostic::new(message)));
-                }
-                if !done.contains(&next) {
-                    path.push((next, self.stage_links(next)));
+                match visits[next] {
+                    Visit::Done => {}
+                    Visit::OnPath => {
+                        let name = self.label(start);
+                        let message = format!("circular dependency detected on stage: {name}");
+                        return Err(place.locate(Diagnostic::new(message)));
+                    }
+                    Visit::Ahead => {
+                        visits[next] = Visit::OnPath;
+                        path.push((next, self.stage_links(next)));
+                    }
                 }
             }
         }
@@ -234,9 +255,25 @@ impl<'a> Graph<'a> {
     }
 }
 
-impl Node<'_> {
-    pub(super) fn name(&self) -> Option<&str> {
+impl<'a> Node<'a> {
+    pub(super) fn name(&self) -> Option<&'a str> {
         self.from.instruction.name.as_ref().map(|name| name.value.as_str())
+    }
+
+    /// Adds instructions above the others.
+    fn push_in_front(&mut self, commands: Vec<Command<'a>>) {
+        let below = (std::mem::take(&mut self.commands), std::mem::take(&mut self.onbuild));
+        commands.into_iter().for_each(|command| self.push(command));
+        self.commands.extend(below.0);
+        self.onbuild.extend(below.1);
+    }
+
+    /// Adds an instruction below the others.
+    fn push(&mut self, command: Command<'a>) {
+        if let Instruction::Onbuild(onbuild) = &*command.instruction {
+            self.onbuild.push(onbuild.trigger.clone());
+        }
+        self.commands.push(command);
     }
 }
 

@@ -35,7 +35,7 @@ impl Lower for Run {
             mounts.push(mount);
         }
 
-        let env = environment(stage, &mounts)?;
+        let env = environment(stage, &mounts);
         let proxies = stage.globals.proxies().into_iter();
         let proxy_env = proxies.filter(|(name, _)| stage.scope.value(name).is_none()).collect();
         let network = match self.network.as_ref().map(|network| network.value) {
@@ -100,19 +100,15 @@ fn command_line(run: &Run, stage: &StageState<'_>) -> (Vec<String>, Option<Scrip
 }
 
 /// All variables of the scope, and where the socket of an ssh agent is.
-fn environment(
-    stage: &StageState<'_>,
-    mounts: &[plan::Mount],
-) -> Result<Vec<(String, String)>, Diagnostic> {
+fn environment(stage: &StageState<'_>, mounts: &[plan::Mount]) -> Vec<(String, String)> {
     let mut env = stage.scope.variables().to_vec();
-    stage.spend(env.iter().map(|(name, value)| name.len() + value.len()).sum())?;
     let socket = mounts.iter().find(|mount| matches!(mount.kind, MountKind::Ssh { .. }));
     if let Some(socket) = socket
         && stage.scope.value("SSH_AUTH_SOCK").is_none()
     {
         env.push(("SSH_AUTH_SOCK".to_owned(), socket.target.clone()));
     }
-    Ok(env)
+    env
 }
 
 /// The line with its known variables expanded, those that hold a secret masked, and the first line of a script.

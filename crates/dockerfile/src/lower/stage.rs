@@ -17,10 +17,6 @@ use crate::scope::{Globals, Scope};
 use crate::source::{Span, Word};
 use crate::word::{self, Expansion, WordError};
 
-/// How much text all words and histories of a build may expand to. A Dockerfile of a few kilobytes can double a value
-/// in every line; this is far above any real one, and far below the memory of a machine.
-const MAX_TEXT: usize = 64 << 20;
-
 /// How much text the configs may be that are noted for each step: those of thousands of ordinary steps.
 const MAX_NOTED: usize = 16 << 20;
 
@@ -51,7 +47,6 @@ pub(super) struct StageState<'a> {
     /// The stages that are lowered already, by their number in the file.
     ids: &'a BTreeMap<usize, StageId>,
     graph: &'a Graph<'a>,
-    spent: &'a Cell<usize>,
     /// How much text the configs noted so far are.
     noted: &'a Cell<usize>,
     /// What the words of the current instruction expanded to, if anybody wants to know.
@@ -67,7 +62,7 @@ pub(super) fn lower_all(
     known: &BTreeMap<BaseRef, BaseImage>,
     mut watch: Option<&mut dyn Watch>,
 ) -> Result<Plan, Diagnostic> {
-    let (spent, noted) = (Cell::new(0), Cell::new(0));
+    let noted = Cell::new(0);
     let mut ids = BTreeMap::new();
     let mut scopes: Vec<Scope> = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
@@ -79,6 +74,8 @@ pub(super) fn lower_all(
                 // A base is always above, and reachable from here.
                 let parent = ids.get(parent).copied().unwrap_or(StageId(0));
                 let stage = &stages[parent.0];
+                inherited(globals, &stage.config, &scopes[parent.0])
+                    .map_err(|error| error.at(node.from.span).on_lines(node.from.lines))?;
                 let scope = scopes[parent.0].clone();
                 (Base::Stage(parent), stage.platform.clone(), stage.config.clone(), scope)
             }
@@ -101,7 +98,6 @@ pub(super) fn lower_all(
             escape: graph.file.directives.escape,
             ids: &ids,
             graph,
-            spent: &spent,
             noted: &noted,
             expansions: watch.is_some().then(RefCell::default),
         };
@@ -129,6 +125,12 @@ pub(super) fn lower_all(
     let labels = &mut stages[target.0].config.config.labels;
     labels.extend(graph.request.labels.clone());
     Ok(Plan { stages, target, epoch: globals.epoch() })
+}
+
+/// Takes what a stage starts with from what a build may use: a chain of stages could have it a thousand times.
+fn inherited(globals: &Globals, config: &ImageConfig, scope: &Scope) -> Result<(), Diagnostic> {
+    globals.budget().take_config(config)?;
+    scope.take(globals.budget())
 }
 
 /// The base, platform and config of a stage that does not start from another one.
@@ -214,6 +216,10 @@ impl StageState<'_> {
     /// Notes what the image says of itself after the steps of an instruction, which are those from `first` on.
     fn note_config(&mut self, first: usize) {
         if self.steps.len() == first {
+            return;
+        }
+        // Looking at how large it is takes time, too.
+        if self.noted.get() > MAX_NOTED {
             return;
         }
         let config = &self.config.config;
@@ -335,22 +341,13 @@ impl StageState<'_> {
         span: Span,
     ) -> Result<Expansion, Diagnostic> {
         let expansion = expanded.map_err(|error| Diagnostic::new(error.to_string()).at(span))?;
-        self.spend(expansion.text.len())?;
+        let budget = self.globals.budget();
+        budget.take_steps(expansion.steps)?;
+        budget.take_text(expansion.text.len())?;
         if let Some(expansions) = &self.expansions {
             expansions.borrow_mut().add(written, &expansion);
         }
         Ok(expansion)
-    }
-
-    /// Takes from the text that a build may expand to.
-    pub(super) fn spend(&self, bytes: usize) -> Result<(), Diagnostic> {
-        let spent = self.spent.get().saturating_add(bytes);
-        self.spent.set(spent);
-        if spent > MAX_TEXT {
-            let message = format!("the instructions expand to more than {MAX_TEXT} bytes");
-            return Err(Diagnostic::new(message));
-        }
-        Ok(())
     }
 
     /// Adds a step that edits the config only. It takes no time, so it is shown as it was written.
@@ -371,7 +368,9 @@ impl StageState<'_> {
         title: String,
         created_by: Option<String>,
     ) -> Result<(), Diagnostic> {
-        self.spend(created_by.as_ref().map_or(0, String::len))?;
+        let budget = self.globals.budget();
+        budget.take_text(created_by.as_ref().map_or(0, String::len))?;
+        budget.take_op(&op)?;
         let title = plan::redact(&title);
         let created_by = created_by.map(|text| plan::redact(&text));
         // The config is noted when the instruction has edited all of it.
@@ -389,8 +388,14 @@ impl StageState<'_> {
             true => Some("****".to_owned()),
             false => self.lookup(name),
         };
-        match word::expand_known(&command.text, self.escape, &lookup) {
-            Ok(text) if text.len() <= LONGEST => heading(command, &text),
+        let budget = self.globals.budget();
+        if !budget.has_steps_for_titles() {
+            return heading(command, &command.text);
+        }
+        let expanded = word::expand_known_fully(&command.text, self.escape, &lookup);
+        budget.take_steps_for_title(expanded.as_ref().map_or_else(WordError::steps, |it| it.steps));
+        match expanded {
+            Ok(Expansion { text, .. }) if text.len() <= LONGEST => heading(command, &text),
             Ok(_) | Err(_) => heading(command, &command.text),
         }
     }

@@ -133,7 +133,7 @@ pub(crate) fn lower_watched(
             Stages::OfTarget => graph.reachable(target),
             Stages::All => (0..graph.nodes.len()).collect(),
         };
-        if !graph.add_triggers(&reachable, known)? {
+        if !graph.add_triggers(&reachable, known, globals.budget())? {
             break reachable;
         }
     };

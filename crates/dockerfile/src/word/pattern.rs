@@ -14,6 +14,14 @@ enum Token {
     Any,
 }
 
+/// The numbers of tokens that may be behind a match so far, in ascending order, before and after a character. One pair of
+/// lists for all positions of a value: there may be many.
+#[derive(Default)]
+struct States {
+    now: Vec<usize>,
+    next: Vec<usize>,
+}
+
 /// Takes `count` steps from what is left of them.
 pub(super) fn spend(steps: &mut usize, count: usize) -> Result<(), Reason> {
     *steps = steps.checked_sub(count).ok_or(Reason::Steps)?;
@@ -57,7 +65,7 @@ impl Pattern {
         longest: bool,
         steps: &mut usize,
     ) -> Result<&'a str, Reason> {
-        let end = self.match_at(value, longest, steps)?;
+        let end = self.match_at(&mut States::default(), value, longest, steps)?;
         Ok(&value[end.unwrap_or(0)..])
     }
 
@@ -70,13 +78,14 @@ impl Pattern {
         all: bool,
         steps: &mut usize,
     ) -> Result<String, Reason> {
+        let mut states = States::default();
         let mut result = String::new();
         let mut copied = 0;
         let mut at = 0;
         while at <= value.len() {
             let rest = &value[at..];
             let width = rest.chars().next().map_or(1, char::len_utf8);
-            let Some(length) = self.match_at(rest, true, steps)? else {
+            let Some(length) = self.match_at(&mut states, rest, true, steps)? else {
                 at += width;
                 continue;
             };
@@ -85,6 +94,8 @@ impl Pattern {
             }
             // An empty match right behind another match is not one.
             if length > 0 || at == 0 || at > copied {
+                // A template may be long and come to nothing.
+                spend(steps, replacement.len())?;
                 result.push_str(&value[copied..at]);
                 push_template(&mut result, replacement, &rest[..length]);
                 copied = at + length;
@@ -100,43 +111,42 @@ impl Pattern {
 
     /// The length of the shortest or the longest match at the start of `value`.
     ///
-    /// All ways to match are followed at once: `states` are the numbers of tokens that may be behind us. So the time
-    /// is bounded by pattern times value, whatever the stars.
+    /// All ways to match are followed at once, so the time is bounded by pattern times value, whatever the stars.
     fn match_at(
         &self,
+        States { now, next }: &mut States,
         value: &str,
         longest: bool,
         steps: &mut usize,
     ) -> Result<Option<usize>, Reason> {
         let tokens = &self.0;
-        let mut states = Vec::new();
-        self.enter(&mut states, 0);
+        now.clear();
+        self.enter(now, 0);
         let mut found = None;
         let mut chars = value.char_indices();
         loop {
-            spend(steps, states.len() + 1)?;
-            let next = chars.next();
-            if states.last() == Some(&tokens.len()) {
-                found = Some(next.map_or(value.len(), |(at, _)| at));
+            spend(steps, now.len() + 1)?;
+            let char = chars.next();
+            if now.last() == Some(&tokens.len()) {
+                found = Some(char.map_or(value.len(), |(at, _)| at));
                 if !longest {
                     return Ok(found);
                 }
             }
-            let Some((_, c)) = next else { return Ok(found) };
-            let before = std::mem::take(&mut states);
-            for state in before {
+            let Some((_, c)) = char else { return Ok(found) };
+            next.clear();
+            for &state in now.iter() {
                 match tokens.get(state) {
-                    Some(Token::Any) if c != '\n' => self.enter(&mut states, state),
-                    Some(Token::One) if c != '\n' => self.enter(&mut states, state + 1),
-                    Some(Token::Literal(literal)) if *literal == c => {
-                        self.enter(&mut states, state + 1);
-                    }
+                    Some(Token::Any) if c != '\n' => self.enter(next, state),
+                    Some(Token::One) if c != '\n' => self.enter(next, state + 1),
+                    Some(Token::Literal(literal)) if *literal == c => self.enter(next, state + 1),
                     Some(Token::Any | Token::One | Token::Literal(_)) | None => {}
                 }
             }
-            if states.is_empty() {
+            if next.is_empty() {
                 return Ok(found);
             }
+            std::mem::swap(now, next);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The text of the Dockerfile: from a file of the host, from a context that is none, or as it was given.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -41,8 +42,8 @@ pub(super) fn read(
             Ok(text(&path.display().to_string(), bytes, Some(path.clone())))
         }
         (DockerfileSource::InContext, Some(Main::Directory(context))) => {
-            let path = in_context(context);
-            Ok(text(NAMES[0], from_host(&path, None)?, Some(path)))
+            let (path, bytes) = in_context(context)?;
+            Ok(text(NAMES[0], bytes, Some(path)))
         }
         (DockerfileSource::InContext, Some(Main::Unpacked(snapshot))) => {
             from_tree(RootDir::open(snapshot.fs())?, NAMES[0])
@@ -66,19 +67,55 @@ pub(super) fn read(
     }
 }
 
-fn in_context(context: &Path) -> PathBuf {
-    let [usual, lower] = NAMES.map(|name| context.join(name));
-    if !usual.exists() && lower.exists() { lower } else { usual }
+fn in_context(context: &Path) -> Result<(PathBuf, Vec<u8>), Error> {
+    for name in NAMES {
+        if let Some(bytes) = of_directory(context, name, MAX_TEXT)? {
+            return Ok((context.join(name), bytes));
+        }
+    }
+    let path = context.join(NAMES[0]);
+    let nearest = nearest(&path, None);
+    Err(Error::ReadDockerfile { path, nearest, source: io::ErrorKind::NotFound.into() })
 }
 
+/// Reads a file of a context that says how to build it; `None` if there is none.
+///
+/// Whose context it is may have made it a link to any file of the machine, and what is wrong with it is shown. So a link is
+/// followed inside of the context only, and one that leads out is an error.
+pub(super) fn of_directory(
+    context: &Path,
+    name: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, Error> {
+    let root = RootDir::open(context)?;
+    let path = context.join(name);
+    if let Some(bytes) = root.read_file(name, limit)? {
+        return Ok(Some(bytes));
+    }
+    match root.symlink_metadata(Path::new(name)) {
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => {
+            let reason = "it is a link to nothing inside of the build context";
+            Err(Error::io("read", path)(io::Error::other(reason)))
+        }
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+/// Reads a file that the user has named: a pipe may be meant.
 fn from_host(path: &Path, context: Option<&Path>) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| {
+    let mut bytes = Vec::new();
+    // One byte more than the parser takes: a device may have no end.
+    let limit = dockerfile::MAX_FILE as u64 + 1;
+    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map_err(|source| {
         let nearest = match source.kind() {
             io::ErrorKind::NotFound => nearest(path, context),
             _ => None,
         };
         Error::ReadDockerfile { path: path.to_owned(), nearest, source }
-    })
+    })?;
+    Ok(bytes)
 }
 
 /// What was probably meant by a path: the same below the context, which paths are not relative to, or what is called nearly

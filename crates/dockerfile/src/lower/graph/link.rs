@@ -20,8 +20,8 @@ impl Graph<'_> {
         span: Span,
         wanted: &Platform,
     ) -> Result<NodeBase, Diagnostic> {
-        let above = self.nodes.iter().rposition(|node| node.name() == Some(name));
-        if let Some(index) = above {
+        // Those below are not there yet.
+        if let Some(&index) = self.names.get(name) {
             let node = &self.nodes[index];
             return Ok(if node.replaced { node.base.clone() } else { NodeBase::Stage(index) });
         }
@@ -131,8 +131,7 @@ impl Graph<'_> {
 
     /// The last stage of that name in the file, in any case of letters.
     pub(super) fn stage_named(&self, name: &str) -> Option<usize> {
-        let name = name.to_lowercase();
-        self.nodes.iter().rposition(|node| node.name() == Some(&name))
+        self.names.get(name.to_lowercase().as_str()).copied()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Command, Graph, Link, NodeBase, Place};
 use crate::diagnostic::Diagnostic;
-use crate::instruction::Instruction;
+use crate::limits::Budget;
 use crate::lower::{BaseImage, BaseRef, ContextKind};
 
 impl<'a> Graph<'a> {
@@ -33,8 +33,9 @@ impl<'a> Graph<'a> {
         known: &BTreeMap<BaseRef, BaseImage>,
     ) -> Vec<BaseRef> {
         let mut needs = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut need = |base: BaseRef| {
-            if !known.contains_key(&base) && !needs.contains(&base) {
+            if !known.contains_key(&base) && seen.insert(base.clone()) {
                 needs.push(base);
             }
         };
@@ -68,6 +69,7 @@ impl<'a> Graph<'a> {
         &mut self,
         stages: &BTreeSet<usize>,
         known: &BTreeMap<BaseRef, BaseImage>,
+        budget: &Budget,
     ) -> Result<bool, Diagnostic> {
         let mut linked = false;
         for &index in stages {
@@ -79,29 +81,28 @@ impl<'a> Graph<'a> {
             let place = Place { span: from.span, lines: from.lines, trigger: true };
             let mut commands = Vec::new();
             for trigger in self.triggers(index, known) {
-                let command = self
-                    .trigger(&trigger, place, &from.comments)
+                let command = budget
+                    .take_trigger()
+                    .and_then(|()| self.trigger(trigger, place, &from.comments))
                     .map_err(|error| place.locate(error))?;
                 linked |= command.links.iter().any(Option::is_some);
                 commands.push(command);
             }
-            commands.append(&mut self.nodes[index].commands);
-            self.nodes[index].commands = commands;
+            self.nodes[index].push_in_front(commands);
         }
         Ok(linked)
     }
 
-    fn triggers(&self, index: usize, known: &BTreeMap<BaseRef, BaseImage>) -> Vec<String> {
+    fn triggers<'k>(
+        &'k self,
+        index: usize,
+        known: &'k BTreeMap<BaseRef, BaseImage>,
+    ) -> &'k [String] {
         if let NodeBase::Stage(base) = self.nodes[index].base {
-            let commands = self.nodes[base].commands.iter();
-            let triggers = commands.filter_map(|command| match &*command.instruction {
-                Instruction::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
-                _ => None,
-            });
-            return triggers.collect();
+            return &self.nodes[base].onbuild;
         }
         let base = self.base_ref(index).and_then(|base| known.get(&base));
-        base.map(|base| base.config.config.on_build.clone()).unwrap_or_default()
+        base.map_or(&[], |base| &base.config.config.on_build)
     }
 
     fn trigger(
