@@ -64,6 +64,8 @@ mod build {
     mod heredoc;
     /// `.dockerignore`.
     mod ignore;
+    /// Large and hostile Dockerfiles and ignore files.
+    mod limits;
     /// Why a step is not in the cache.
     mod missed;
     /// RUN --mount.
@@ -140,6 +142,22 @@ mod commands {
     mod usage;
     /// Directories of the host, memory and volumes in a container.
     mod volumes;
+}
+
+/// What the fuzzer tries, with the inputs that are kept. Its entries are a package of their own.
+mod fuzz {
+    /// Addresses of git repositories.
+    mod git;
+    /// Ignore files.
+    mod ignore;
+    /// Physical lines and heredocs.
+    mod lines;
+    /// Whole Dockerfiles.
+    mod parser;
+    /// The kept inputs.
+    mod replay;
+    /// Expansion.
+    mod words;
 }
 
 /// The source tree itself.
