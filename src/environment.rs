@@ -67,23 +67,26 @@ fn path(name: &str) -> Option<PathBuf> {
     env::var_os(name).map(PathBuf::from)
 }
 
-/// Returns where the environment says that credentials are.
-pub(crate) fn credential_places() -> registry::Places {
+/// Returns where the environment says that credentials and settings are.
+pub(crate) fn registry_places() -> registry::Places {
     registry::Places {
         registry_auth_file: path("REGISTRY_AUTH_FILE"),
         docker_config: path("DOCKER_CONFIG"),
         xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
         xdg_config_home: path("XDG_CONFIG_HOME"),
         home: path("HOME"),
+        kiln_config: path("KILN_CONFIG"),
+        containers_registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
     }
 }
 
 /// Returns what the environment says about registries: who one is there, and which proxies lead to them.
 pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
     let text = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok());
+    let places = registry_places();
     Ok(registry::Options {
-        credentials: registry::Credentials::load(&credential_places().files())?,
-        insecure_hosts: Vec::new(),
+        credentials: registry::Credentials::load(&places.files())?,
+        settings: registry::Settings::load(&places)?,
         proxies: registry::Proxies {
             http: text(["http_proxy", "HTTP_PROXY"]),
             https: text(["https_proxy", "HTTPS_PROXY"]),
@@ -91,7 +94,7 @@ pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
         },
         authorities: registry::Authorities {
             bundle: path("SSL_CERT_FILE"),
-            by_host: vec!["/etc/docker/certs.d".into(), "/etc/containers/certs.d".into()],
+            by_host: places.certificates(),
         },
         limits: registry::Limits::standard(),
         user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),

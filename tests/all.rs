@@ -134,6 +134,8 @@ mod commands {
     mod run_options;
     /// `kiln save` and `kiln load`.
     mod save_load;
+    /// Settings of registries: mirrors, certificates.
+    mod settings;
     /// `kiln tag`.
     mod tag;
     /// Containers with a terminal: keys, sizes, detaching and attaching.

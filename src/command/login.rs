@@ -89,7 +89,7 @@ pub(super) fn host(server: Option<&str>) -> Result<String, Failure> {
 }
 
 pub(super) fn login_file() -> Result<LoginFile, Failure> {
-    let file = environment::credential_places().login_file();
+    let file = environment::registry_places().login_file();
     file.ok_or_else(|| {
         Failure::usage("cannot tell where logins are kept: neither $DOCKER_CONFIG nor $HOME is set")
     })
@@ -104,7 +104,7 @@ fn password_of_stdin() -> Result<String, Failure> {
 }
 
 fn known(host: &str) -> Result<Option<Who>, Failure> {
-    Ok(Credentials::load(&environment::credential_places().files())?.login(host)?)
+    Ok(Credentials::load(&environment::registry_places().files())?.login(host)?)
 }
 
 /// Tries what is known already.

@@ -25,7 +25,7 @@ pub(super) fn run(logout: &Logout) -> Result<Exit, Failure> {
     };
     output::print(&line)?;
     // Logged in by another tool, one would still be somebody there.
-    for path in environment::credential_places().files() {
+    for path in environment::registry_places().files() {
         if path != file.path()
             && Credentials::load(std::slice::from_ref(&path))?.login(&host)?.is_some()
         {

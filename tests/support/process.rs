@@ -130,15 +130,15 @@ impl Kiln {
 /// A program without anything of the machine's own configuration.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for variable in [
-        "KILN_ROOT",
-        "DOCKER_CONFIG",
-        "DOCKER_DEFAULT_PLATFORM",
-        "SOURCE_DATE_EPOCH",
-        "BUILDKIT_PROGRESS",
-    ] {
+    for variable in ["KILN_ROOT", "KILN_CONFIG", "KILN_OFFLINE", "REGISTRY_AUTH_FILE"] {
         command.env_remove(variable);
     }
+    for variable in ["SOURCE_DATE_EPOCH", "BUILDKIT_PROGRESS", "XDG_RUNTIME_DIR"] {
+        command.env_remove(variable);
+    }
+    command.env_remove("DOCKER_DEFAULT_PLATFORM");
+    command.env("DOCKER_CONFIG", "/nonexistent").env("XDG_CONFIG_HOME", "/nonexistent");
+    command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
     command
 }
 

@@ -202,6 +202,14 @@ impl Output {
         true
     }
 
+    /// Whether the registries that it is pushed to need not prove who they are.
+    ///
+    /// # Errors
+    /// As for [`Output::push_options`].
+    pub fn is_insecure(&self) -> Result<bool, Error> {
+        self.flag("registry.insecure", false)
+    }
+
     /// Returns the names that the value gives the image (`name=`, several behind commas); the others are the caller's.
     pub fn names(&self) -> Result<Vec<Reference>, Error> {
         let names = self.attribute("name").unwrap_or_default().split(',').map(str::trim);

@@ -39,6 +39,7 @@ impl Exporter for Image {
             COMPRESSION_KEYS[2],
             ("push", "`true` to push it to the registries of its names"),
             ("push-by-digest", "`true` to push it without a tag"),
+            ("registry.insecure", "`true` for registries that need not prove who they are"),
             COMPRESSION_KEYS[0],
             COMPRESSION_KEYS[1],
             (
@@ -58,6 +59,7 @@ impl Exporter for Image {
 
     fn check(&self, output: &Output) -> Result<(), Error> {
         output.flag("push", false)?;
+        output.is_insecure()?;
         output.push_options().map(|_| ())
     }
 

@@ -2,6 +2,8 @@
 //!
 //! For code that wants [`std::io::Read`], see [`crate::reader`].
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use hyper::{
     Method, StatusCode,
@@ -13,6 +15,7 @@ use oci::{BlobDigest, Descriptor, Hasher, Reference};
 use crate::{
     Client, Error, Fault,
     exchange::{Answer, Message},
+    fetch::blob_path,
     send::{Ask, Tries},
 };
 
@@ -29,6 +32,8 @@ const FORGIVEN_AFTER: u64 = 1024 * 1024;
 pub struct Blob {
     client: Client,
     reference: Reference,
+    /// Where it can be had; the first one is asked as long as it does what it should.
+    places: VecDeque<Reference>,
     digest: BlobDigest,
     size: u64,
     /// The answer that is being read; `None` after the end or an error.
@@ -78,6 +83,7 @@ impl Client {
         let mut blob = Blob {
             client: self.clone(),
             reference: reference.clone(),
+            places: self.places(reference)?,
             digest: descriptor.digest,
             size: descriptor.size,
             answer: None,
@@ -157,6 +163,9 @@ impl Blob {
         };
         let expected = *self.digest.as_digest();
         if actual != expected {
+            if let [mirror, _, ..] = self.places.make_contiguous() {
+                self.client.distrust(mirror);
+            }
             let (expected, actual) = (Box::new(expected), Box::new(actual));
             return Err(Error::Digest { wanted: self.wanted(), expected, actual });
         }
@@ -172,15 +181,33 @@ impl Blob {
         }
         self.received_at_last_break = self.received;
         if !fault.is_passing() || !self.tries.again(None).await {
-            return Err(Error::Unreachable { url, source: fault });
+            if self.places.len() < 2 {
+                return Err(Error::Unreachable { url, source: fault });
+            }
+            self.places.pop_front();
+            self.tries = Tries::new(self.client.sender().limits());
         }
         self.open().await
     }
 
-    /// Asks for what is missing, at the registry: where it redirected to may have forgotten.
+    /// Asks for what is missing, at the first place that has it.
     async fn open(&mut self) -> Result<(), Error> {
-        let path = self.client.blob_path(&self.reference, &self.digest);
-        let mut ask = self.client.ask(&self.reference, path);
+        loop {
+            let place = self.places.front().ok_or(Error::Abandoned)?.clone();
+            match self.open_at(&place).await {
+                Err(error) if self.places.len() > 1 => {
+                    self.client.give_up(&place, &error);
+                    self.places.pop_front();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Asks for what is missing, at a registry: where it redirected to may have forgotten.
+    async fn open_at(&mut self, place: &Reference) -> Result<(), Error> {
+        let path = blob_path(place, &self.digest);
+        let mut ask = self.client.ask(place, path).await?;
         ask.wanted = self.wanted();
         let mut message = Message::new(Method::GET);
         if self.received > 0 {

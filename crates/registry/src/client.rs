@@ -1,19 +1,23 @@
 //! The client: what it is made from, and where registries are.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use hyper::header::HeaderValue;
 
 use oci::Reference;
 
 use crate::{
-    Authorities, Credentials, Error, Limits, Proxies,
+    Authorities, Credentials, Error, Limits, Proxies, Settings,
     access::Access,
     auth::Auth,
     connect::Connector,
     exchange::Exchanges,
     proxy::Routes,
     send::{Ask, Sender},
+    settings::Security,
     tls::Trust,
     url::{Origin, Scheme, Url},
 };
@@ -26,9 +30,9 @@ const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 pub struct Options {
     /// Who one is to which registry.
     pub credentials: Credentials,
-    /// Hosts that are spoken to over plain http: `host`, for all its ports, or `host:port`. This machine is in any
-    /// case, unless [`Authorities::by_host`] has certificates for it.
-    pub insecure_hosts: Vec<String>,
+    /// What files say about registries. This machine is spoken to over plain http, unless there are certificates for it
+    /// or it is among the insecure ones.
+    pub settings: Settings,
     /// Which requests go through a proxy.
     pub proxies: Proxies,
     /// Whose certificates are believed.
@@ -49,49 +53,84 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    insecure_hosts: Vec<String>,
+    settings: Settings,
+    /// Mirrors that cannot be reached or have sent other bytes than they should: not asked again.
+    distrusted: Mutex<BTreeSet<String>>,
+    /// How hosts are spoken to that need not prove anything.
+    probed: Mutex<HashMap<Origin, Scheme>>,
     sender: Sender,
 }
 
 impl Client {
     /// Makes a client. Nothing is connected to, and certificates are read when the first host needs them.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let Options { credentials, insecure_hosts, proxies, authorities, limits, user_agent } =
-            options;
+        let Options { credentials, settings, proxies, authorities, limits, user_agent } = options;
         let sendable: String =
             user_agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
         // What is left is always a legal header.
         let user_agent =
             HeaderValue::try_from(sendable).unwrap_or_else(|_| HeaderValue::from_static("kiln"));
-        let connector =
-            Connector { limits, routes: Routes::parse(&proxies)?, trust: Trust::new(authorities) };
+        let trust = Trust::new(authorities, settings.clone());
+        let connector = Connector { limits, routes: Routes::parse(&proxies)?, trust };
         let sender = Sender {
             exchanges: Exchanges::new(connector, user_agent),
             auth: Auth::new(credentials),
         };
-        let insecure_hosts =
-            insecure_hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Ok(Self { shared: Arc::new(Shared { insecure_hosts, sender }) })
+        let (distrusted, probed) = (Mutex::default(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { settings, distrusted, probed, sender }) })
     }
 
     pub(crate) fn sender(&self) -> &Sender {
         &self.shared.sender
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Returns under which names an image can be had, the registry itself last.
+    pub(crate) fn places(&self, reference: &Reference) -> Result<VecDeque<Reference>, Error> {
+        let distrusted = self.shared.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places: VecDeque<_> = self.settings().places(reference)?.into();
+        let own = places.pop_back();
+        places.retain(|place| !distrusted.contains(place.host()));
+        places.extend(own);
+        Ok(places)
+    }
+
+    /// Goes on without a mirror: for ever, if it cannot be reached. It was tried often enough for all that is to follow.
+    pub(crate) fn give_up(&self, mirror: &Reference, error: &Error) {
+        if matches!(error, Error::Unreachable { .. }) {
+            self.distrust(mirror);
+        }
+    }
+
+    /// Asks a mirror no more.
+    pub(crate) fn distrust(&self, mirror: &Reference) {
+        let mut distrusted = self.shared.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        distrusted.insert(mirror.host().to_owned());
+    }
+
     /// Starts a request for something in a reference's repository, to be read.
-    pub(crate) fn ask(&self, reference: &Reference, path: String) -> Ask {
-        self.ask_for(Access::pull(reference), reference, path)
+    pub(crate) async fn ask(&self, reference: &Reference, path: String) -> Result<Ask, Error> {
+        self.ask_for(Access::pull(reference), reference, path).await
     }
 
     /// Starts a request with some access to something in a reference's repository.
-    pub(crate) fn ask_for(&self, access: Access, reference: &Reference, path: String) -> Ask {
-        let registry = self.origin(reference.host());
+    pub(crate) async fn ask_for(
+        &self,
+        access: Access,
+        reference: &Reference,
+        path: String,
+    ) -> Result<Ask, Error> {
+        self.settings().check(reference)?;
+        let registry = self.origin(reference.host()).await;
         let url = Url::new(registry.clone(), path);
-        Ask { access, wanted: reference.tagged().familiar(), registry, url }
+        Ok(Ask { access, wanted: reference.tagged().familiar(), registry, url })
     }
 
     /// Returns how and where a registry is spoken to.
-    pub(crate) fn origin(&self, host: &str) -> Origin {
+    pub(crate) async fn origin(&self, host: &str) -> Origin {
         let (hub, at) = DOCKER_HUB;
         let host = if host == hub { at } else { host };
         // Reference has checked the host by the same grammar, but for ports beyond 65535: then the look-up fails.
@@ -103,11 +142,28 @@ impl Client {
             })
         };
         let secure = origin(Scheme::Https);
-        let listed = |entry: &String| *entry == secure.host || *entry == host.to_ascii_lowercase();
         let has_certificates = || self.sender().exchanges.knows(&secure.authority());
-        let plain = self.shared.insecure_hosts.iter().any(listed)
-            || (secure.is_loopback() && !has_certificates());
-        if plain { origin(Scheme::Http) } else { secure }
+        let scheme = match self.settings().security(&secure.host, secure.port) {
+            Some(Security::Plain) => Scheme::Http,
+            Some(Security::Insecure) => self.probe(&secure).await,
+            None if secure.is_loopback() && !has_certificates() => Scheme::Http,
+            None => Scheme::Https,
+        };
+        origin(scheme)
+    }
+
+    /// Sees whether a host that need not prove anything speaks TLS at all, once.
+    async fn probe(&self, secure: &Origin) -> Scheme {
+        let probed = || self.shared.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = probed().get(secure) {
+            return *known;
+        }
+        let scheme = match self.sender().exchanges.reaches(secure).await {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        };
+        probed().insert(secure.clone(), scheme);
+        scheme
     }
 }
 
@@ -118,7 +174,7 @@ mod tests {
     fn client() -> Client {
         Client::new(Options {
             credentials: Credentials::none(),
-            insecure_hosts: vec!["Plain.example".to_owned(), "ported.example:5000".to_owned()],
+            settings: Settings::default(),
             proxies: Proxies::default(),
             authorities: Authorities::default(),
             limits: Limits::standard(),
@@ -127,8 +183,8 @@ mod tests {
         .unwrap()
     }
 
-    #[test]
-    fn registries_are_where_their_names_say() {
+    #[tokio::test]
+    async fn registries_are_where_their_names_say() {
         for (reference, url) in [
             ("busybox", "https://registry-1.docker.io/"),
             ("quay.example/a", "https://quay.example/"),
@@ -138,14 +194,10 @@ mod tests {
             ("localhost:5000/a", "http://localhost:5000/"),
             ("127.1.2.3:5000/a", "http://127.1.2.3:5000/"),
             ("[::1]:5000/a", "http://[::1]:5000/"),
-            ("plain.example/a", "http://plain.example/"),
-            ("plain.example:5000/a", "http://plain.example:5000/"),
-            ("ported.example:5000/a", "http://ported.example:5000/"),
-            ("ported.example/a", "https://ported.example/"),
             ("10.0.0.1:5000/a", "https://10.0.0.1:5000/"),
         ] {
             let reference = Reference::parse(reference).unwrap();
-            let ask = client().ask(&reference, "/".to_owned()).url.to_string();
+            let ask = client().ask(&reference, "/".to_owned()).await.unwrap().url.to_string();
             assert_eq!(ask, url, "{reference}");
         }
     }

@@ -21,7 +21,7 @@ use crate::{CredentialsError, Error, access::Access, base64, error::harmless, he
 /// The names under which tools have stored what belongs to Docker Hub.
 const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// What the environment says about where credentials are; each is the value of the variable of its name.
+/// What the environment says about where credentials and settings are; each is the value of the variable of its name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
     /// `REGISTRY_AUTH_FILE`: a file, which then is the only one.
@@ -34,6 +34,10 @@ pub struct Places {
     pub xdg_config_home: Option<PathBuf>,
     /// `HOME`: a directory.
     pub home: Option<PathBuf>,
+    /// `KILN_CONFIG`: a file of kiln's settings, which then is the only one of them.
+    pub kiln_config: Option<PathBuf>,
+    /// `CONTAINERS_REGISTRIES_CONF`: a file of podman's settings, which then is the only one of them.
+    pub containers_registries_conf: Option<PathBuf>,
 }
 
 impl Places {
@@ -41,25 +45,83 @@ impl Places {
     ///
     /// Docker's come before podman's. An empty variable counts as unset.
     pub fn files(&self) -> Vec<PathBuf> {
-        let set = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         if let Some(file) = set(&self.registry_auth_file) {
             return vec![file];
         }
-        let below_home = |name: &str| set(&self.home).map(|home| home.join(name));
-        let docker = set(&self.docker_config).or_else(|| below_home(".docker"));
-        let config = set(&self.xdg_config_home).or_else(|| below_home(".config"));
+        let docker = set(&self.docker_config).or_else(|| Some(set(&self.home)?.join(".docker")));
         let files = [
             docker.map(|folder| folder.join("config.json")),
             set(&self.xdg_runtime_dir).map(|folder| folder.join("containers/auth.json")),
-            config.map(|folder| folder.join("containers/auth.json")),
+            self.config("containers/auth.json"),
         ];
         files.into_iter().flatten().collect()
+    }
+
+    /// Returns a place among the user's own settings.
+    fn config(&self, name: &str) -> Option<PathBuf> {
+        let config = set(&self.xdg_config_home).or_else(|| Some(set(&self.home)?.join(".config")));
+        config.map(|folder| folder.join(name))
+    }
+
+    /// Returns the files that may hold kiln's settings; earlier ones win.
+    pub(crate) fn kiln_files(&self) -> Vec<PathBuf> {
+        match set(&self.kiln_config) {
+            Some(file) => vec![file],
+            None => self
+                .config("kiln/config.json")
+                .into_iter()
+                .chain(["/etc/kiln/config.json".into()])
+                .collect(),
+        }
+    }
+
+    /// Returns the files that may hold Docker's settings: of the engine without root, and of the other.
+    pub(crate) fn docker_files(&self) -> Vec<PathBuf> {
+        let own = self.config("docker/daemon.json");
+        own.into_iter().chain(["/etc/docker/daemon.json".into()]).collect()
+    }
+
+    /// Returns the files that may hold podman's settings. The user's own stands in place of the machine's; parts in the
+    /// directories beside them go before both.
+    pub(crate) fn containers_files(&self) -> Vec<PathBuf> {
+        if let Some(file) = set(&self.containers_registries_conf) {
+            return vec![file];
+        }
+        let own = self.config("containers/registries.conf");
+        let machine = PathBuf::from("/etc/containers/registries.conf");
+        let mut files = Vec::new();
+        for file in own.iter().chain([&machine]) {
+            let mut parts: Vec<PathBuf> = std::fs::read_dir(file.with_extension("conf.d"))
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+                .collect();
+            // The last one goes before the others.
+            parts.sort_by(|a, b| b.cmp(a));
+            files.extend(parts);
+        }
+        files.push(own.filter(|own| own.exists()).unwrap_or(machine));
+        files
+    }
+
+    /// Returns the directories with certificates for single hosts; all of them count.
+    pub fn certificates(&self) -> Vec<PathBuf> {
+        let own = ["docker/certs.d", "containers/certs.d"].map(|name| self.config(name));
+        let machine = ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from);
+        own.into_iter().flatten().chain(machine).collect()
     }
 
     /// Returns the file that a login is written to: the first of [`Places::files`]. `None` if nothing says where a home is.
     pub fn login_file(&self) -> Option<LoginFile> {
         self.files().into_iter().next().map(LoginFile::new)
     }
+}
+
+/// An empty variable counts as unset.
+fn set(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// What is stored for all registries.

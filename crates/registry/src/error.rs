@@ -139,6 +139,23 @@ pub enum Error {
         #[source]
         source: CredentialsError,
     },
+    /// A file of settings that cannot be used: correct or remove it.
+    #[error("cannot use the settings in `{}`", .path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: SettingsError,
+    },
+    /// The settings forbid it.
+    #[error("`{wanted}` is blocked: the settings of this machine say so of `{prefix}`")]
+    Blocked {
+        /// Reference of the image.
+        wanted: String,
+        /// What is blocked.
+        prefix: String,
+    },
     /// A program that keeps credentials does not do what it is asked for: correct it, or the file that names it.
     #[error("cannot {verb} the credentials of the helper `{helper}`: {reason}")]
     Helper {
@@ -227,6 +244,36 @@ pub enum DocumentError {
         diff_ids: usize,
         /// In the manifest.
         layers: usize,
+    },
+}
+
+/// What is wrong with a file of settings.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error("cannot read the file")]
+    Read(#[source] io::Error),
+    /// It is not the JSON that it should be.
+    #[error("the file is not what it should be")]
+    Json(#[source] serde_json::Error),
+    /// It is not the TOML that it should be.
+    #[error("line {line}: {reason}")]
+    Toml {
+        /// Where, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A value makes no sense.
+    #[error("`{value}` in `{key}`: {reason}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
 }
 

@@ -23,6 +23,7 @@ use crate::{
     Fault, Limits,
     connect::{Connected, Connector, Reach},
     content::{Content, Gauge, Payload},
+    proxy::Proxy,
     url::{Origin, Scheme, Url},
 };
 
@@ -72,6 +73,16 @@ struct Connection {
     proxy_authorization: Option<String>,
 }
 
+impl Connection {
+    fn new(sender: SendRequest<Payload>, by_proxy: Option<Proxy>) -> Self {
+        Self {
+            sender,
+            absolute: by_proxy.is_some(),
+            proxy_authorization: by_proxy.and_then(|proxy| proxy.authorization),
+        }
+    }
+}
+
 impl Exchanges {
     pub(crate) fn new(connector: Connector, user_agent: HeaderValue) -> Self {
         Self { connector, user_agent, idle: Arc::default() }
@@ -84,6 +95,16 @@ impl Exchanges {
     /// Whether a host has certificates of its own.
     pub(crate) fn knows(&self, authority: &str) -> bool {
         self.connector.trust.knows(authority)
+    }
+
+    /// Whether a connection to a host can be made; it is kept for the first request.
+    pub(crate) async fn reaches(&self, origin: &Origin) -> bool {
+        let Ok(Connected { sender, by_proxy }) = self.connector.connect(origin, Reach::Named).await
+        else {
+            return false;
+        };
+        self.idle.put(origin.clone(), Connection::new(sender, by_proxy));
+        true
     }
 
     /// Sends a request and returns the answer's head.
@@ -102,12 +123,7 @@ impl Exchanges {
             }
         }
         let Connected { sender, by_proxy } = self.connector.connect(&url.origin, reach).await?;
-        let connection = Connection {
-            sender,
-            absolute: by_proxy.is_some(),
-            proxy_authorization: by_proxy.and_then(|proxy| proxy.authorization),
-        };
-        self.exchange_over(connection, url, message).await
+        self.exchange_over(Connection::new(sender, by_proxy), url, message).await
     }
 
     async fn exchange_over(

@@ -118,7 +118,19 @@ impl Client {
         if let Some(digest) = reference.digest() {
             return Ok(*digest);
         }
-        let ask = self.ask(reference, self.manifest_path(reference, None));
+        let mut places = self.places(reference)?.into_iter();
+        while let Some(place) = places.next() {
+            match self.digest_at(&place).await {
+                Err(error) if places.len() > 0 => self.give_up(&place, &error),
+                said => return said,
+            }
+        }
+        // There is one place at least.
+        Err(Error::Abandoned)
+    }
+
+    async fn digest_at(&self, place: &Reference) -> Result<ManifestDigest, Error> {
+        let ask = self.ask(place, manifest_path(place, None)).await?;
         let said = match self.sender().send(&ask, &message(Method::HEAD)).await {
             Ok(answer) => header_digest(&ask, &answer)?,
             // Not every registry knows HEAD, and none can say in the answer why it refuses.
@@ -127,17 +139,34 @@ impl Client {
         };
         match said {
             Some(digest) => Ok(ManifestDigest::new(digest)),
-            None => Ok(self.document(reference, None).await?.digest),
+            None => Ok(self.document_at(place, None).await?.digest),
         }
     }
 
-    /// Fetches a manifest or an index: the one that a descriptor names, or the reference itself.
+    /// Fetches a manifest or an index: the one that a descriptor names, or the reference itself. Whatever a mirror does
+    /// wrong, there is still the registry itself.
     async fn document(
         &self,
         reference: &Reference,
         descriptor: Option<&Descriptor>,
     ) -> Result<Document, Error> {
-        let mut ask = self.ask(reference, self.manifest_path(reference, descriptor));
+        let mut places = self.places(reference)?.into_iter();
+        while let Some(place) = places.next() {
+            match self.document_at(&place, descriptor).await {
+                Err(error) if places.len() > 0 => self.give_up(&place, &error),
+                document => return document,
+            }
+        }
+        // There is one place at least.
+        Err(Error::Abandoned)
+    }
+
+    async fn document_at(
+        &self,
+        reference: &Reference,
+        descriptor: Option<&Descriptor>,
+    ) -> Result<Document, Error> {
+        let mut ask = self.ask(reference, manifest_path(reference, descriptor)).await?;
         if let Some(descriptor) = descriptor {
             ask.wanted = format!("{}@{}", reference.familiar_name(), descriptor.digest);
         }
@@ -205,9 +234,21 @@ impl Client {
     ) -> Result<Vec<u8>, Error> {
         let limit = self.sender().limits().document;
         if descriptor.size > limit {
-            let url = self.ask(reference, self.blob_path(reference, &descriptor.digest)).url;
+            let url = self.ask(reference, blob_path(reference, &descriptor.digest)).await?.url;
             return Err(Error::TooLarge { url: url.to_string(), document: "config", limit });
         }
+        match self.small_blob(reference, descriptor).await {
+            // From a mirror, perhaps, which is not asked again.
+            Err(Error::Digest { .. }) => self.small_blob(reference, descriptor).await,
+            bytes => bytes,
+        }
+    }
+
+    async fn small_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, Error> {
         let mut blob = self.blob(reference, descriptor).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = blob.chunk().await? {
@@ -216,22 +257,22 @@ impl Client {
         Ok(bytes)
     }
 
-    fn manifest_path(&self, reference: &Reference, descriptor: Option<&Descriptor>) -> String {
-        let name = match (descriptor, reference.digest()) {
-            (Some(descriptor), _) => descriptor.digest.to_string(),
-            (None, Some(digest)) => digest.to_string(),
-            (None, None) => reference.tag_or_latest().to_owned(),
-        };
-        format!("/v2/{}/manifests/{name}", reference.path())
-    }
-
-    pub(crate) fn blob_path(&self, reference: &Reference, digest: &BlobDigest) -> String {
-        format!("/v2/{}/blobs/{digest}", reference.path())
-    }
-
     fn no_image(&self, reference: &Reference, source: DocumentError) -> Error {
         Error::Document { wanted: reference.tagged().familiar(), source }
     }
+}
+
+fn manifest_path(reference: &Reference, descriptor: Option<&Descriptor>) -> String {
+    let name = match (descriptor, reference.digest()) {
+        (Some(descriptor), _) => descriptor.digest.to_string(),
+        (None, Some(digest)) => digest.to_string(),
+        (None, None) => reference.tag_or_latest().to_owned(),
+    };
+    format!("/v2/{}/manifests/{name}", reference.path())
+}
+
+pub(crate) fn blob_path(reference: &Reference, digest: &BlobDigest) -> String {
+    format!("/v2/{}/blobs/{digest}", reference.path())
 }
 
 fn message(method: Method) -> Message {

@@ -5,7 +5,7 @@
 //! manifests ([`Client::publish`]). Files and environment variables enter as values: [`Options`], [`Places`]. It also
 //! downloads files of the web ([`Client::file`]).
 //!
-//! Reading order: `client` (what one is made from), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
+//! Reading order: `client` (what one is made from) and `settings` (what files say), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
 //! `publish` (the same, the other way), `list` (tags), `download` (files of the web), then downwards: `send` (retries, redirects),
 //! `auth` with `access`, `challenge`, `credentials` and `helper` (and `login`, which sees whether they are right), `exchange` and `content` (one request, one answer), `connect` with
 //! `proxy` and `tls`.
@@ -39,6 +39,7 @@ mod proxy;
 mod publish;
 mod reader;
 mod send;
+mod settings;
 mod tls;
 mod transfer;
 mod upload;
@@ -49,11 +50,12 @@ pub use client::{Client, Options};
 pub use content::{OnProgress, Source};
 pub use credentials::{Credentials, Kept, Login, LoginFile, Places};
 pub use download::{Download, FileRequest, Piece};
-pub use error::{CredentialsError, Denial, DocumentError, Error, Fault};
+pub use error::{CredentialsError, Denial, DocumentError, Error, Fault, SettingsError};
 pub use fetch::{Resolved, ResolvedIndex};
 pub use limits::Limits;
 pub use proxy::Proxies;
 pub use reader::BlobReader;
+pub use settings::Settings;
 pub use tls::Authorities;
 pub use transfer::{News, Transfer, Watcher};
 pub use upload::{Upload, Uploaded};

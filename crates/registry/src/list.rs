@@ -32,8 +32,10 @@ struct Tags {
 impl Client {
     /// Returns the tags of a repository, in the registry's order; only those that can be tags.
     pub async fn tags(&self, repository: &Reference) -> Result<Vec<String>, Error> {
-        let path = format!("/v2/{}/tags/list", repository.path());
-        let mut ask = self.ask(repository, path);
+        let place = self.places(repository)?.pop_back();
+        let place = place.as_ref().unwrap_or(repository);
+        let path = format!("/v2/{}/tags/list", place.path());
+        let mut ask = self.ask(place, path).await?;
         ask.wanted = repository.familiar_name();
         ask.url = ask.url.with_parameter("n", PAGE);
         let name = repository.familiar_name();

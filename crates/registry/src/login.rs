@@ -11,7 +11,7 @@ impl Client {
     /// # Errors
     /// [`Error::NotLetIn`] if it does not.
     pub async fn log_in(&self, host: &str) -> Result<(), Error> {
-        let registry = self.origin(host);
+        let registry = self.origin(host).await;
         let url = Url::new(registry.clone(), "/v2/".to_owned());
         let access = Access::registry(host);
         let ask = Ask { access, wanted: host.to_owned(), registry, url };

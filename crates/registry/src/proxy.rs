@@ -149,14 +149,19 @@ impl Direct {
 }
 
 fn network(entry: &str) -> Option<Direct> {
+    network_of(entry).map(|(address, bits)| Direct::Network { address, bits })
+}
+
+/// Reads `address[/bits]`.
+pub(crate) fn network_of(entry: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = entry.split_once('/').map_or((entry, None), |(a, b)| (a, Some(b)));
     let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
     let all = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.map_or(Some(all), |bits| bits.parse().ok())?;
-    (bits <= all).then_some(Direct::Network { address, bits })
+    (bits <= all).then_some((address, bits))
 }
 
-fn in_network(host: IpAddr, network: IpAddr, bits: u8) -> bool {
+pub(crate) fn in_network(host: IpAddr, network: IpAddr, bits: u8) -> bool {
     let same = |a: u128, b: u128, width: u32| {
         let shift = width.saturating_sub(u32::from(bits));
         a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)

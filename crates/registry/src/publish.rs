@@ -36,7 +36,8 @@ impl Client {
             }
             None => to.tag_or_latest().to_owned(),
         };
-        let ask = self.ask_for(Access::push(to), to, format!("/v2/{}/manifests/{name}", to.path()));
+        let path = format!("/v2/{}/manifests/{name}", to.path());
+        let ask = self.ask_for(Access::push(to), to, path).await?;
         let kind = HeaderValue::try_from(media_type)
             .map_err(|_| ask.protocol("its manifest has a media type that cannot be sent"))?;
         let put = Message::new(Method::PUT).with(header::CONTENT_TYPE, kind);

@@ -260,7 +260,8 @@ struct OneError {
 pub(crate) async fn detail(answer: Answer) -> String {
     // Any error document fits; a page for people is of no interest.
     const LONGEST: u64 = 64 * 1024;
-    let is_text = answer.header(header::CONTENT_TYPE).is_some_and(|k| k.starts_with("text/plain"));
+    let kind = answer.header(header::CONTENT_TYPE);
+    let is_text = kind.is_none_or(|kind| kind.starts_with("text/plain"));
     let Ok(Some(bytes)) = answer.bytes(LONGEST).await else { return String::new() };
     let Ok(Errors { errors, details }) = serde_json::from_slice(&bytes) else {
         let text = String::from_utf8_lossy(&bytes);

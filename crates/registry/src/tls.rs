@@ -1,4 +1,4 @@
-//! Whom to trust: the system's certificates, and Docker's `certs.d` for single registries.
+//! Whom to trust: the system's certificates, and for single registries those of Docker's `certs.d` and of the settings.
 //!
 //! Nothing is compiled in: a frozen list of authorities ages, and leaves out a company's own.
 
@@ -10,12 +10,13 @@ use std::{
 };
 
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{self, CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use crate::{Fault, url::Origin};
+use crate::{Fault, Settings, url::Origin};
 
 /// Where distributions keep all authorities in one file: Debian and Alpine, Fedora, openSUSE, older Red Hat, Alpine's
 /// other name.
@@ -41,30 +42,32 @@ pub struct Authorities {
 #[derive(Debug)]
 pub(crate) struct Trust {
     authorities: Authorities,
+    settings: Settings,
     system: OnceLock<RootCertStore>,
     configs: Mutex<HashMap<String, Arc<ClientConfig>>>,
 }
 
 impl Trust {
-    pub(crate) fn new(authorities: Authorities) -> Self {
-        Self { authorities, system: OnceLock::new(), configs: Mutex::default() }
+    pub(crate) fn new(authorities: Authorities, settings: Settings) -> Self {
+        Self { authorities, settings, system: OnceLock::new(), configs: Mutex::default() }
     }
 
     /// Whether a host has certificates of its own.
     pub(crate) fn knows(&self, authority: &str) -> bool {
-        self.folders(authority).next().is_some()
+        self.folders(authority).next().is_some() || !self.settings.authorities(authority).is_empty()
     }
 
     /// Returns the configuration for connections to a host.
     pub(crate) fn config(&self, origin: &Origin) -> Result<Arc<ClientConfig>, Fault> {
         let authority = origin.authority();
         // Hosts without certificates of their own share one configuration, and with it the memory of sessions.
-        let key = if self.knows(&authority) { authority.as_str() } else { "" };
+        let trusted = self.settings.security(&origin.host, origin.port).is_some();
+        let key = if trusted || self.knows(&authority) { authority.as_str() } else { "" };
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = configs.get(key) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.make(&authority)?);
+        let config = Arc::new(if trusted { unproven()? } else { self.make(&authority)? });
         configs.insert(key.to_owned(), Arc::clone(&config));
         Ok(config)
     }
@@ -80,6 +83,9 @@ impl Trust {
                     _ => {}
                 }
             }
+        }
+        for file in self.settings.authorities(authority) {
+            add(&mut roots, file)?;
         }
         match self.system() {
             Ok(system) => roots.extend(system.roots.iter().cloned()),
@@ -144,6 +150,58 @@ fn identity(path: &Path) -> Result<Identity, Fault> {
     Ok((certificates(path)?, private, key))
 }
 
+/// Returns the configuration for hosts that need not prove anything.
+fn unproven() -> Result<ClientConfig, Fault> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Anybody(Arc::clone(&provider)));
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::Malformed(Box::new(error)))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+/// Believes every certificate: the settings say that the host need not prove who it is. What it says is still encrypted for
+/// whoever has shown that certificate.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 /// In the order of names, so that the same directory always means the same.
 fn sorted(folder: &Path) -> Vec<PathBuf> {
     // A directory that cannot be listed is as good as an empty one: the connection then fails with the reason.
@@ -161,7 +219,7 @@ mod tests {
     #[test]
     fn a_missing_bundle_is_named() {
         let bundle = Some(PathBuf::from("/nonexistent/bundle.pem"));
-        let trust = Trust::new(Authorities { bundle, by_host: Vec::new() });
+        let trust = Trust::new(Authorities { bundle, by_host: Vec::new() }, Settings::default());
         let origin = Origin::parse(Scheme::Https, "a.example").unwrap();
         let error = trust.config(&origin).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/bundle.pem"), "{error}");

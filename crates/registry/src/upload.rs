@@ -66,7 +66,8 @@ pub enum Uploaded {
 impl Client {
     /// Whether a repository has a blob.
     pub async fn has_blob(&self, to: &Reference, blob: &Descriptor) -> Result<bool, Error> {
-        let mut ask = self.ask_for(Access::push(to), to, self.blob_path(to, &blob.digest));
+        let path = crate::fetch::blob_path(to, &blob.digest);
+        let mut ask = self.ask_for(Access::push(to), to, path).await?;
         ask.wanted = to.familiar_name();
         match self.sender().send(&ask, &Message::new(Method::HEAD)).await {
             // One of another size is none: the registry then says what it thinks of the right one.
@@ -105,16 +106,16 @@ impl Client {
         Ok(Uploaded::Sent)
     }
 
-    fn ask_to_push(&self, upload: &Upload<'_>, query: &str) -> Ask {
-        let path = format!("/v2/{}/blobs/uploads/{query}", upload.to.path());
-        let mut ask = self.ask_for(Access::push(upload.to), upload.to, path);
+    async fn ask_to_push(&self, upload: &Upload<'_>) -> Result<Ask, Error> {
+        let path = format!("/v2/{}/blobs/uploads/", upload.to.path());
+        let mut ask = self.ask_for(Access::push(upload.to), upload.to, path).await?;
         ask.wanted = upload.to.familiar_name();
-        ask
+        Ok(ask)
     }
 
     /// Asks the registry to take a blob from another repository. A refusal is no error: it may have no right to tell.
     async fn mount(&self, upload: &Upload<'_>, from: &Reference) -> Result<Mounting, Error> {
-        let mut ask = self.ask_to_push(upload, "");
+        let mut ask = self.ask_to_push(upload).await?;
         ask.access = Access::mount(upload.to, from);
         ask.url = ask.url.with_parameter("mount", &upload.blob.digest.to_string());
         ask.url = ask.url.with_parameter("from", from.path());
@@ -132,14 +133,14 @@ impl Client {
 
     /// Begins an upload; returns where it goes on.
     async fn start(&self, upload: &Upload<'_>) -> Result<Url, Error> {
-        let ask = self.ask_to_push(upload, "");
+        let ask = self.ask_to_push(upload).await?;
         let answer = self.sender().send(&ask, &Message::new(Method::POST)).await?;
         session(&ask, &answer)
     }
 
     /// Sends the blob, again from where it broke as long as that may help.
     async fn fill(&self, upload: &Upload<'_>, mut session: Url) -> Result<(), Error> {
-        let ask = self.ask_to_push(upload, "");
+        let ask = self.ask_to_push(upload).await?;
         let mut tries = Tries::new(self.sender().limits());
         let (mut from, mut from_at_last_break, mut has_broken) = (0, 0, false);
         loop {

@@ -183,7 +183,13 @@ fn push(
     let images = built.images.iter().map(|built| built.put_with_times(engine, times(output)));
     let images: Vec<Image> = images.collect::<Result<_, _>>()?;
     let named: Vec<_> = names.into_iter().map(|name| (name, images.clone())).collect();
-    let client = Client::new(environment::registry_options()?)?;
+    let mut options = environment::registry_options()?;
+    if output.is_insecure()? {
+        for (name, _) in &named {
+            options.settings = options.settings.with_insecure(name.host());
+        }
+    }
+    let client = Client::new(options)?;
     let show = if quiet { push::Show::Nothing } else { push::Show::Everything };
     let pushed = push::images(engine, client, &named, &output.push_options()?, show)?;
     Ok(pushed.into_iter().next())

@@ -53,6 +53,7 @@ pub(super) fn short(descriptor: &Descriptor) -> String {
 impl LayerPull {
     /// Gets the layer, into a snapshot that nobody else sees yet. Its blob is in the store then.
     pub(super) async fn run(self) -> Result<Unpacked, Error> {
+        let mut is_second = false;
         loop {
             match self.presence().await? {
                 Presence::Busy => tokio::time::sleep(BUSY_PAUSE).await,
@@ -70,12 +71,13 @@ impl LayerPull {
                     if !matches!(&result, Err(error) if is_wrong(error)) {
                         return result;
                     }
-                    // Nobody is to go on from what is wrong. If an earlier pull has left it, then the registry may well
-                    // send what is right: once more, from the start.
+                    // Nobody is to go on from what is wrong. An earlier pull may have left it, or a mirror sent it, who is
+                    // not asked again: once more, from the start.
                     self.forget().await?;
-                    if had == 0 {
+                    if had == 0 && is_second {
                         return result;
                     }
+                    is_second |= had == 0;
                 }
             }
         }

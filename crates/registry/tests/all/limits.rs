@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use registry::{Client, Error, Fault, Limits, Options, Proxies};
+use registry::{Client, Error, Fault, Limits, Options, Proxies, Settings};
 
 use crate::support::{
     amd64, client, client_with,
@@ -163,8 +163,8 @@ async fn plain_requests_name_their_host_to_a_proxy() {
     });
     let proxies =
         Proxies { http: Some(format!("http://u:p@{}", proxy.address)), ..Proxies::default() };
-    let insecure_hosts = vec!["plain.example:5000".to_owned()];
-    let client = Client::new(Options { proxies, insecure_hosts, ..options() }).unwrap();
+    let settings = Settings::default().with_plain("plain.example:5000");
+    let client = Client::new(Options { proxies, settings, ..options() }).unwrap();
     client.resolve(&reference("plain.example:5000/team/app:1"), &amd64()).await.unwrap();
     for request in proxy.log() {
         assert_eq!(request.header("host"), Some("plain.example:5000"));

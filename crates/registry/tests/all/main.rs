@@ -11,6 +11,7 @@ mod blob;
 mod download;
 mod limits;
 mod manifest;
+mod mirror;
 mod real;
 mod redirect;
 mod support;

@@ -1,6 +1,6 @@
 //! Redirects: where they may lead, and what does not go along.
 
-use registry::{Client, Denial, Error, Fault, Options, Proxies};
+use registry::{Client, Denial, Error, Fault, Options, Proxies, Settings};
 
 use crate::support::{
     amd64, client, client_as,
@@ -119,8 +119,8 @@ async fn a_registry_elsewhere_cannot_send_to_this_machine() {
         // Its name resolves nowhere; the proxy plays it.
         let proxy = Server::start(move |_| Reply::redirect(&location));
         let proxies = Proxies { http: Some(proxy.address.to_string()), ..Proxies::default() };
-        let insecure_hosts = vec!["plain.example".to_owned()];
-        let client = Client::new(Options { proxies, insecure_hosts, ..options() }).unwrap();
+        let settings = Settings::default().with_plain("plain.example");
+        let client = Client::new(Options { proxies, settings, ..options() }).unwrap();
         let error = client.resolve(&reference("plain.example/a:1"), &amd64()).await.unwrap_err();
         assert!(
             matches!(error, Error::Unreachable { source: Fault::Forbidden { .. }, .. }),

@@ -8,7 +8,7 @@ pub(crate) mod warehouse;
 use std::time::Duration;
 
 use oci::{Platform, Reference};
-use registry::{Authorities, Client, Credentials, Limits, Options, Proxies};
+use registry::{Authorities, Client, Credentials, Limits, Options, Proxies, Settings};
 
 /// Bounds that end a test soon; answers that do come have seconds, as the machine may be busy.
 pub(crate) fn impatient() -> Limits {
@@ -25,7 +25,7 @@ pub(crate) fn impatient() -> Limits {
 pub(crate) fn options() -> Options {
     Options {
         credentials: Credentials::none(),
-        insecure_hosts: Vec::new(),
+        settings: Settings::default(),
         proxies: Proxies::default(),
         authorities: Authorities::default(),
         limits: impatient(),

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use registry::{Authorities, Client, Error, Fault, Options, Proxies};
+use registry::{Authorities, Client, Error, Fault, Options, Places, Proxies, Settings};
 
 use crate::support::{
     amd64, options,
@@ -147,6 +147,40 @@ async fn only_certificates_for_the_host_by_a_known_authority_will_do() {
     let stranger = Certificates::new();
     let error = ask(stranger.by_host(&good.address), Proxies::default(), &good.address).await;
     assert!(matches!(error, Error::Unreachable { source: Fault::Tls { .. }, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_insecure_host_need_not_prove_who_it_is() {
+    if !tools_are_there() {
+        return;
+    }
+    let certificates = Certificates::new();
+    let plain = DockerRegistry::start("", "");
+    for address in ["old", "other"].map(|name| certificates.serve(name)).iter().chain([&plain]) {
+        let host = &address.address;
+        let settings = Settings::default().with_insecure(host);
+        let client = Client::new(Options { settings, ..options() }).unwrap();
+        let absent = reference(&format!("{host}/team/app:1"));
+        let error = client.resolve(&absent, &amd64()).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn settings_can_name_an_authority() {
+    if !tools_are_there() {
+        return;
+    }
+    let certificates = Certificates::new();
+    let server = certificates.serve("good");
+    let text = format!(r#"{{"registries": {{"{}": {{"ca": ["ca.crt"]}}}}}}"#, server.address);
+    let file = certificates.folder.write("config.json", text);
+    let settings =
+        Settings::load(&Places { kiln_config: Some(file), ..Places::default() }).unwrap();
+    let client = Client::new(Options { settings, ..options() }).unwrap();
+    let absent = reference(&format!("{}/team/app:1", server.address));
+    let error = client.resolve(&absent, &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
 #[tokio::test]
