@@ -41,7 +41,8 @@ impl Lower for Copy {
                 plan::CopySource::Git(_) => "a git ref",
                 plan::CopySource::Path(_) | plan::CopySource::Heredoc(_) => continue,
             };
-            let error = Diagnostic::new(format!("source can't be {what} for COPY"));
+            let error = Diagnostic::new(format!("source can't be {what} for COPY"))
+                .hint("ADD fetches files from addresses, and git repositories");
             return Err(match word {
                 CopySource::Path(word) => error.at(word.span),
                 CopySource::Heredoc(_) => error,

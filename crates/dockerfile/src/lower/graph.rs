@@ -142,7 +142,8 @@ impl<'a> Graph<'a> {
         let expanded = globals.expand(image, escape)?;
         if expanded.is_empty() {
             let message = format!("base name ({}) should not be blank", image.text);
-            return Err(Diagnostic::new(message).at(image.span));
+            let hint = "a FROM knows only the ARGs before the first FROM, and --build-arg for them";
+            return Err(Diagnostic::new(message).at(image.span).hint(hint));
         }
         let platform = match platform {
             Some(word) => Some(read_platform(word, escape, globals)?),
@@ -203,7 +204,9 @@ impl<'a> Graph<'a> {
                     Visit::OnPath => {
                         let name = self.label(start);
                         let message = format!("circular dependency detected on stage: {name}");
-                        return Err(place.locate(Diagnostic::new(message)));
+                        let hint =
+                            "a stage cannot have files of itself, nor of a stage that needs it";
+                        return Err(place.locate(Diagnostic::new(message).hint(hint)));
                     }
                     Visit::Ahead => {
                         visits[next] = Visit::OnPath;

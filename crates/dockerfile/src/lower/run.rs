@@ -22,7 +22,8 @@ impl Lower for Run {
     fn lower(&self, stage: &mut StageState<'_>, command: &Command<'_>) -> Result<(), Diagnostic> {
         if let Some(device) = self.devices.first() {
             let message = "devices are only supported in Dockerfile frontend 1.14.0-labs or later";
-            return Err(Diagnostic::new(message).at(device.span));
+            let hint = "kiln lends no devices to one command; RUN --security=insecure sees those of the host, with --allow security.insecure";
+            return Err(Diagnostic::new(message).at(device.span).hint(hint));
         }
         let (argv, script) = command_line(self, stage);
         if argv.is_empty() {

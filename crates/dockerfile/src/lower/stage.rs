@@ -306,7 +306,8 @@ impl StageState<'_> {
                 None => {
                     let name = quoted(&self.graph.label(*index));
                     let message = mistake.replace("{}", &name);
-                    return Err(Diagnostic::new(message));
+                    let hint = format!("move the stage {name} up, above the one that needs it");
+                    return Err(Diagnostic::new(message).hint(hint));
                 }
             },
         })

@@ -241,21 +241,26 @@ fn automatic_arguments() {
 #[test]
 fn mistakes_have_places_and_hints() {
     for (text, message, place, hint) in [
-        ("FROM a AS b\nCOPY --from=b x y", "circular dependency detected on stage: b", "COPY", ""),
+        (
+            "FROM a AS b\nCOPY --from=b x y",
+            "circular dependency detected on stage: b",
+            "COPY",
+            "itself",
+        ),
         ("FROM a\nCOPY --from=7 x y", "invalid stage index 7", "7", "the last one is 0"),
         (
             "FROM a AS x\nCOPY --from=y a b\nFROM a AS y\nFROM x",
             "cannot copy from stage \"y\", it needs to be defined before current stage \"x\"",
             "y",
-            "",
+            "above the one",
         ),
         (
             "FROM a\nRUN --mount=from=y,target=/t true\nFROM a AS y\nFROM a\nCOPY --from=0 / /",
             "cannot mount from stage \"y\" to \"/t\", stage needs to be defined before",
             "from=y",
-            "",
+            "above the one",
         ),
-        ("FROM $NO", "base name ($NO) should not be blank", "$NO", ""),
+        ("FROM $NO", "base name ($NO) should not be blank", "$NO", "before the first FROM"),
         ("FROM Bad!Name", "failed to parse stage name \"Bad!Name\"", "Bad!Name", ""),
         ("FROM a\nCOPY --from=Bad!Name x y", "failed to parse stage name", "Bad!Name", ""),
         ("FROM --platform=$TARGETPLATFROM a", "empty platform value", "$TARGET", "TARGETPLATFORM"),
@@ -263,9 +268,15 @@ fn mistakes_have_places_and_hints() {
         ("FROM a\nENV A=${B:?needed}", "B: needed", "${B:?needed}", ""),
         ("FROM a\nLABEL a=1 b=${A%\\q}", "invalid pattern (\\q)", "${A%", ""),
         ("FROM a\nCOPY --chmod=99 x y", "invalid chmod parameter: '99'", "99", ""),
-        ("FROM a\nCOPY http://h/x y", "source can't be a URL for COPY", "http://h/x", ""),
-        ("FROM a\nCOPY git@h:r y", "source can't be a git ref for COPY", "git@h:r", ""),
+        ("FROM a\nCOPY http://h/x y", "source can't be a URL for COPY", "http://h/x", "ADD"),
+        ("FROM a\nCOPY git@h:r y", "source can't be a git ref for COPY", "git@h:r", "ADD"),
         ("FROM a\nADD --checksum=sha256:1 http://h/x y", "checksum", "sha256:1", "64 hex"),
+        (
+            "FROM a\nRUN --device=x true",
+            "devices are only supported in",
+            "x",
+            "--security=insecure",
+        ),
         ("FROM a\nADD --checksum=sha256:1 x y", "checksum requires HTTP(S)", "sha256:1", ""),
         ("FROM a\nADD --checksum=sha256:1 x y z", "multiple sources", "sha256:1", ""),
         ("FROM a\nEXPOSE 80 nope", "invalid containerPort: nope", "nope", ""),
