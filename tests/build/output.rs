@@ -132,6 +132,35 @@ fn progress_goes_to_stderr() {
     output.says(&["[one ", "] RUN echo said-by-run", " said-by-run", " DONE "]);
 }
 
+/// `FROM scratch` and `FROM stage` are no steps, nor are instructions that touch no file; variables have their values, and
+/// of a script the title has the first line.
+#[test]
+fn steps_have_titles_and_numbers() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox AS base\nENV A=1 B=\"two words\"\nWORKDIR /out$A\nRUN echo \"$B\" $NONE '$A' > base\n\
+         FROM base\nrun <<EOF\necho one\necho two\nEOF\nRUN <<EOF cat\nhi\nEOF\nRUN [\"echo\", \"$A\"]\n\
+         COPY <<a <<b /d$A/\n1\na\n2\nb\nLABEL a=b\n\
+         FROM scratch\nCOPY --from=base --chmod=0644 /out1/base /out\nCOPY --from=1 /d1/a /a\n",
+    );
+    let output = env.build(&context, &[]);
+    let titles = output.stderr.lines().filter_map(|line| line.split_once(" ["));
+    let mut titles: Vec<&str> = titles.map(|(_, title)| title).collect();
+    titles.sort_unstable();
+    let expected = [
+        "base 1/3] FROM docker.io/library/busybox:latest",
+        "base 2/3] WORKDIR /out1",
+        "base 3/3] RUN echo \"two words\" $NONE '$A' > base",
+        "stage-1 1/4] RUN <<EOF (echo one...)",
+        "stage-1 2/4] RUN <<EOF cat",
+        "stage-1 3/4] RUN [\"echo\", \"1\"]",
+        "stage-1 4/4] COPY <<a <<b /d1/",
+        "stage-2 1/2] COPY --from=base --chmod=0644 /out1/base /out",
+        "stage-2 2/2] COPY --from=1 /d1/a /a",
+    ];
+    assert_eq!(titles, expected, "{output}");
+}
+
 #[test]
 fn every_plain_line_says_which_step_it_is_from() {
     let env = TestEnv::new();

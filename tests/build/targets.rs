@@ -20,8 +20,8 @@ fn each_target_has_its_image_and_what_they_share_is_done_once() {
         .run()
         .ok()
         .says(&[
-            "[app 2/2] RUN echo",
-            "[tool 2/2] COPY",
+            "[app 1/1] RUN echo",
+            "[tool 1/1] COPY",
             "(app)",
             "(Tool)",
             "tagged app:2",

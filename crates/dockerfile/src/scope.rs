@@ -16,7 +16,6 @@ use crate::diagnostic::Diagnostic;
 use crate::epoch::{self, Epoch, EpochSource, SOURCE_DATE_EPOCH};
 use crate::limits::Budget;
 use crate::lower::Request;
-use crate::quoted::quoted;
 use crate::source::Word;
 use crate::word::{self, Expansion, Reason, WordError};
 
@@ -287,6 +286,5 @@ impl Scope {
 
 /// The diagnostic for a platform that cannot be read.
 pub(crate) fn empty_platform(word: &Word) -> Diagnostic {
-    Diagnostic::new(format!("empty platform value from expression {}", quoted(&word.text)))
-        .at(word.span)
+    Diagnostic::new(format!("empty platform value from expression {}", word.text)).at(word.span)
 }

@@ -250,7 +250,7 @@ pub enum Error {
         entitlement: crate::Entitlement,
     },
     /// A secret that a step requires was not given.
-    #[error("secret {id} not found")]
+    #[error("secret {id}: not found")]
     NoSecret {
         /// Its id.
         id: String,

@@ -90,8 +90,8 @@ pub struct Heading {
     pub platform: Option<String>,
     /// The stage, where the Dockerfile has several or gives it a name.
     pub stage: Option<String>,
-    /// Its place among the steps of the stage that do something, FROM included, and how many there are; none for what is
-    /// not a step of the Dockerfile.
+    /// Its place among the steps of the stage that do something, FROM of an image included, and how many there are; none
+    /// for what is not a step of the Dockerfile.
     pub position: Option<(usize, usize)>,
     /// The instruction.
     pub title: String,

@@ -199,7 +199,8 @@ impl Build {
     }
 
     fn heading(&self, stage: &Stage, position: usize, title: String) -> Heading {
-        let label = self.plan.stages.len() > 1 || stage.name.is_some();
+        // A stage with others around it has a name even if none of them is needed.
+        let label = self.plan.stages.len() > 1 || stage.index > 0 || stage.name.is_some();
         Heading {
             platform: self.platforms_in_words.get(&stage.id).cloned(),
             stage: label.then(|| stage.label()),
@@ -209,9 +210,15 @@ impl Build {
     }
 }
 
-/// How many steps of a stage people see: those that touch the root file system, and FROM.
+/// How many steps of a stage people see: those that touch the root file system, and FROM unless it is of nothing or of
+/// another stage.
 fn positions(stage: &Stage) -> usize {
-    1 + stage.steps.iter().filter(|step| is_shown(step)).count()
+    usize::from(is_from_shown(&stage.base))
+        + stage.steps.iter().filter(|step| is_shown(step)).count()
+}
+
+fn is_from_shown(base: &Base) -> bool {
+    matches!(base, Base::Image { .. } | Base::Context { .. })
 }
 
 fn is_shown(step: &plan::Step) -> bool {
@@ -338,15 +345,15 @@ async fn run_stage(
 
 /// Does the steps of one stage, one after another.
 fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
-    let mut number = build.first_numbers[stage.id.0];
-    let mut position = 1;
-    let mut tip = start(build, stage, number)?;
+    let first = build.first_numbers[stage.id.0];
+    let mut tip = start(build, stage, first)?;
+    let mut position = usize::from(is_from_shown(&stage.base));
     // Each step begins with a copy of the tip.
     let mut past = std::mem::take(&mut tip.past);
     for step in &stage.steps {
         build.request.cancel.check()?;
         if is_shown(step) {
-            number += 1;
+            let number = first + position;
             position += 1;
             let heading = build.heading(stage, position, step.title.clone());
             tip =
@@ -377,15 +384,11 @@ fn located(build: &Build, stage: &Stage, step: &plan::Step, source: Error) -> Er
 
 /// The result of FROM.
 fn start(build: &Arc<Build>, stage: &Stage, number: StepNumber) -> Result<Tip, Error> {
-    let heading = build.heading(stage, 1, format!("FROM {}", base_name(build, &stage.base)));
-    shown(build, number, heading, |_| step::base(build, stage))
-}
-
-fn base_name(build: &Build, base: &Base) -> String {
-    match base {
-        Base::Stage(id) => build.plan.stage(*id).label(),
-        Base::Scratch | Base::Image { .. } | Base::Context { .. } => base.to_string(),
+    if !is_from_shown(&stage.base) {
+        return step::base(build, stage).map(|(tip, _)| tip);
     }
+    let heading = build.heading(stage, 1, format!("FROM {}", stage.base));
+    shown(build, number, heading, |_| step::base(build, stage))
 }
 
 /// Whether a step was found in the cache.

@@ -263,7 +263,12 @@ fn mistakes_have_places_and_hints() {
         ("FROM $NO", "base name ($NO) should not be blank", "$NO", "before the first FROM"),
         ("FROM Bad!Name", "failed to parse stage name \"Bad!Name\"", "Bad!Name", ""),
         ("FROM a\nCOPY --from=Bad!Name x y", "failed to parse stage name", "Bad!Name", ""),
-        ("FROM --platform=$TARGETPLATFROM a", "empty platform value", "$TARGET", "TARGETPLATFORM"),
+        (
+            "FROM --platform=$TARGETPLATFROM a",
+            "empty platform value from expression $TARGETPLATFROM",
+            "$TARGET",
+            "TARGETPLATFORM",
+        ),
         ("FROM --platform=a/b/c/d a", "failed to parse platform a/b/c/d", "a/b/c/d", ""),
         ("FROM a\nENV A=${B:?needed}", "B: needed", "${B:?needed}", ""),
         ("FROM a\nLABEL a=1 b=${A%\\q}", "invalid pattern (\\q)", "${A%", ""),
@@ -294,6 +299,30 @@ fn mistakes_have_places_and_hints() {
         assert!(error.lines.is_some(), "{text}: no lines");
         let given = error.hint.unwrap_or_default();
         assert!(given.contains(hint) && (given.is_empty() == hint.is_empty()), "{text}: {given}");
+    }
+}
+
+/// What is only known once a stage is lowered is no mistake in a stage that is not built; that there is no such stage, or
+/// that a name can name no image, is one everywhere.
+#[test]
+fn a_stage_that_is_not_built_is_checked_less() {
+    for instruction in [
+        "STOPSIGNAL SIGNOPE",
+        "EXPOSE nope",
+        "COPY --chmod=99 x y",
+        "COPY http://h/x y",
+        "VOLUME $NO",
+        "ENV A=${B:?needed}",
+        "RUN --mount=type=$NO,target=/x true",
+        "ADD --checksum=sha256:1 x y",
+    ] {
+        let text = format!("FROM a AS unused\n{instruction}\nFROM a");
+        assert!(rounds(&text, &request()).is_ok(), "{instruction}");
+        assert!(rounds(&format!("FROM a\n{instruction}"), &request()).is_err(), "{instruction}");
+    }
+    for instruction in ["COPY --from=7 x y", "COPY --from=$X x y", "COPY --from=Bad!Name x y"] {
+        let text = format!("FROM a AS unused\n{instruction}\nFROM a");
+        assert!(rounds(&text, &request()).is_err(), "{instruction}");
     }
 }
 
