@@ -1,5 +1,6 @@
 //! Named stages, targets, pruning, other images as sources.
 
+use crate::support::archive::Tree;
 use crate::support::env::{IMAGE, TestEnv};
 
 #[test]
@@ -59,6 +60,19 @@ fn a_build_context_replaces_an_image() {
     let context = env.context("FROM golang:1.99\nRUN cat /mine > /got\n");
     env.build(&context, &["--build-context", "golang:1.99=docker-image://mine"]);
     assert_eq!(env.sh("cat /got"), "mine");
+}
+
+#[test]
+fn a_context_can_be_nothing() {
+    let env = TestEnv::new();
+    let nothing = |name: &str| format!("--build-context={name}=docker-image://scratch");
+    let paths = |tree: &Tree| tree.0.keys().cloned().collect::<Vec<_>>();
+    let of_image = env.context("FROM golang:1.99\nCOPY <<E /out\nhello\nE\n");
+    assert_eq!(paths(&env.tree(&of_image, &[&nothing("golang:1.99")])), ["out"]);
+    let of_stage = env.context(
+        "FROM golang:1.99 AS gone\nRUN false\nFROM gone AS there\nCOPY <<E /f\nE\nFROM there\nCOPY --from=gone / /g/\n",
+    );
+    assert_eq!(paths(&env.tree(&of_stage, &[&nothing("gone")])), ["f", "g"]);
 }
 
 #[test]

@@ -99,6 +99,8 @@ pub enum ContextKind {
     Directory,
     /// An image with its config: `docker-image://`, `oci-layout://`.
     Image,
+    /// Nothing: `docker-image://scratch`.
+    Scratch,
 }
 
 /// What must be known before a plan can be made.

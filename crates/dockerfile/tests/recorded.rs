@@ -97,9 +97,9 @@ fn lower(
                 diagnostic.lines.is_some() || request.target.is_some(),
                 "`{diagnostic}` has no place"
             );
-            diagnostic.span.map_or(String::new(), |span| file.source.slice(span).to_owned())
-                + "\n"
-                + &diagnostic.to_string()
+            let (first, last) = diagnostic.lines.unwrap_or((1, 0));
+            let lines = file.source.text().lines().skip(first - 1).take(last + 1 - first);
+            format!("{}\n{diagnostic}", lines.collect::<Vec<_>>().join("\n"))
         })?;
         match lowered {
             Lowered::Ready(plan) => return Ok(Some(plan)),

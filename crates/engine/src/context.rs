@@ -191,7 +191,10 @@ impl Contexts {
             NamedContext::Layout { path, name } => {
                 load::layout_image(engine, path, name.as_deref(), platform).map(Some)
             }
-            NamedContext::Directory(_) | NamedContext::Git(_) | NamedContext::Web(_) => Ok(None),
+            NamedContext::Scratch
+            | NamedContext::Directory(_)
+            | NamedContext::Git(_)
+            | NamedContext::Web(_) => Ok(None),
         }
     }
 
@@ -200,9 +203,10 @@ impl Contexts {
         match self.named_context(name)? {
             NamedContext::Git(source) => remote::git::context(build.asker(), source).map(Some),
             NamedContext::Web(address) => remote::web::context(build.asker(), address).map(Some),
-            NamedContext::Image(_) | NamedContext::Layout { .. } | NamedContext::Directory(_) => {
-                Ok(None)
-            }
+            NamedContext::Image(_)
+            | NamedContext::Scratch
+            | NamedContext::Layout { .. }
+            | NamedContext::Directory(_) => Ok(None),
         }
     }
 

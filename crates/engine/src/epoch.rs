@@ -27,9 +27,10 @@ pub(crate) fn find(
         EpochSource::Named(name) => match contexts.named_context(name)? {
             NamedContext::Git(source) => git::context_time(asker, source).map(Some),
             NamedContext::Web(address) => web::context_time(asker, address),
-            NamedContext::Directory(_) | NamedContext::Image(_) | NamedContext::Layout { .. } => {
-                Ok(None)
-            }
+            NamedContext::Scratch
+            | NamedContext::Directory(_)
+            | NamedContext::Image(_)
+            | NamedContext::Layout { .. } => Ok(None),
         },
         EpochSource::Added(copy) => added(asker, copy),
     }

@@ -134,6 +134,8 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// `docker-image://REFERENCE`: an image of the store.
     Image(Reference),
+    /// `docker-image://scratch`: nothing.
+    Scratch,
     /// `oci-layout://PATH[:TAG|@DIGEST]`: an image of a layout.
     Layout {
         /// The directory, or the archive of one.
@@ -168,6 +170,9 @@ impl NamedContext {
     /// Reads the value of `--build-context NAME=VALUE`; a relative path is relative to the working directory.
     pub fn parse(value: &str) -> Result<Self, crate::Error> {
         if let Some(reference) = value.strip_prefix("docker-image://") {
+            if reference == "scratch" {
+                return Ok(Self::Scratch);
+            }
             return Ok(Self::Image(Reference::parse(reference)?));
         }
         if let Some(rest) = value.strip_prefix("oci-layout://") {

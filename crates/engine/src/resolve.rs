@@ -138,6 +138,7 @@ async fn base_image(
                 image(engine, reference, platform, wanted, events).await
             }
             NamedContext::Layout { .. }
+            | NamedContext::Scratch
             | NamedContext::Directory(_)
             | NamedContext::Git(_)
             | NamedContext::Web(_) => contexts
@@ -267,6 +268,7 @@ pub(crate) fn lower_requests(request: &BuildRequest) -> Vec<Request> {
             ContextKind::Directory
         }
         NamedContext::Image(_) | NamedContext::Layout { .. } => ContextKind::Image,
+        NamedContext::Scratch => ContextKind::Scratch,
     };
     let one = |target: &Target, platform: &Platform| Request {
         target: target.stage.clone(),

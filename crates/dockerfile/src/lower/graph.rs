@@ -99,6 +99,17 @@ pub(super) enum Link {
     Context { name: String, kind: ContextKind },
 }
 
+impl std::convert::From<Link> for NodeBase {
+    fn from(link: Link) -> Self {
+        match link {
+            Link::Scratch => Self::Scratch,
+            Link::Stage(index) => Self::Stage(index),
+            Link::Image(reference) => Self::Image(reference),
+            Link::Context { name, kind } => Self::Context { name, kind },
+        }
+    }
+}
+
 impl<'a> Graph<'a> {
     /// Finds out what every stage starts from and links to.
     pub(super) fn build(
@@ -151,11 +162,11 @@ impl<'a> Graph<'a> {
         };
         let wanted = platform.as_ref().unwrap_or(&self.request.platform);
         let replacing = name.as_ref().and_then(|name| self.context(&name.value, wanted));
-        let base = match &replacing {
-            Some((name, kind)) => NodeBase::Context { name: name.clone(), kind: *kind },
+        let replaced = replacing.is_some();
+        let base = match replacing {
+            Some(context) => context.into(),
             None => self.base(&expanded, image.span, wanted)?,
         };
-        let replaced = replacing.is_some();
         let (commands, onbuild) = (Vec::new(), Vec::new());
         Ok(Node { from, platform, base, replaced, commands, onbuild, triggered: false })
     }

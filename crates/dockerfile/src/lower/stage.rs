@@ -292,7 +292,7 @@ impl StageState<'_> {
             Link::Scratch => Origin::Scratch,
             Link::Context { name, kind } => {
                 let platform = match kind {
-                    ContextKind::Directory => None,
+                    ContextKind::Directory | ContextKind::Scratch => None,
                     ContextKind::Image => Some(self.request.platform.clone()),
                 };
                 Origin::Named { name: name.clone(), platform }

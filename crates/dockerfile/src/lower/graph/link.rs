@@ -28,12 +28,7 @@ impl Graph<'_> {
         if name == SCRATCH {
             return Ok(NodeBase::Scratch);
         }
-        Ok(match self.outside(name, wanted).map_err(|error| error.at(span))? {
-            Link::Context { name, kind } => NodeBase::Context { name, kind },
-            Link::Image(reference) => NodeBase::Image(reference),
-            Link::Stage(index) => NodeBase::Stage(index),
-            Link::Scratch => NodeBase::Scratch,
-        })
+        self.outside(name, wanted).map(NodeBase::from).map_err(|error| error.at(span))
     }
 
     /// A named context or an image.
@@ -47,15 +42,15 @@ impl Graph<'_> {
             Diagnostic::new(format!("failed to parse stage name {}{cause}", quoted(name)))
         })?;
         let reference = reference.tagged();
-        Ok(match self.context(&reference.familiar(), wanted) {
-            Some((name, kind)) => Link::Context { name, kind },
-            None => Link::Image(reference),
-        })
+        Ok(self.context(&reference.familiar(), wanted).unwrap_or(Link::Image(reference)))
     }
 
     /// The named context with a name, for a platform.
-    pub(super) fn context(&self, name: &str, wanted: &Platform) -> Option<(String, ContextKind)> {
-        named_context(self.request, name, wanted)
+    pub(super) fn context(&self, name: &str, wanted: &Platform) -> Option<Link> {
+        named_context(self.request, name, wanted).map(|(name, kind)| match kind {
+            ContextKind::Scratch => Link::Scratch,
+            ContextKind::Directory | ContextKind::Image => Link::Context { name, kind },
+        })
     }
 
     /// What an instruction takes files from: of a `COPY` one entry, of a `RUN` one for each mount.

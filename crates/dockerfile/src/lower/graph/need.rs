@@ -20,7 +20,7 @@ impl<'a> Graph<'a> {
                 let platform = self.wanted_platform(index).clone();
                 Some(BaseRef::Context { name: name.clone(), platform })
             }
-            NodeBase::Context { kind: ContextKind::Directory, .. }
+            NodeBase::Context { kind: ContextKind::Directory | ContextKind::Scratch, .. }
             | NodeBase::Scratch
             | NodeBase::Stage(_) => None,
         }
@@ -54,7 +54,9 @@ impl<'a> Graph<'a> {
                         let platform = self.request.platform.clone();
                         need(BaseRef::Context { name: name.clone(), platform });
                     }
-                    Link::Context { kind: ContextKind::Directory, .. }
+                    Link::Context {
+                        kind: ContextKind::Directory | ContextKind::Scratch, ..
+                    }
                     | Link::Scratch
                     | Link::Stage(_) => {}
                 }
