@@ -9,18 +9,19 @@ const NAMES: usize = 1000;
 /// The one of `names` that `word` was most likely meant to be, compared without regard to case; `None` when all are too
 /// far away.
 ///
-/// One mistake is allowed in short words and two in longer ones: with more, the hint would be a guess. Of names that
-/// are equally near the first wins.
+/// One mistake is allowed in short words and two in longer ones, and two letters may be missing at the end: with more, the
+/// hint would be a guess. Of names that are equally near the first wins.
 pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let word = word.to_lowercase();
-    let limit = if word.chars().count() <= 3 { 1 } else { MOST };
-    names
-        .into_iter()
-        .take(NAMES)
-        .filter_map(|name| Some((distance(&word, &name.to_lowercase())?, name)))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    let short = word.chars().count() <= 3;
+    let near = |name: &str| {
+        let name = name.to_lowercase();
+        let limit = if short && (word.len() < 2 || !name.starts_with(&word)) { 1 } else { MOST };
+        distance(&word, &name).filter(|distance| *distance <= limit)
+    };
+    let names = names.into_iter().take(NAMES);
+    let near = names.filter_map(|name| Some((near(name)?, name)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 /// The nearest name with its distance, upper and lower case being different letters.
@@ -123,6 +124,8 @@ mod tests {
             ("entripiont", Some("ENTRYPOINT")),
             ("FOO", None),
             ("x", None),
+            ("c", None),
+            ("CO", Some("COPY")),
             ("", None),
         ] {
             assert_eq!(nearest(word, names), expect, "{word}");

@@ -53,16 +53,17 @@ impl ImageConfig {
 
     /// Returns the config of an image without layers: what FROM scratch starts with.
     pub fn scratch(platform: &Platform) -> Self {
+        // What a command is looked for in is the system's affair there.
+        let env = match platform.os.as_str() {
+            "windows" => Vec::new(),
+            _ => vec![format!("PATH={DEFAULT_PATH}")],
+        };
         Self {
             architecture: platform.architecture.clone(),
             os: platform.os.clone(),
             os_version: platform.os_version.clone(),
             variant: platform.variant.clone(),
-            config: Config {
-                env: vec![format!("PATH={DEFAULT_PATH}")],
-                working_dir: "/".to_owned(),
-                ..Config::default()
-            },
+            config: Config { env, working_dir: "/".to_owned(), ..Config::default() },
             ..Self::default()
         }
     }

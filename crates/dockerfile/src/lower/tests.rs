@@ -237,6 +237,19 @@ fn automatic_arguments() {
     }
 }
 
+#[test]
+fn an_image_for_windows_has_its_shell_and_no_path() {
+    let mut request = request();
+    request.platform = Platform::parse("windows/amd64").unwrap();
+    let plan = plan_of("FROM scratch\nENTRYPOINT foo bar", &request);
+    let config = &plan.stage(plan.target).config;
+    assert_eq!(
+        config.config.entrypoint,
+        Some(["cmd", "/S", "/C", "foo bar"].map(str::to_owned).into())
+    );
+    assert_eq!((config.os.as_str(), &config.config.env), ("windows", &Vec::new()));
+}
+
 /// A mistake, the text its place covers, and the hint.
 #[test]
 fn mistakes_have_places_and_hints() {
@@ -289,6 +302,7 @@ fn mistakes_have_places_and_hints() {
         ("FROM a\nSTOPSIGNAL 9 15", "invalid signal: 9 15", "9 15", ""),
         ("FROM a\nVOLUME $NO", "VOLUME specified can not be an empty string", "$NO", ""),
         ("FROM a\nRUN --mount=target=/ true", "invalid mount target \"/\"", "target=/", ""),
+        ("FROM a\nRUN --mount=type=tmp x", "unsupported mount type \"tmp\"", "tmp", "mean tmpfs"),
         ("FROM a\nCOPY <<E /x\n${A?}\nE", "A: is not allowed to be unset", "${A?}", ""),
         ("ARG A=${B?}\nFROM a", "B: is not allowed to be unset", "${B?}", ""),
     ] {
