@@ -8,7 +8,7 @@ use std::{
 
 use engine::{
     Engine,
-    container::{self, CreateRequest, Settings},
+    container::{self, CreateRequest, RestartPolicy, Settings},
 };
 use store::Container;
 
@@ -35,6 +35,9 @@ pub(crate) struct MadeArgs {
     /// Remove the container when it ends
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true)]
     pub(crate) rm: run::options::Flag,
+    /// Start it again when it ends: no, on-failure[:TIMES], always or unless-stopped; not after a start of the machine
+    #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
+    pub(crate) restart: RestartPolicy,
 }
 
 /// Makes a container, and prints its id.
@@ -52,6 +55,9 @@ pub(super) fn make(
     args: ContainerArgs,
     stdin_once: bool,
 ) -> Result<Container, Failure> {
+    if made.rm.0 && made.restart != RestartPolicy::No {
+        return Err(Failure::usage("conflicting options: cannot specify both --restart and --rm"));
+    }
     let image_name = args.image()?.to_owned();
     let (pull, id_file) = (args.pull, args.cidfile.clone());
     let platform = args.platform.clone();
@@ -61,8 +67,12 @@ pub(super) fn make(
     }
     let id_file = id_file.as_deref().map(IdFile::create).transpose()?;
     let image = run::image::find(engine, &image_name, pull, platform.as_deref())?;
-    let settings =
-        Settings { stdin_once: stdin_once && options.interactive, options, auto_remove: made.rm.0 };
+    let settings = Settings {
+        stdin_once: stdin_once && options.interactive,
+        options,
+        auto_remove: made.rm.0,
+        restart: made.restart,
+    };
     let request = CreateRequest { image, image_name, name: made.name, settings };
     let container = container::create(engine, request)?;
     if let Some(file) = id_file {

@@ -22,9 +22,11 @@ pub(crate) struct Keep {
 pub(super) fn run(root: &Path, rung: sandbox::Rung, keep: &Keep) -> Result<Exit, Failure> {
     let absent = || store::Error::NoSuchContainer { name: keep.id.clone() };
     let id = ContainerId::parse(&keep.id).ok_or_else(absent)?;
+    // Before any thread is there.
+    let termination = sandbox::Termination::hold_back();
     let born = take_standard_input().map_err(Failure::io("use", "standard input"))?;
     let engine = Engine::new(Store::open(root)?, rung);
-    container::keep(&engine, &id, born)?;
+    container::keep(&engine, &id, born, termination)?;
     Ok(Exit::Done)
 }
 

@@ -422,3 +422,73 @@ fn all_of_it_as_an_ordinary_user() {
     env.ok(&["rm", "-f", "one"]);
     nothing_is_left(&env);
 }
+
+/// How often a container was started again by itself.
+fn restarts(env: &TestEnv, name: &str) -> u32 {
+    let text = env.ok(&["inspect", "-f", "{{.RestartCount}}", name]).text();
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_program_that_fails_is_started_again() {
+    let env = TestEnv::new();
+    let script = "echo run >> /runs; [ $(wc -l < /runs) -ge 4 ] || exit 3";
+    let args = ["run", "-d", "--network=none", "--restart=on-failure", "--name", "tries"];
+    env.kiln(args).args(["busybox", "sh", "-c", script]).run().ok();
+    eventually("it succeeds", || env.state("tries") == "exited");
+    assert_eq!(restarts(&env, "tries"), 3);
+    assert_eq!(env.ok(&["wait", "tries"]).text(), "0");
+    // So often at most.
+    let args = ["run", "-d", "--network=none", "--restart=on-failure:2", "--name", "fails"];
+    env.kiln(args).args(["busybox", "sh", "-c", "echo try; exit 5"]).run().ok();
+    eventually("it gives up", || env.state("fails") == "exited");
+    assert_eq!(restarts(&env, "fails"), 2);
+    assert_eq!(env.ok(&["logs", "fails"]).text(), "try\ntry\ntry");
+    assert_eq!(env.ok(&["wait", "fails"]).text(), "5");
+    eventually("nobody keeps anything", || env.keepers().is_empty());
+    // Somebody starts it: it is counted anew.
+    env.ok(&["start", "fails"]);
+    eventually("it gives up", || env.state("fails") == "exited");
+    assert_eq!(env.ok(&["logs", "fails"]).text().lines().count(), 6);
+}
+
+#[test]
+fn one_that_is_always_started_again_is_stopped_all_the_same() {
+    let env = TestEnv::new();
+    let run = |name: &str, script: &str| {
+        let args = ["run", "-d", "--network=none", "--restart=always", "--name", name];
+        env.kiln(args).args(["busybox", "sh", "-c", script]).run().ok();
+    };
+    run("ends", "exit 0");
+    eventually("it was started again", || restarts(&env, "ends") >= 3);
+    // Between two starts as well.
+    eventually("it rests", || env.state("ends") == "restarting");
+    env.kiln(["exec", "ends", "true"]).run().fails(1);
+    env.ok(&["stop", "ends"]);
+    assert_eq!(env.state("ends"), "exited");
+
+    run("stays", "sleep 1000");
+    env.ok(&["stop", "-t", "0", "stays"]);
+    assert_eq!(env.state("stays"), "exited");
+    env.ok(&["restart", "stays"]);
+    assert_eq!(env.state("stays"), "running");
+    env.ok(&["kill", "stays"]);
+    assert_eq!(env.state("stays"), "exited");
+    env.ok(&["rm", "-f", "ends", "stays"]);
+    nothing_is_left(&env);
+}
+
+#[test]
+fn a_keeper_that_is_asked_to_end_stops_its_container() {
+    let env = TestEnv::new();
+    let script = "trap 'echo asked; exit 4' TERM; echo ready; while :; do sleep 0.02; done";
+    let args = ["run", "-d", "--network=none", "--restart=always", "--name", "polite"];
+    env.kiln(args).args(["busybox", "sh", "-c", script]).run().ok();
+    eventually("it is ready", || env.ok(&["logs", "polite"]).text() == "ready");
+    let keeper = Pid::from_raw(env.keepers()[0].cast_signed()).unwrap();
+    kill_process(keeper, Signal::TERM).unwrap();
+    eventually("it has ended", || env.state("polite") == "exited");
+    assert_eq!(env.ok(&["logs", "polite"]).text(), "ready\nasked");
+    assert_eq!(env.ok(&["wait", "polite"]).text(), "4");
+    eventually("nobody keeps anything", || env.keepers().is_empty());
+}

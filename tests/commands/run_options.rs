@@ -89,7 +89,7 @@ fn what_makes_no_sense_is_told_in_dockers_words() {
 #[test]
 fn what_kiln_has_no_answer_to_is_refused_and_not_ignored() {
     let env = TestEnv::new();
-    refused(&env, &["--restart", "always"], &["--restart", "service manager"]);
+    refused(&env, &["--restart", "always"], &["both --restart and --rm"]);
     refused(&env, &["--link", "db"], &["--link is not supported"]);
     refused(&env, &["--gpus", "all"], &["--gpus", "--device"]);
     refused(&env, &["--pid", "host"], &["--pid"]);

@@ -8,7 +8,7 @@
 //! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`, `mounts`, `network`: what
 //!   the sandbox is told then.
 //! - `create`: the record. `name`: what a container is called that was given no name.
-//! - `keeper`: the process that keeps a container. `program`, `streams`: a program there, and its output to everyone who
+//! - `keeper`: the process that keeps a container. `restart`: when it starts the program again. `program`, `streams`: a program there, and its output to everyone who
 //!   listens. `log`: what is kept of that.
 //! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
 //! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove. `exec`: what another program there is like.
@@ -27,6 +27,7 @@ mod mounts;
 mod name;
 mod network;
 mod program;
+mod restart;
 mod root;
 mod session;
 mod size;
@@ -43,6 +44,7 @@ pub use self::{
     keeper::keep,
     log::{Entry, LogFollower, LogReader},
     network::warnings,
+    restart::RestartPolicy,
     root::{ContainerRoot, root},
     session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
     size::{image_size, written_size},

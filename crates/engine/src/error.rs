@@ -278,6 +278,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// Something that only a running container can do, while it is about to be started again.
+    #[error("container `{name}` is restarting, wait until the container is running")]
+    Restarting {
+        /// Its name.
+        name: String,
+    },
     /// Something that a running container has to be stopped for.
     #[error("cannot remove container `{name}`: it is running; stop it before, or use `rm --force`")]
     Running {

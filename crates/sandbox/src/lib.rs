@@ -15,6 +15,7 @@
 //!   `cgroup`: what all its processes together may use. `exec`: the program. `init`: the process before it, if one was asked for.
 //! - [`network`](BuildNetwork): a network of its own with a way out.
 //! - [`foreign`](probe): programs for other processors.
+//! - [`signals`](Termination): how a process that stays is asked to end.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
 //! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
 //!
@@ -52,6 +53,7 @@ mod seccomp;
 mod foreign;
 mod network;
 mod pty;
+mod signals;
 
 mod sys;
 
@@ -80,6 +82,7 @@ pub use pty::RawMode;
 pub use pty::copy_window_size;
 pub use rung::Rung;
 pub use rung::enter;
+pub use signals::Termination;
 pub use spawn::Child;
 pub use spawn::Exit;
 pub use spawn::Killer;

@@ -27,6 +27,7 @@ use crate::cgroup::Groups;
 use crate::container;
 use crate::join;
 use crate::network;
+use crate::signals;
 use crate::sys;
 use crate::sys::Alone;
 use crate::target;
@@ -93,6 +94,8 @@ fn follow(order: &Order, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Re
     // leader of a group, which a process just started by another is not.
     let _ = rustix::process::setsid();
     rustix::thread::set_name(c"kiln-sandbox").map_err(Error::setup("set a process name"))?;
+    // Who asks all processes to end asks the caller as well, who ends this one when it is time.
+    sys::block_signals(signals::ASKING, libc::SIG_BLOCK);
     match order {
         Order::Run(job) => run(job, luggage, caller),
         Order::Join(job) => join::run(job, luggage, caller),

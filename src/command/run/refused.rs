@@ -12,11 +12,6 @@ impl Table for Options {
 
 const OPTIONS: &[Entry] = &[
     (
-        "restart",
-        &["no", ""],
-        "nothing of kiln stays around to start a container again; a service manager can",
-    ),
-    (
         "link",
         &[],
         "containers of kiln do not find each other by name; use `--network host` or published ports",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use store::{Container, ContainerDraft, ContainerId, Image};
 
-use super::{name, options::ContainerOptions, spec, volumes};
+use super::{name, options::ContainerOptions, restart::RestartPolicy, spec, volumes};
 use crate::{Engine, Error, rootfs};
 
 /// How often a generated name may be taken before a number is added to it.
@@ -17,6 +17,8 @@ pub struct Settings {
     pub options: ContainerOptions,
     /// Whether it is removed when it ends.
     pub auto_remove: bool,
+    /// Whether it is started again when it ends.
+    pub restart: RestartPolicy,
     /// Whether its input ends with the input of the first one who attaches.
     pub stdin_once: bool,
 }

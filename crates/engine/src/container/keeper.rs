@@ -2,30 +2,35 @@
 //!
 //! It is this binary started again, without a terminal and apart from the command that started it. It takes the
 //! container's lock, starts its program, writes the log and the state, and serves the socket in the container's directory
-//! (`serve`); when the program has ended it says so everywhere, removes the container if it was made for one run, and
-//! ends. If it is killed, the kernel kills what it kept, and frees the lock when the last of it is dead: the next look at
+//! (`service`); when the program has ended it starts it again if that is wanted, or says so everywhere, removes the
+//! container if it was made for one run, and ends. If it is killed, the kernel kills what it kept, and frees the lock when the last of it is dead: the next look at
 //! the state finds out.
 
-mod serve;
+mod service;
 mod start;
+mod turn;
 
 use std::{
     fs,
     os::unix::net::{UnixListener, UnixStream},
     sync::Arc,
-    time::SystemTime,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
-use sandbox::{Exit, Process};
+use sandbox::{Exit, Process, Termination};
 use store::{ContainerDirectory, ContainerId, ContainerState, Kept, Status};
 
 use self::{
-    serve::{Connection, Served},
+    service::{Connection, Service},
     start::Started,
+    turn::Turn,
 };
 use super::{
     Settings, control,
     program::exit_code,
+    restart::Restarts,
+    stop::{self, Stop},
     volumes,
     wire::{Answer, Attach, Request},
 };
@@ -40,44 +45,201 @@ const NOT_STARTED: i32 = 128;
 /// Exit code of a container whose end nobody could see: 128 and SIGKILL.
 const KILLED: i32 = 137;
 
-/// Keeps the container from its start to its end. `born` is the socket to the command that wants it started.
+/// Keeps the container from its start to its end. `born` is the socket to the command that wants it started;
+/// `termination` is how this process is asked to end, which stops the container.
 ///
 /// What goes wrong is told there, and nothing is left of it but the reason in the container's state.
-pub fn keep(engine: &Engine, id: &ContainerId, born: UnixStream) -> Result<(), Error> {
+pub fn keep(
+    engine: &Engine,
+    id: &ContainerId,
+    born: UnixStream,
+    termination: Termination,
+) -> Result<(), Error> {
     let mut first = Connection::new(born);
     let Some(Request::Start { attach }) = first.request() else { return Ok(()) };
-    let kept = match engine.store().keep_container(id) {
-        Ok(Some(kept)) => kept,
+    match Keeper::take(engine, id) {
+        Ok(Some(keeper)) => keeper.run(first, attach, termination),
         Ok(None) => {
             first.answer(&Answer::Kept);
-            return Ok(());
+            Ok(())
         }
         Err(error) => {
-            let error = Error::from(error);
             first.answer(&Answer::Failed((&error).into()));
-            return Err(error);
+            Err(error)
         }
-    };
-    let settings = Settings::of(kept.container())?;
-    let directory = engine.store().container_directory(id);
-    let opened = start::start(engine, &kept, &settings, attach.as_ref()).and_then(|started| {
-        let listener = control::listen(&directory)?;
-        let before = kept.state()?;
-        let ports = started.world.outside.published_ports();
-        let running = ContainerState { ports, ..running(&started.inside.process, &before) };
-        kept.set_state(&running)?;
-        Ok((started, listener))
-    });
-    match opened {
-        Ok((started, listener)) => {
-            let engine = engine.clone();
-            Keeper { engine, kept, settings, directory }.run(started, &listener, first, attach)
+    }
+}
+
+/// A container in the hands of this process.
+struct Keeper {
+    engine: Engine,
+    kept: Kept,
+    settings: Settings,
+    directory: ContainerDirectory,
+    service: Arc<Service>,
+    grace: Option<Duration>,
+}
+
+/// How a run of the program has ended.
+struct Ended {
+    exit: Result<Exit, Error>,
+    out_of_memory: bool,
+    ran: Duration,
+}
+
+impl Ended {
+    fn code(&self) -> i32 {
+        match &self.exit {
+            Ok(exit) => exit_code(*exit),
+            Err(error) => exit_code_without_a_start(error).unwrap_or(KILLED),
         }
-        Err(error) => {
-            let given_up = give_up(engine, kept, &settings, &error);
-            first.answer(&Answer::Failed((&error).into()));
-            given_up.and(Err(error))
+    }
+}
+
+impl Keeper {
+    /// Takes a container; `None` if somebody else has it.
+    fn take(engine: &Engine, id: &ContainerId) -> Result<Option<Self>, Error> {
+        let Some(kept) = engine.store().keep_container(id)? else { return Ok(None) };
+        let settings = Settings::of(kept.container())?;
+        let (stop_signal, grace) = stop::manner(kept.container(), Stop::default())?;
+        let service = Service::new(kept.container().name.clone(), stop_signal);
+        let (engine, directory) = (engine.clone(), engine.store().container_directory(id));
+        Ok(Some(Self { engine, kept, settings, directory, service, grace }))
+    }
+
+    /// Starts the program, again and again if that is wanted, and leaves everything in order.
+    fn run(
+        self,
+        first: Connection,
+        attach: Option<Attach>,
+        termination: Termination,
+    ) -> Result<(), Error> {
+        let opened = self.start(attach.as_ref(), 0).and_then(|started| {
+            let listener = control::listen(&self.directory)?;
+            Ok((started, listener))
+        });
+        let (started, listener) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let given_up = self.give_up(&error);
+                first.answer(&Answer::Failed((&error).into()));
+                return given_up.and(Err(error));
+            }
+        };
+        self.service.open(&listener);
+        self.stop_on(termination);
+        let (turn, ended) = self.run_to_its_end(started, Some((first, attach)));
+        let (turn, ended) = self.restart(turn, ended);
+        self.leave(&listener, &turn, ended)
+    }
+
+    /// Starts the program anew for as long as that is wanted; returns the last run of it.
+    fn restart(&self, mut turn: Arc<Turn>, mut ended: Ended) -> (Arc<Turn>, Ended) {
+        let mut restarts = Restarts::new(self.settings.restart);
+        while !self.service.stops()
+            && let Some(pause) = restarts.next(ended.code(), ended.ran)
+        {
+            self.service.rest(ended.code());
+            // A state that cannot be written keeps nothing from running.
+            let _ = self.write_end(Status::Restarting, &ended);
+            // Whoever is slow to listen does not hold it up.
+            turn.tell_end(ended.code());
+            self.service.pause(pause);
+            if self.service.stops() {
+                break;
+            }
+            match self.start(None, restarts.count()) {
+                Ok(started) => (turn, ended) = self.run_to_its_end(started, None),
+                Err(error) => {
+                    ended = Ended { exit: Err(error), out_of_memory: false, ran: Duration::ZERO }
+                }
+            }
         }
+        (turn, ended)
+    }
+
+    fn start(&self, attach: Option<&Attach>, restarts: u32) -> Result<Started, Error> {
+        let started = start::start(&self.engine, &self.kept, &self.settings, attach)?;
+        let state = ContainerState {
+            ports: started.world.outside.published_ports(),
+            restarts,
+            ..running(&started.inside.process, &self.kept.state()?)
+        };
+        self.kept.set_state(&state)?;
+        Ok(started)
+    }
+
+    /// Passes the program's streams on until it has ended; nothing of it is left then but those who want to hear of it.
+    fn run_to_its_end(
+        &self,
+        started: Started,
+        first: Option<(Connection, Option<Attach>)>,
+    ) -> (Arc<Turn>, Ended) {
+        let Started { mut child, program, outputs, log, inside, world } = started;
+        let begun = Instant::now();
+        let turn = Turn::new(program, inside, self.settings.stdin_once);
+        self.service.set_turn(&turn);
+        if let Some((first, attach)) = first {
+            turn.begin(first, attach);
+        }
+        let exit = turn.main().run(&mut child, outputs, Some(&log));
+        let out_of_memory = child.ran_out_of_memory();
+        if out_of_memory {
+            turn.main().listeners.tell(&Answer::OutOfMemory);
+        }
+        drop((child, log, world));
+        (turn, Ended { exit, out_of_memory, ran: begun.elapsed() })
+    }
+
+    /// Gives everything back: after that, the container can be started again, or is gone; and everyone hears of it.
+    fn leave(self, listener: &UnixListener, turn: &Turn, ended: Ended) -> Result<(), Error> {
+        let written = self.write_end(Status::Exited, &ended);
+        // If it stays, the next keeper removes it.
+        let _ = fs::remove_file(self.directory.path().join(self.directory.control()));
+        let removed = match self.settings.auto_remove && !self.service.stays() {
+            true => remove(&self.engine, self.kept),
+            false => {
+                drop(self.kept);
+                Ok(())
+            }
+        };
+        Service::close(listener);
+        turn.end(ended.code());
+        written.and(removed)
+    }
+
+    fn write_end(&self, status: Status, ended: &Ended) -> Result<(), Error> {
+        let state = ContainerState {
+            status,
+            pid: None,
+            ports: Vec::new(),
+            finished: Some(SystemTime::now()),
+            exit_code: ended.code(),
+            error: ended.exit.as_ref().err().map(ToString::to_string),
+            oom_killed: ended.out_of_memory,
+            ..self.kept.state()?
+        };
+        Ok(self.kept.set_state(&state)?)
+    }
+
+    /// Leaves a container that could not be started: with the reason, or not at all if it was made for one run.
+    fn give_up(self, error: &Error) -> Result<(), Error> {
+        if self.settings.auto_remove {
+            return remove(&self.engine, self.kept);
+        }
+        let exit_code = exit_code_without_a_start(error).unwrap_or(NOT_STARTED);
+        let state =
+            ContainerState { exit_code, error: Some(error.to_string()), ..self.kept.state()? };
+        Ok(self.kept.set_state(&state)?)
+    }
+
+    /// Stops the container when this process is asked to end: when the machine goes down, or its user leaves.
+    fn stop_on(&self, termination: Termination) {
+        let (service, grace) = (Arc::clone(&self.service), self.grace);
+        thread::spawn(move || {
+            termination.wait();
+            service.stop(grace);
+        });
     }
 }
 
@@ -87,25 +249,17 @@ fn running(process: &Process, before: &ContainerState) -> ContainerState {
         pid: Some(process.pid),
         started: Some(SystemTime::now()),
         finished: before.finished,
-        restarts: before.restarts,
         ..ContainerState::created()
     }
 }
 
-/// Leaves a container that could not be started: with the reason, or not at all if it was made for one run.
-fn give_up(engine: &Engine, kept: Kept, settings: &Settings, error: &Error) -> Result<(), Error> {
-    if settings.auto_remove {
-        return remove(engine, kept);
-    }
-    let exit_code = match error {
-        Error::Sandbox(sandbox::Error::Exec { source, .. }) => match source.kind() {
-            std::io::ErrorKind::NotFound => NOT_FOUND,
-            _ => NOT_EXECUTABLE,
-        },
-        _ => NOT_STARTED,
-    };
-    let state = ContainerState { exit_code, error: Some(error.to_string()), ..kept.state()? };
-    Ok(kept.set_state(&state)?)
+/// The exit code that stands for a program that could not be executed; `None` for another error.
+fn exit_code_without_a_start(error: &Error) -> Option<i32> {
+    let Error::Sandbox(sandbox::Error::Exec { source, .. }) = error else { return None };
+    Some(match source.kind() {
+        std::io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    })
 }
 
 /// Removes a container that was made for one run, and what was made for it alone.
@@ -113,63 +267,4 @@ fn remove(engine: &Engine, kept: Kept) -> Result<(), Error> {
     let container = kept.container().clone();
     kept.remove()?;
     volumes::remove_own(engine, &container)
-}
-
-/// A container that runs, as far as its end needs it.
-struct Keeper {
-    engine: Engine,
-    kept: Kept,
-    settings: Settings,
-    directory: ContainerDirectory,
-}
-
-impl Keeper {
-    /// Serves whoever asks until the end, and leaves everything in order.
-    fn run(
-        self,
-        started: Started,
-        listener: &UnixListener,
-        first: Connection,
-        attach: Option<Attach>,
-    ) -> Result<(), Error> {
-        let Started { mut child, program, outputs, log, inside, world } = started;
-        let served = Served::new(program, inside, self.settings.stdin_once);
-        served.begin(listener, first, attach);
-        let exit = served.main().run(&mut child, outputs, Some(&log));
-        let out_of_memory = child.ran_out_of_memory();
-        if out_of_memory {
-            served.main().listeners.tell(&Answer::OutOfMemory);
-        }
-        drop((child, log, world));
-        let code = exit.as_ref().map_or(KILLED, |exit| exit_code(*exit));
-        let left = self.leave(exit, out_of_memory, &served);
-        served.end(listener, code);
-        left
-    }
-
-    /// Gives everything back: after that, the container can be started again, or is gone.
-    fn leave(
-        self,
-        exit: Result<Exit, Error>,
-        out_of_memory: bool,
-        served: &Arc<Served>,
-    ) -> Result<(), Error> {
-        let state = ContainerState {
-            status: Status::Exited,
-            pid: None,
-            ports: Vec::new(),
-            finished: Some(SystemTime::now()),
-            exit_code: exit.as_ref().map_or(KILLED, |exit| exit_code(*exit)),
-            error: exit.err().map(|error| error.to_string()),
-            oom_killed: out_of_memory,
-            ..self.kept.state()?
-        };
-        let written = self.kept.set_state(&state);
-        // If it stays, the next keeper removes it.
-        let _ = fs::remove_file(self.directory.path().join(self.directory.control()));
-        if self.settings.auto_remove && !served.stays() {
-            remove(&self.engine, self.kept)?;
-        }
-        Ok(written?)
-    }
 }

@@ -39,12 +39,12 @@ pub struct Stop {
 
 /// Stops a container: by its signal, and if it does not end by that, kills it. One that does not run is left alone.
 pub fn stop(engine: &Engine, container: &Container, stop: Stop) -> Result<(), Error> {
-    end(engine, container, stop, &[])
+    end(engine, container, stop, &[Request::Stop])
 }
 
 /// Stops a container so that it can be started again, also one that is otherwise removed at its end.
 pub fn stop_to_restart(engine: &Engine, container: &Container, how: Stop) -> Result<(), Error> {
-    end(engine, container, how, &[Request::Stay])
+    end(engine, container, how, &[Request::Stay, Request::Stop])
 }
 
 /// Sends a container's program a signal.
@@ -160,7 +160,7 @@ fn end(
 }
 
 /// The signal that stops a container, and how much time it has then; no limit if none is wanted.
-fn manner(container: &Container, stop: Stop) -> Result<(i32, Option<Duration>), Error> {
+pub(super) fn manner(container: &Container, stop: Stop) -> Result<(i32, Option<Duration>), Error> {
     let options = Settings::of(container)?.options;
     let config = ImageConfig::parse(container.image_config.as_bytes())?.config;
     let named = options.stop_signal.unwrap_or(config.stop_signal);

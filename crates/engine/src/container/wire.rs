@@ -70,6 +70,8 @@ pub(super) enum Request {
     Wait,
     /// Hand out the root directory as the program sees it: a descriptor goes with the answer.
     Root,
+    /// Do not start the program again when it has ended.
+    Stop,
     /// Do not remove the container at its end, though it was made so: it is going to be started again.
     Stay,
 }

@@ -36,7 +36,10 @@ pub(super) fn document(settings: &Settings) -> Value {
         "LogConfig": { "Type": "json-file", "Config": {} },
         "NetworkMode": network_mode(options),
         "PortBindings": bindings(&options.publish),
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": {
+            "Name": settings.restart.name(),
+            "MaximumRetryCount": settings.restart.limit(),
+        },
         "AutoRemove": settings.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": null,

@@ -1,36 +1,33 @@
-//! The socket of a container: one thread for each who connects, and one for each who listens.
-//!
-//! Who can connect is who can open the container's directory: the owner of the store.
+//! One run of a container's program, from its start to its end, with everyone who wants something of it: one thread for
+//! each who says something, and one for each who listens.
 
 use std::{
     collections::BTreeMap,
-    os::fd::AsFd,
-    os::unix::net::{UnixListener, UnixStream},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
-use super::super::{
-    exec::{ExecRequest, Inside},
-    program::{self, Program, exit_code},
-    streams::Listener,
-    wire::{self, Answer, Attach, Kind, ProgramNumber, Request, Size},
+use super::{
+    super::{
+        exec::{ExecRequest, Inside},
+        program::{self, Program, exit_code},
+        streams::Listener,
+        wire::{self, Answer, Attach, Kind, ProgramNumber, Request, Size},
+    },
+    service::Connection,
 };
 use crate::Error;
 
 /// The number of the container's own program.
-const MAIN: ProgramNumber = 0;
+pub(super) const MAIN: ProgramNumber = 0;
 
-/// What is served: the programs of a container.
-pub(super) struct Served {
+/// The programs of a container that runs.
+pub(super) struct Turn {
     main: Arc<Program>,
     inside: Inside,
     /// Whether the container's input ends with that of the first one who attaches.
     stdin_once: bool,
-    stays: AtomicBool,
     programs: Mutex<Programs>,
 }
 
@@ -41,31 +38,7 @@ struct Programs {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// One who has connected.
-pub(super) struct Connection {
-    stream: UnixStream,
-}
-
-impl Connection {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream }
-    }
-
-    /// Reads the request; `None` from whoever makes none that this version knows.
-    pub(super) fn request(&mut self) -> Option<Request> {
-        match wire::read(&self.stream) {
-            Ok(Some((Kind::Request, bytes))) => wire::parse(&bytes).ok(),
-            _ => None,
-        }
-    }
-
-    pub(super) fn answer(&self, answer: &Answer) {
-        // Who is gone needs no answer.
-        let _ = wire::write_json(&self.stream, Kind::Answer, answer);
-    }
-}
-
-impl Served {
+impl Turn {
     pub(super) fn new(main: Program, inside: Inside, stdin_once: bool) -> Arc<Self> {
         let main = Arc::new(main);
         let programs = Programs {
@@ -73,8 +46,7 @@ impl Served {
             next: MAIN + 1,
             threads: Vec::new(),
         };
-        let stays = AtomicBool::new(false);
-        Arc::new(Self { main, inside, stdin_once, stays, programs: Mutex::new(programs) })
+        Arc::new(Self { main, inside, stdin_once, programs: Mutex::new(programs) })
     }
 
     /// The container's own program.
@@ -82,39 +54,24 @@ impl Served {
         &self.main
     }
 
-    /// Whether somebody wants the container to stay after its end.
-    pub(super) fn stays(&self) -> bool {
-        self.stays.load(Ordering::SeqCst)
-    }
-
-    /// Begins to serve, first of all the one who wanted the container started: nothing of the output is lost to it.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        listener: &UnixListener,
-        first: Connection,
-        attach: Option<Attach>,
-    ) {
-        let attached = self.listen(first, MAIN, &self.main, attach.unwrap_or_default());
-        if let Some(connection) = attached {
-            let (served, main) = (Arc::clone(self), Arc::clone(&self.main));
-            let attach = attach.unwrap_or_default();
-            thread::spawn(move || served.hear(connection, &main, attach, served.stdin_once));
+    /// Lets the one hear who wanted the container started: before the output is passed on, so that nothing of it is lost.
+    pub(super) fn begin(self: &Arc<Self>, first: Connection, attach: Option<Attach>) {
+        let attach = attach.unwrap_or_default();
+        let listening = self.listen(first, MAIN, &self.main, attach);
+        if let Some(listening) = listening {
+            let turn = Arc::clone(self);
+            thread::spawn(move || turn.hear(listening, &turn.main, attach, turn.stdin_once));
         }
-        let Ok(listener) = listener.try_clone() else { return };
-        let served = Arc::clone(self);
-        thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                let served = Arc::clone(&served);
-                thread::spawn(move || served.serve(Connection::new(stream)));
-            }
-        });
     }
 
-    /// Tells everyone that the container has ended, and waits until they have heard.
-    pub(super) fn end(&self, listener: &UnixListener, code: i32) {
-        // It only wakes the thread that accepts.
-        let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+    /// Tells everyone that the program has ended.
+    pub(super) fn tell_end(&self, code: i32) {
         self.main.listeners.end(code);
+    }
+
+    /// Tells everyone that the program has ended, and waits until they have heard.
+    pub(super) fn end(&self, code: i32) {
+        self.tell_end(code);
         loop {
             let threads = std::mem::take(&mut self.lock().threads);
             if threads.is_empty() {
@@ -127,41 +84,34 @@ impl Served {
         }
     }
 
-    fn serve(self: &Arc<Self>, mut connection: Connection) {
-        match connection.request() {
-            Some(Request::Attach(attach)) => {
-                let main = Arc::clone(&self.main);
+    /// Does what somebody wants of a program.
+    pub(super) fn serve(self: &Arc<Self>, connection: Connection, request: Request) {
+        match request {
+            Request::Attach(attach) => {
                 if let Some(Size { rows, columns }) = attach.size {
                     // A shell draws its prompt anew when the size changes, and only then: Docker does the same.
-                    main.resize(Size { rows: rows.saturating_add(1), columns });
+                    self.main.resize(Size { rows: rows.saturating_add(1), columns });
                 }
-                if let Some(connection) = self.listen(connection, MAIN, &main, attach) {
-                    self.hear(connection, &main, attach, self.stdin_once);
+                if let Some(listening) = self.listen(connection, MAIN, &self.main, attach) {
+                    self.hear(listening, &self.main, attach, self.stdin_once);
                 }
             }
-            Some(Request::Wait) => {
+            Request::Wait => {
                 self.listen(connection, MAIN, &self.main, Attach::default());
             }
-            Some(Request::Exec { exec, attach }) => self.exec(connection, &exec, attach),
-            Some(Request::Signal { program, signal }) => {
+            Request::Exec { exec, attach } => self.exec(connection, &exec, attach),
+            Request::Signal { program, signal } => {
                 self.with_program(&connection, program, |program| program.signal(signal));
             }
-            Some(Request::Resize { program, size }) => {
+            Request::Resize { program, size } => {
                 self.with_program(&connection, program, |program| program.resize(size));
             }
-            Some(Request::Root) => match program::root_of(&self.inside.process) {
-                Ok(root) => {
-                    // Who is gone needs no answer.
-                    let _ = wire::answer_with(&connection.stream, &Answer::Done, root.as_fd());
-                }
+            Request::Root => match program::root_of(&self.inside.process) {
+                Ok(root) => connection.answer_with(&Answer::Done, root.as_fd()),
                 Err(error) => connection.answer(&Answer::Failed((&error).into())),
             },
-            Some(Request::Stay) => {
-                self.stays.store(true, Ordering::SeqCst);
-                connection.answer(&Answer::Done);
-            }
-            // It runs already; or no request of ours.
-            Some(Request::Start { .. }) | None => {}
+            // They are not for the program.
+            Request::Start { .. } | Request::Stay | Request::Stop => {}
         }
     }
 
@@ -187,7 +137,7 @@ impl Served {
         program: &Program,
         attach: Attach,
     ) -> Option<(UnixStream, Arc<Listener>)> {
-        let stream = connection.stream.try_clone().ok()?;
+        let stream = connection.try_clone()?;
         let listener = Listener::new(attach);
         listener.answer(&Answer::Started(number));
         program.listeners.add(&listener);
@@ -195,7 +145,7 @@ impl Served {
             program.resize(size);
         }
         let writer = Arc::clone(&listener);
-        self.remember(thread::spawn(move || writer.write_to(connection.stream)));
+        self.remember(thread::spawn(move || writer.write_to(connection.into_stream())));
         Some((stream, listener))
     }
 
@@ -277,10 +227,10 @@ impl Served {
             programs.running.insert(number, Arc::clone(&program));
             number
         };
-        let (served, running) = (Arc::clone(self), Arc::clone(&program));
+        let (turn, running) = (Arc::clone(self), Arc::clone(&program));
         let until_its_end = move || {
             let exit = running.run(&mut child, outputs, None);
-            served.lock().running.remove(&number);
+            turn.lock().running.remove(&number);
             running.listeners.end(exit.map_or(super::KILLED, exit_code));
         };
         Ok((number, program, until_its_end))
