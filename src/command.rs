@@ -17,6 +17,7 @@ mod login;
 mod logout;
 mod logs;
 mod output;
+mod platform;
 mod ps;
 mod pull;
 mod push;

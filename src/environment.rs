@@ -106,20 +106,25 @@ pub(crate) fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Returns the platform that was asked for, or this machine's; `local` is this machine's too.
+/// Returns the platform that was asked for, else the one that `DOCKER_DEFAULT_PLATFORM` asks for, or this machine's; `local`
+/// is this machine's too.
 pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {
-    match given {
+    let usual = usual_platform();
+    match given.or(usual.as_deref()) {
         None | Some("local") => Ok(Platform::host()),
         Some(given) => Platform::parse(given),
     }
 }
 
+/// The platform that Docker's users have asked for once and for all.
+fn usual_platform() -> Option<String> {
+    env::var("DOCKER_DEFAULT_PLATFORM").ok().filter(|platform| !platform.is_empty())
+}
+
 /// Returns the platforms that were asked for, each once; those that Docker's variable names, or this machine's.
 pub(crate) fn platforms(given: &[String]) -> Result<Vec<Platform>, oci::Error> {
-    let usual: Vec<String> = match env::var("DOCKER_DEFAULT_PLATFORM") {
-        Ok(names) if given.is_empty() && !names.is_empty() => {
-            names.split(',').map(str::to_owned).collect()
-        }
+    let usual: Vec<String> = match usual_platform() {
+        Some(names) if given.is_empty() => names.split(',').map(str::to_owned).collect(),
         _ => Vec::new(),
     };
     let mut platforms = Vec::new();
@@ -130,14 +135,15 @@ pub(crate) fn platforms(given: &[String]) -> Result<Vec<Platform>, oci::Error> {
         }
     }
     if platforms.is_empty() {
-        platforms.push(Platform::host());
+        platforms.push(platform(None)?);
     }
     Ok(platforms)
 }
 
 /// Returns the platform that an image is wanted for, and whether one for another will do: where none was asked for.
 pub(crate) fn wanted(given: Option<&str>) -> Result<(Platform, Accept), oci::Error> {
-    let accept = if given.is_some() { Accept::Platform } else { Accept::Any };
+    let is_asked = given.is_some() || usual_platform().is_some();
+    let accept = if is_asked { Accept::Platform } else { Accept::Any };
     Ok((platform(given)?, accept))
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use store::Image;
 use template::Data;
 
-use super::output;
+use super::{output, platform};
 use crate::{
     listing::Listing,
     report::{Exit, Failure},
@@ -28,6 +28,9 @@ pub(crate) struct History {
     /// Whole texts and ids
     #[arg(long)]
     pub(crate) no_trunc: bool,
+    /// Of images for several platforms the one for this [default: this machine]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -56,7 +59,7 @@ pub(super) fn run(engine: &Engine, history: &History) -> Result<Exit, Failure> {
     let format = history.format.as_deref().or(history.quiet.then_some("{{.ID}}"));
     let listing = Listing::parse(format, table, HEADINGS)?;
 
-    let image = engine.store().find(&history.image)?;
+    let image = platform::find(engine, &history.image, history.platform.as_deref())?;
     let now = Timestamp::now();
     let ids = ids(engine, &image)?;
     let mut layers = image.snapshots.iter();

@@ -20,6 +20,9 @@ pub(crate) struct Inspect {
     /// How much a container has written, too
     #[arg(short, long)]
     pub(crate) size: bool,
+    /// Of images for several platforms the one for this [default: this machine]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// Only what is of this kind
     #[arg(long = "type", value_enum)]
     pub(crate) kind: Option<Kind>,
@@ -72,18 +75,17 @@ pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
 /// Finds what has this name: a container before an image, if the kind does not say otherwise.
 fn find(engine: &Engine, inspect: &Inspect, name: &str) -> Result<Found, Failure> {
     let container = || container::find(engine, name, inspect.size);
+    let image = || image::find(engine, name, inspect.platform.as_deref());
     match inspect.kind {
         Some(Kind::Container) => container(),
-        Some(Kind::Image) => image::find(engine, name),
+        Some(Kind::Image) => image(),
         None => match container() {
-            Err(Failure::Store(store::Error::NoSuchContainer { .. })) => {
-                match image::find(engine, name) {
-                    Err(Failure::Store(store::Error::NoSuchImage { name })) => {
-                        Err(Failure::NoSuchObject { name })
-                    }
-                    found => found,
+            Err(Failure::Store(store::Error::NoSuchContainer { .. })) => match image() {
+                Err(Failure::Store(store::Error::NoSuchImage { name })) => {
+                    Err(Failure::NoSuchObject { name })
                 }
-            }
+                found => found,
+            },
             found => found,
         },
     }

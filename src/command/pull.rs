@@ -19,7 +19,7 @@ pub(crate) struct Pull {
     /// Pull all tags of the repository
     #[arg(short, long)]
     pub(crate) all_tags: bool,
-    /// What the image shall run on [default: this machine]
+    /// What the image shall run on [default: $DOCKER_DEFAULT_PLATFORM, or this machine]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
     /// Print only the name

@@ -6,7 +6,7 @@ use oci::{Descriptor, Reference};
 use registry::Client;
 use store::Image;
 
-use super::{output, runtime};
+use super::{output, platform, runtime};
 use crate::{
     environment,
     progress::Layers,
@@ -21,6 +21,9 @@ pub(crate) struct Push {
     /// Print only the name
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Of images for several platforms the one for this, without an index [default: all]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// Accepted for Docker's sake: images are not signed
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) disable_content_trust: Option<bool>,
@@ -72,6 +75,7 @@ fn named(
         if images.is_empty() {
             return Err(engine::Error::NoSuchImage { name: reference.familiar() }.into());
         }
+        let images = platform::select(&push.name, images, push.platform.as_deref())?;
         return Ok(vec![(reference, images)]);
     }
     if reference.tag().is_some() {
@@ -88,6 +92,10 @@ fn named(
             Some((_, images)) => images.push(image),
             None => named.push((name, vec![image])),
         }
+    }
+    for (name, images) in &mut named {
+        let all = std::mem::take(images);
+        *images = platform::select(&name.familiar(), all, push.platform.as_deref())?;
     }
     if named.is_empty() {
         return Err(engine::Error::NoSuchImage { name: reference.familiar_name() }.into());

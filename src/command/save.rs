@@ -8,6 +8,7 @@ use engine::Engine;
 use oci::Reference;
 use store::Image;
 
+use super::platform;
 use crate::report::{Exit, Failure};
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +16,9 @@ pub(crate) struct Save {
     /// Where to; standard output if not given
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Of images for several platforms the one for this [default: all]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
     /// The images; a repository without a tag means all its tags
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
@@ -34,7 +38,10 @@ pub(super) fn run(engine: &Engine, save: &Save) -> Result<Exit, Failure> {
     }
     let mut all: Vec<Named> = Vec::with_capacity(save.images.len());
     for given in &save.images {
-        find(engine, given)?.into_iter().for_each(|named| add(&mut all, named));
+        for (images, names) in find(engine, given)? {
+            let images = platform::select(given, images, save.platform.as_deref())?;
+            add(&mut all, (images, names));
+        }
     }
     all.iter().for_each(warn_of_layers);
     export::save(engine.store(), engine.flavour(), &all, save.output.as_deref())?;

@@ -12,8 +12,8 @@ use crate::support::process::Output;
 use crate::support::registry::Registry;
 use crate::support::requires;
 
-/// An image of nobody's registry, so that looking for it ends at once.
-const BOX: &str = "127.0.0.1:1/box:1";
+/// An image of nobody's registry (RFC 2606), so that looking for it ends at once.
+const BOX: &str = "nowhere.invalid/box:1";
 
 /// A platform that is emulated nowhere but where somebody wants just that; `None`, said on stderr, where it is.
 fn unrunnable() -> Option<&'static str> {
@@ -368,6 +368,11 @@ fn an_index_is_pushed_and_each_platform_pulled_from_it() {
     let context = other.context(&format!("FROM {reference}\nCOPY Dockerfile /\n"));
     other.build(&context, &[TWO]).says(&[&format!("pulling {reference} for linux/s390x")]);
     assert_eq!(other.ok(&["images", "-q", &reference]).text().lines().count(), 2);
+    other
+        .kiln(["run", "--platform=linux/386", &reference])
+        .run()
+        .fails(125)
+        .says(&["not for linux/386"]);
     drop(registry);
     other.build(&context, &[TWO]).has_cached(2);
     let ids = |env: &TestEnv, name: &str| env.ok(&["images", "-q", "--no-trunc", name]).text();
@@ -376,11 +381,54 @@ fn an_index_is_pushed_and_each_platform_pulled_from_it() {
     let mut pushed: Vec<String> = ids(&env, &reference).lines().map(str::to_owned).collect();
     pushed.sort();
     assert_eq!(both, pushed);
-    other
-        .kiln(["run", "--platform=linux/386", &reference])
-        .run()
-        .fails(1)
-        .says(&["not for linux/386"]);
+}
+
+#[test]
+fn other_commands_take_the_image_for_a_platform() {
+    let env = TestEnv::new();
+    let context =
+        env.context("FROM scratch\nARG TARGETARCH\nLABEL for=$TARGETARCH\nCOPY Dockerfile /\n");
+    env.build(&context, &[TWO]);
+    let of = |platform: &str| {
+        let format = "--format={{.Architecture}} {{.Config.Labels.for}}";
+        env.ok(&["inspect", "--platform", platform, format, IMAGE]).text()
+    };
+    assert_eq!(of("linux/s390x"), "s390x s390x");
+    assert_eq!(of("linux/riscv64"), "riscv64 riscv64");
+    let steps = env.ok(&["history", "--no-trunc", "--platform=riscv64", IMAGE]).text();
+    assert!(steps.contains("LABEL for=riscv64"), "{steps}");
+    let saved = env.str("one.tar");
+    env.ok(&["save", "--platform=riscv64", "-o", &saved, IMAGE]);
+    let other = TestEnv::empty();
+    other.ok(&["load", "-i", &saved]);
+    assert_eq!(platform_of(&other, IMAGE), "linux riscv64");
+    assert_eq!(other.ok(&["images", "-q"]).text().lines().count(), 1);
+    for command in [&["inspect"][..], &["history"], &["save", "-o", "x"]] {
+        env.kiln([command, &["--platform=linux/386", IMAGE]].concat())
+            .run()
+            .fails(1)
+            .says(&["is for linux/s390x and linux/riscv64, and not for linux/386"]);
+    }
+    let table = env.ok(&["images"]).text();
+    assert!(table.contains("PLATFORM") && table.contains("linux/riscv64"), "{table}");
+    env.ok(&["rmi", IMAGE]);
+    let table = env.ok(&["images"]).text();
+    assert!(!table.contains("PLATFORM"), "only where there is something to tell: {table}");
+}
+
+#[test]
+fn the_environment_says_which_platform_is_usual() {
+    let env = TestEnv::new();
+    let context = env.context("FROM scratch\nCOPY Dockerfile /\n");
+    let building = || env.building(&context, &[]);
+    building().env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").run().ok();
+    assert_eq!(platform_of(&env, IMAGE), "linux s390x");
+    building().env("DOCKER_DEFAULT_PLATFORM", "").run().ok();
+    assert_ne!(platform_of(&env, IMAGE), "linux s390x");
+    let both = env.building(&context, &["--platform=linux/riscv64"]);
+    both.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x").run().ok();
+    assert_eq!(platform_of(&env, IMAGE), "linux riscv64");
+    building().env("DOCKER_DEFAULT_PLATFORM", "nonsense").run().fails(1).says(&["`nonsense`"]);
 }
 
 /// Tries to build, where an image of an earlier build may be left.

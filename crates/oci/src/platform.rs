@@ -80,6 +80,11 @@ impl Platform {
         })
     }
 
+    /// Whether the two are one platform, however they are written: `linux/arm64` and `linux/arm64/v8`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.clone().normalized() == other.clone().normalized()
+    }
+
     /// Chooses from `items` the one whose platform this one likes best, the first of several.
     pub fn choose<'a, T>(
         &self,
@@ -239,6 +244,20 @@ mod tests {
             let chosen = chosen.map(ToString::to_string);
             assert_eq!(chosen.as_deref(), expected, "{wanted} of {offered:?}");
         }
+    }
+
+    #[test]
+    fn one_platform_has_several_spellings() {
+        let arm64 = Platform::parse("linux/arm64").unwrap();
+        let written = Platform { variant: Some("v8".to_owned()), ..arm64.clone() };
+        assert!(arm64.is_same(&written) && written.is_same(&arm64));
+        let [six, seven] = ["6", "v7"].map(|variant| Platform {
+            architecture: "arm".to_owned(),
+            variant: Some(variant.to_owned()),
+            ..arm64.clone()
+        });
+        assert!(seven.is_same(&Platform { variant: None, ..seven.clone() }));
+        assert!(six.is_same(&Platform::parse("linux/arm/v6").unwrap()) && !six.is_same(&seven));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Store {
         let mut ids = Vec::new();
         let mut replaced = false;
         for known in self.inner.images_of_tag(&key(reference))? {
-            if known.config.platform() != platform {
+            if !known.config.platform().is_same(&platform) {
                 ids.push(known.id);
             } else if !replaced {
                 ids.push(image.id);

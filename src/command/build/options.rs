@@ -65,10 +65,10 @@ pub(crate) struct Build {
     /// What RUN reaches unless it says otherwise
     #[arg(long, value_enum, default_value = "default")]
     pub(crate) network: Network,
-    /// What the image runs on [default: this machine]; several behind commas make one image of several platforms
+    /// What the image runs on [default: $DOCKER_DEFAULT_PLATFORM, or this machine]; several behind commas make one image of several platforms
     #[arg(long = "platform", value_name = "OS/ARCH[,…]", value_delimiter = ',')]
     pub(crate) platforms: Vec<String>,
-    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH][,target=STAGE], type=image|registry[,push=true]; a bare PATH is a directory, `-` a tar to standard output
+    /// Write the image elsewhere too: type=oci|docker|local|tar[,dest=PATH,target=STAGE], type=image|registry[,push=true]; a bare PATH is a directory, `-` a tar to standard output
     #[arg(short, long = "output", value_name = "type=…")]
     pub(crate) outputs: Vec<String>,
     /// Push the image to the registries of its names: --output=type=registry

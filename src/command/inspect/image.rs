@@ -8,11 +8,11 @@ use store::Image;
 use template::{Absent, Data};
 
 use super::Found;
-use crate::report::Failure;
+use crate::{command::platform, report::Failure};
 
 /// Finds an image by its name or id.
-pub(super) fn find(engine: &Engine, name: &str) -> Result<Found, Failure> {
-    let image = engine.store().find(name)?;
+pub(super) fn find(engine: &Engine, name: &str, wanted: Option<&str>) -> Result<Found, Failure> {
+    let image = platform::find(engine, name, wanted)?;
     let document = document(engine, &image)?;
     let data = data(&document);
     Ok(Found { document, data })

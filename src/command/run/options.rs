@@ -127,7 +127,7 @@ pub(crate) struct ContainerArgs {
     #[command(flatten)]
     refused: Refused<Options>,
 
-    /// What the image shall be for [default: this machine]
+    /// What the image shall be for [default: $DOCKER_DEFAULT_PLATFORM, or this machine]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
     /// When to ask the registry for the image: always, missing or never
