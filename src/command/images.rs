@@ -84,8 +84,8 @@ pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
     }
     let listing = match given {
         None if rows.iter().any(is_foreign) => {
-            let table = table.replace("{{.ID}}", "{{.Platform}}\t{{.ID}}");
-            Listing::parse(None, &table, HEADINGS)?
+            // At the end, where it moves no column that a script counts on.
+            Listing::parse(None, &format!("{table}\t{{{{.Platform}}}}"), HEADINGS)?
         }
         _ => listing,
     };
