@@ -35,7 +35,7 @@ pub(crate) struct MadeArgs {
     /// Remove the container when it ends
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true)]
     pub(crate) rm: run::options::Flag,
-    /// Start it again when it ends: no, on-failure[:TIMES], always or unless-stopped; not after a start of the machine
+    /// Start it again when it ends: `no`, `on-failure[:TIMES]`, `always` or `unless-stopped`; not after a start of the machine
     #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
     pub(crate) restart: RestartPolicy,
 }

@@ -60,7 +60,7 @@ pub(crate) struct ContainerArgs {
     /// Directory of the host, or volume, in the container
     #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:ro]", value_parser = Mount::parse_volume)]
     volumes: Vec<Mount>,
-    /// The same in words: type=bind|volume|tmpfs,source=…,target=…[,readonly]
+    /// The same in words: `type=bind|volume|tmpfs,source=…,target=…[,readonly]`
     #[arg(long = "mount", value_name = "type=…,target=…")]
     mounts: Vec<Mount>,
     /// Memory as a directory: size=, mode=, uid=, gid=, exec, ro
@@ -119,7 +119,7 @@ pub(crate) struct ContainerArgs {
     /// Kernel setting of the container's own: net.*, kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.*
     #[arg(long = "sysctl", value_name = "NAME=VALUE")]
     sysctls: Vec<Sysctl>,
-    /// Limit of each process: nofile=1024[:2048]
+    /// Limit of each process: `nofile=1024[:2048]`
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     ulimits: Vec<Ulimit>,
     #[command(flatten)]

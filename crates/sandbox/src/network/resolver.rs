@@ -7,13 +7,13 @@ use std::net::IpAddr;
 /// listens on a loopback address, which is another one in the namespace. Link-local, so nobody's.
 const RESOLVER: &str = "169.254.1.1";
 
-/// What `/etc/resolv.conf` must be in a sandbox with [`Network::Host`]: the host's. Empty if there is
+/// What `/etc/resolv.conf` must be in a sandbox with [`Network::Host`](crate::Network::Host): the host's. Empty if there is
 /// none.
 pub fn host_resolv_conf() -> Vec<u8> {
     fs::read("/etc/resolv.conf").unwrap_or_default()
 }
 
-/// What `/etc/resolv.conf` must be in a [`BuildNetwork`]: the host's without resolvers on loopback
+/// What `/etc/resolv.conf` must be in a [`BuildNetwork`](crate::BuildNetwork): the host's without resolvers on loopback
 /// addresses. If those are all, systemd's list of the real ones, or else an address that `pasta`
 /// forwards.
 pub fn own_resolv_conf() -> Vec<u8> {
