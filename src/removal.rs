@@ -10,7 +10,7 @@
 
 use engine::Engine;
 use oci::{ChainId, ImageId, Reference};
-use store::{CacheRule, Collect, Family, Image, ImageRule, SnapshotId};
+use store::{Collect, Family, Freed, Image, SnapshotId};
 
 use crate::{report::Failure, text};
 
@@ -38,8 +38,8 @@ pub(crate) struct Removal<'a> {
     engine: &'a Engine,
     manner: Manner,
     removed: Vec<Removed>,
-    /// The layers of the images that were removed, with the bytes that their files contain.
-    layers: Vec<(SnapshotId, ChainId, u64)>,
+    /// The layers of the images that were removed.
+    layers: Vec<(SnapshotId, ChainId)>,
 }
 
 /// Why an image stays.
@@ -85,19 +85,16 @@ impl<'a> Removal<'a> {
         self.remove_image(id, self.manner.force, false)
     }
 
-    /// Brings what nothing needs any more off the disk. Returns the bytes that the files of removed layers contained.
-    pub(crate) fn finish(&mut self) -> Result<u64, Failure> {
+    /// Brings what nothing needs any more off the disk, and what `what` says with it.
+    pub(crate) fn finish(&mut self, what: &Collect) -> Result<Freed, Failure> {
         let store = self.engine.store();
-        let garbage = Collect { images: ImageRule::Keep, cache: CacheRule::Keep, mounts: false };
-        store.collect(&garbage)?;
-        let mut reclaimed = 0;
-        for (snapshot, chain, size) in std::mem::take(&mut self.layers) {
+        let freed = store.collect(what)?;
+        for (snapshot, chain) in std::mem::take(&mut self.layers) {
             if !store.has_snapshot(&snapshot)? {
-                reclaimed += size;
                 self.removed.push(Removed::Object(chain.to_string()));
             }
         }
-        Ok(reclaimed)
+        Ok(freed)
     }
 
     fn is_name(&self, name: &Reference, images: &[Image]) -> Result<bool, Failure> {
@@ -196,7 +193,7 @@ impl<'a> Removal<'a> {
     fn remove_whole(&mut self, id: &ImageId) -> Result<(), Failure> {
         let store = self.engine.store();
         let Some(image) = store.image(id)? else { return Ok(()) };
-        self.remember_layers(&image)?;
+        self.remember_layers(&image);
         self.keep_ancestors(&image)?;
         let names = self.names(id)?;
         self.untag(id, &names)?;
@@ -220,14 +217,13 @@ impl<'a> Removal<'a> {
     }
 
     /// The top first.
-    fn remember_layers(&mut self, image: &Image) -> Result<(), Failure> {
+    fn remember_layers(&mut self, image: &Image) {
         let chains = ChainId::of_each(&image.config.rootfs.diff_ids);
         for (snapshot, chain) in image.snapshots.iter().zip(chains).rev() {
-            if self.layers.iter().all(|(known, ..)| known != snapshot) {
-                self.layers.push((*snapshot, chain, self.engine.layer_size(snapshot)?));
+            if self.layers.iter().all(|(known, _)| known != snapshot) {
+                self.layers.push((*snapshot, chain));
             }
         }
-        Ok(())
     }
 
     fn conflict(

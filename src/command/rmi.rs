@@ -1,6 +1,7 @@
 //! `kiln rmi`.
 
 use engine::Engine;
+use store::{CacheRule, Collect, ImageRule};
 
 use super::output;
 use crate::{
@@ -32,7 +33,8 @@ pub(super) fn run(engine: &Engine, rmi: &Rmi) -> Result<Exit, Failure> {
         }
         print(removal.take_removed())?;
     }
-    removal.finish()?;
+    let garbage = Collect { images: ImageRule::Keep, cache: CacheRule::Keep, mounts: false };
+    removal.finish(&garbage)?;
     print(removal.take_removed())?;
     failures.iter().for_each(report::print);
     // In force, what is not there is as good as removed.

@@ -1,6 +1,7 @@
 //! Blobs: bytes named by their digest. Manifests, and layers as they were loaded, pulled or packed.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
@@ -81,6 +82,24 @@ impl Store {
     /// Returns a blob's size in bytes, `None` if it is not there.
     pub fn blob_size(&self, digest: &BlobDigest) -> Result<Option<u64>, Error> {
         Ok(self.inner.find_blob(digest)?.map(|(_, size)| size))
+    }
+
+    /// Returns all blobs with their sizes in bytes.
+    pub fn blobs(&self) -> Result<BTreeMap<BlobDigest, u64>, Error> {
+        let mut blobs = BTreeMap::new();
+        for tree in Tree::LOOKUP {
+            for algorithm in ["sha256", "sha512"] {
+                for path in tmp::directory_entries(&self.inner.layout.blobs(tree, algorithm))? {
+                    let hex = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                    let digest = BlobDigest::parse(&format!("{algorithm}:{hex}"));
+                    // One that is gone was being moved to the other tree.
+                    if let (Ok(digest), Ok(stat)) = (digest, path.metadata()) {
+                        blobs.insert(digest, stat.len());
+                    }
+                }
+            }
+        }
+        Ok(blobs)
     }
 
     /// Removes a blob whose bytes turned out to be wrong, so that it is fetched or made anew.

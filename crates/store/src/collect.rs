@@ -5,7 +5,9 @@
 //! this process's own directory; it is deleted after the lock is free. Killed at any point, the store is whole: what has
 //! lost its record is found by the next collection, and what was renamed by the next command.
 
+mod cache;
 mod mark;
+pub(crate) mod size;
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +20,7 @@ use oci::{BlobDigest, Digest, ImageId};
 use serde::de::IgnoredAny;
 
 use crate::{
-    SnapshotId, Store,
+    ContainerId, SnapshotId, Store,
     error::{Error, Result},
     layout::Tree,
     lock::Lock,
@@ -54,19 +56,48 @@ pub enum ImageRule {
 pub enum CacheRule {
     /// None.
     Keep,
-    /// Those that were not used for so long.
-    UnusedFor(Duration),
-    /// Those that were not used for the longest time, until the snapshots that no image has take no more than so many
-    /// bytes.
-    Budget(u64),
+    /// Some.
+    Only(Which),
     /// All.
     All,
 }
 
+/// Which results of steps, and which cache mounts with them: those for which all of this is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Which {
+    /// They were not used for so long.
+    pub unused_for: Duration,
+    /// Beyond so many bytes in what no image has: those that were not used for the longest time.
+    pub room: Option<u64>,
+    /// Also those whose layers an image has: that frees nothing, but they are not found any more.
+    pub of_images: bool,
+}
+
+impl CacheRule {
+    /// Those that were not used for so long.
+    pub fn unused_for(unused_for: Duration) -> Self {
+        Self::Only(Which { unused_for, room: None, of_images: true })
+    }
+
+    /// Those that were not used for the longest time, until what no image has takes no more than so many bytes.
+    pub fn budget(bytes: u64) -> Self {
+        Self::Only(Which { unused_for: Duration::ZERO, room: Some(bytes), of_images: true })
+    }
+}
+
+/// What is about to be removed by other means, and so is none that needs anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Without {
+    /// Images.
+    pub images: BTreeSet<ImageId>,
+    /// Containers.
+    pub containers: BTreeSet<ContainerId>,
+}
+
 /// What a collection has removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Freed {
-    /// Bytes of disk.
+    /// Bytes in files.
     pub bytes: u64,
     /// Images.
     pub images: u64,
@@ -78,6 +109,16 @@ pub struct Freed {
     pub blobs: u64,
     /// Cache mounts.
     pub mounts: u64,
+    /// What was cached: the snapshots of the results and the names of the cache mounts, each once.
+    pub objects: Vec<String>,
+}
+
+/// What goes, and what stays.
+struct Decision {
+    images: BTreeSet<ImageId>,
+    steps: Vec<cache::Step>,
+    mounts: Vec<cache::Mount>,
+    marks: mark::Marks,
 }
 
 impl Store {
@@ -88,50 +129,102 @@ impl Store {
         let mut freed = Freed::default();
         {
             let lock = self.inner.lock_exclusive()?;
-            let mut leased = self.inner.leased()?;
-            self.inner.mark_containers(&mut leased)?;
-            freed.images = self.collect_images(&lock, what.images, &leased.images)?;
-            let mut marks = self.inner.marks_of_images()?;
-            marks.snapshots.extend(&leased.snapshots);
-            freed.records = self.inner.collect_records(&lock, what.cache, &mut marks)?;
-            self.inner.mark_blobs(&mut marks)?;
-            marks.blobs.extend(&leased.blobs);
+            let decision = self.inner.decide(what, &Without::default())?;
+            freed.objects = decision.objects();
+            freed.images = self.inner.collect_images(&lock, &decision.images)?;
+            freed.records = self.inner.collect_records(&lock, what.cache, &decision.steps)?;
+            let marks = &decision.marks;
             freed.snapshots =
                 self.inner.collect_snapshots(&lock, &marks.snapshots, trash.path())?;
             freed.blobs = self.inner.collect_blobs(&marks.blobs, trash.path())?;
             self.inner.collect_containers(trash.path())?;
-            if what.mounts {
-                freed.mounts = self.inner.collect_mounts(trash.path())?;
-            }
+            freed.mounts = self.inner.collect_mounts(&decision.mounts, trash.path())?;
         }
         freed.bytes = tmp::remove_tree(trash.path()).map_err(Error::io("remove", trash.path()))?;
         freed.bytes += self.inner.collect_partials(what.cache == CacheRule::All)?;
         Ok(freed)
     }
 
-    fn collect_images(
-        &self,
-        lock: &Lock,
-        rule: ImageRule,
-        leased: &BTreeSet<ImageId>,
-    ) -> Result<u64> {
-        let tags = match rule {
-            ImageRule::Keep => return Ok(0),
-            ImageRule::Untagged | ImageRule::All => self.tags()?,
-        };
-        let tagged: BTreeSet<ImageId> = tags.iter().map(|(_, id)| *id).collect();
-        let goes =
-            |id: &ImageId| !leased.contains(id) && (rule == ImageRule::All || !tagged.contains(id));
-        self.inner.untag_images(lock, goes)?;
-        let mut removed = 0;
-        for id in self.inner.image_ids()?.iter().filter(|id| goes(id)) {
-            removed += u64::from(self.inner.remove(lock, Kind::Image, &crate::image::key(id))?);
+    /// Returns what a collection would remove, if these images and containers were gone before. Nothing is changed.
+    pub fn preview(&self, what: &Collect, without: &Without) -> Result<Freed, Error> {
+        let _lock = self.inner.lock_shared()?;
+        let Decision { steps, mounts, marks, .. } = self.inner.decide(what, without)?;
+        let mut freed =
+            Freed { records: steps.len() as u64, mounts: mounts.len() as u64, ..Freed::default() };
+        for id in self.inner.snapshots()?.iter().filter(|id| !marks.snapshots.contains(id)) {
+            freed.snapshots += 1;
+            freed.bytes += self.inner.snapshot_size(id)?;
         }
-        Ok(removed)
+        for (digest, size) in self.blobs()? {
+            if !marks.blobs.contains(&digest) {
+                freed.blobs += 1;
+                freed.bytes += size;
+            }
+        }
+        for mount in &mounts {
+            freed.bytes += mount.size()?;
+        }
+        freed.objects = objects(&steps, &mounts);
+        Ok(freed)
     }
 }
 
+impl Decision {
+    fn objects(&self) -> Vec<String> {
+        objects(&self.steps, &self.mounts)
+    }
+}
+
+fn objects(steps: &[cache::Step], mounts: &[cache::Mount]) -> Vec<String> {
+    let snapshots: BTreeSet<SnapshotId> = steps.iter().map(|step| step.snapshot).collect();
+    let names = mounts.iter().map(|mount| mount.name.clone());
+    snapshots.iter().map(ToString::to_string).chain(names).collect()
+}
+
 impl Inner {
+    /// Decides what goes. Under a lock, or what was decided may not be so any more.
+    fn decide(&self, what: &Collect, without: &Without) -> Result<Decision> {
+        let mut held = self.leased()?;
+        let leased = held.snapshots.clone();
+        self.mark_containers(&without.containers, &mut held)?;
+        let mut images = self.images_to_remove(what.images, &held.images)?;
+        images.extend(&without.images);
+        let mut marks = self.marks_of_images(&images)?;
+        marks.snapshots.extend(&held.snapshots);
+        let choice = self.choose(what, &leased, &marks.snapshots)?;
+        marks.snapshots.extend(choice.staying.iter().flat_map(cache::Step::snapshots));
+        self.mark_blobs(&mut marks)?;
+        marks.blobs.extend(&held.blobs);
+        let (steps, mounts) = (choice.going, choice.mounts);
+        Ok(Decision { images, steps, mounts, marks })
+    }
+
+    fn images_to_remove(
+        &self,
+        rule: ImageRule,
+        held: &BTreeSet<ImageId>,
+    ) -> Result<BTreeSet<ImageId>> {
+        let staying = match rule {
+            ImageRule::Keep => return Ok(BTreeSet::new()),
+            ImageRule::Untagged => self.tagged_images()?,
+            ImageRule::All => BTreeSet::new(),
+        };
+        let goes = |id: &ImageId| !held.contains(id) && !staying.contains(id);
+        Ok(self.image_ids()?.into_iter().filter(goes).collect())
+    }
+
+    fn collect_images(&self, lock: &Lock, going: &BTreeSet<ImageId>) -> Result<u64> {
+        if going.is_empty() {
+            return Ok(0);
+        }
+        self.untag_images(lock, |id| going.contains(id))?;
+        let mut removed = 0;
+        for id in going {
+            removed += u64::from(self.remove(lock, Kind::Image, &crate::image::key(id))?);
+        }
+        Ok(removed)
+    }
+
     /// Removes the snapshots that are not marked: first what is recorded of them, then them.
     fn collect_snapshots(
         &self,
@@ -197,54 +290,34 @@ impl Inner {
         Ok(())
     }
 
-    fn collect_mounts(&self, trash: &Path) -> Result<u64> {
+    fn collect_mounts(&self, going: &[cache::Mount], trash: &Path) -> Result<u64> {
         let mut removed = 0;
-        for path in tmp::directory_entries(&self.layout.mounts())? {
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        for mount in going {
             // Its lock file stays: somebody may be waiting for it.
-            if Lock::try_exclusive(&self.layout.mount_lock(name))?.is_some() {
-                throw_away(&path, trash)?;
+            if Lock::try_exclusive(&self.layout.mount_lock(&mount.name))?.is_some() {
+                // Its id is none of its contents. Without one, it is being removed.
+                let _ = fs::remove_file(mount.path.join("id"));
+                throw_away(&mount.path, trash)?;
                 removed += 1;
             }
         }
         Ok(removed)
     }
 
-    /// Removes the records of steps that `rule` names, and marks what the others need.
-    fn collect_records(
-        &self,
-        lock: &Lock,
-        rule: CacheRule,
-        marks: &mut mark::Marks,
-    ) -> Result<u64> {
-        let steps = self.steps_by_use()?;
-        let now = SystemTime::now();
-        let going = match rule {
-            CacheRule::Keep => 0,
-            CacheRule::All => steps.len(),
-            CacheRule::UnusedFor(age) => steps.partition_point(|step| {
-                now.duration_since(step.used).is_ok_and(|unused| unused >= age)
-            }),
-            CacheRule::Budget(bytes) => self.over_budget(&steps, &marks.snapshots, bytes)?,
-        };
-        let (going, staying) = steps.split_at(going);
+    /// Removes the records of steps.
+    fn collect_records(&self, lock: &Lock, rule: CacheRule, going: &[cache::Step]) -> Result<u64> {
         for step in going {
             self.remove(lock, Kind::Step, &step.key)?;
         }
-        for step in staying {
-            marks.snapshots.extend([Some(step.snapshot), step.below].into_iter().flatten());
+        if let Some(age) = cache::age_of_memos(rule) {
+            self.collect_memos(lock, age)?;
         }
-        self.collect_memos(lock, rule, now)?;
         Ok(going.len() as u64)
     }
 
     /// Memos and trails are small and made again quickly: they go with the results that are as old.
-    fn collect_memos(&self, lock: &Lock, rule: CacheRule, now: SystemTime) -> Result<()> {
-        let limit = match rule {
-            CacheRule::Keep | CacheRule::Budget(_) => return Ok(()),
-            CacheRule::All => Duration::ZERO,
-            CacheRule::UnusedFor(age) => age,
-        };
+    fn collect_memos(&self, lock: &Lock, limit: Duration) -> Result<()> {
+        let now = SystemTime::now();
         for kind in [Kind::Memo, Kind::Trail] {
             for key in self.keys(kind)? {
                 let Some(found) = self.read::<IgnoredAny>(kind, &key)? else { continue };

@@ -72,10 +72,14 @@ impl LeaseFile {
         Ok(Self { path, file })
     }
 
-    /// In one write, so that a line is there as a whole or not at all.
     fn append(&self, held: Held) -> Result<()> {
-        let line = format!("{held}\n");
-        (&self.file).write_all(line.as_bytes()).map_err(Error::io("write", &self.path))
+        self.append_all([held].into_iter())
+    }
+
+    /// In one write, so that a line is there as a whole or not at all.
+    fn append_all(&self, held: impl Iterator<Item = Held>) -> Result<()> {
+        let lines: String = held.map(|held| format!("{held}\n")).collect();
+        (&self.file).write_all(lines.as_bytes()).map_err(Error::io("write", &self.path))
     }
 }
 
@@ -118,13 +122,12 @@ impl Lease {
         let there = Tree::LOOKUP.into_iter().any(|tree| {
             self.inner.layout.record(tree, Kind::Image, &crate::image::key(id)).exists()
         });
-        if there {
-            return self.file.append(Held::Image(*id));
-        }
-        // What an image was before is there as long as the image, or as its layers are held.
         let found = self.inner.image(id)?;
-        let ancestor = found.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
-        ancestor.snapshots.iter().try_for_each(|id| self.file.append(Held::Snapshot(*id)))
+        let image = found.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
+        // Its layers too: the image itself may be removed, and what it was before may go with the image after it.
+        let whole = there.then_some(Held::Image(*id));
+        let layers = image.snapshots.iter().map(|id| Held::Snapshot(*id));
+        self.file.append_all(whole.into_iter().chain(layers))
     }
 }
 

@@ -66,7 +66,7 @@ mod warning;
 mod testing;
 
 pub use blob::{BlobWriter, VerifiedReader};
-pub use collect::{CacheRule, Collect, Freed, ImageRule};
+pub use collect::{CacheRule, Collect, Freed, ImageRule, Which, Without};
 pub use container::{
     Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Kept,
     PublishedPort, Status,
@@ -79,7 +79,7 @@ pub use mount::{CacheMount, Sharing};
 pub use open::Store;
 pub use partial::{Partial, Presence};
 pub use snapshot::{Open, Snapshot, SnapshotId};
-pub use step::{Record, RecordKey};
+pub use step::{CacheEntry, Record, RecordKey};
 pub use tmp::TempDir;
 pub use trail::{Footprint, Trail};
 pub use volume::{Volume, VolumesGate};

@@ -3,14 +3,17 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use oci::Digest;
 
 use crate::{
-    Store,
+    CacheEntry, Store,
+    collect::size,
     error::{Error, Result},
     lock::Lock,
+    open::Inner,
     tmp,
 };
 
@@ -63,6 +66,9 @@ impl Store {
         if !fs.is_dir() {
             self.make_mount(id, &directory, fill)?;
         }
+        // Only the order of removal depends on it.
+        let _ = fs::File::open(directory.join("id"))
+            .and_then(|file| file.set_modified(SystemTime::now()));
         Ok(CacheMount { fs, _lock: lock })
     }
 
@@ -111,17 +117,34 @@ impl Store {
         }
     }
 
-    /// Returns the ids of all cache mounts with the directories they are in.
-    pub fn cache_mounts(&self) -> Result<Vec<(String, PathBuf)>, Error> {
+    /// Returns all cache mounts, in the order of their ids.
+    pub fn cache_mounts(&self) -> Result<Vec<CacheEntry>, Error> {
         let mut mounts = Vec::new();
-        for directory in tmp::directory_entries(&self.inner.layout.mounts())? {
+        for (name, directory) in self.inner.mount_directories()? {
             // Without an id, it is being removed.
-            if let Ok(id) = fs::read_to_string(directory.join("id")) {
-                mounts.push((id, directory.join("fs")));
-            }
+            let Ok(description) = fs::read_to_string(directory.join("id")) else { continue };
+            let size = size::contents_of(&directory.join("fs"))?;
+            let used = self.inner.mount_used(&directory);
+            let created = directory.metadata().and_then(|stat| stat.created()).unwrap_or(used);
+            mounts.push(CacheEntry { name, snapshot: None, description, size, created, used });
         }
-        mounts.sort();
+        mounts.sort_by(|a, b| (&a.description, &a.name).cmp(&(&b.description, &b.name)));
         Ok(mounts)
+    }
+}
+
+impl Inner {
+    /// Returns the names and the directories of all cache mounts.
+    pub(crate) fn mount_directories(&self) -> Result<Vec<(String, PathBuf)>> {
+        let entries = tmp::directory_entries(&self.layout.mounts())?;
+        let named = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), path));
+        Ok(entries.into_iter().filter_map(named).collect())
+    }
+
+    /// Returns when a cache mount was taken last.
+    pub(crate) fn mount_used(&self, directory: &Path) -> SystemTime {
+        let used = fs::metadata(directory.join("id")).and_then(|stat| stat.modified());
+        used.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -148,7 +171,8 @@ mod tests {
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 2);
         let elsewhere = store.cache_mount("../../x", Sharing::Shared, nothing).unwrap();
         assert!(elsewhere.path().starts_with(scratch.root()));
-        let ids: Vec<String> = store.cache_mounts().unwrap().into_iter().map(|m| m.0).collect();
+        let mounts = store.cache_mounts().unwrap();
+        let ids: Vec<&str> = mounts.iter().map(|mount| mount.description.as_str()).collect();
         assert_eq!(ids, ["../../x", "/root/.cache"]);
     }
 

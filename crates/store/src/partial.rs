@@ -150,7 +150,7 @@ impl Inner {
             }
             if Lock::try_existing(&path).map_err(Error::io("lock", &path))?.is_some() {
                 fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-                freed += stat.blocks() * 512;
+                freed += stat.len();
             }
         }
         Ok(freed)

@@ -1,5 +1,7 @@
 //! What a step has made, by its key; and a memo of digests of what does not change.
 
+use std::{cmp::Reverse, collections::BTreeMap, time::SystemTime};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{SnapshotId, Store, error::Error, record::Kind};
@@ -27,7 +29,48 @@ pub struct Record {
     pub ingredients: Vec<(String, String)>,
 }
 
+/// Something that is cached, for people to look at: what a step has made, or a cache mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// What it is called: by its snapshot, or by what its id is hashed to.
+    pub name: String,
+    /// The layer; a cache mount has none.
+    pub snapshot: Option<SnapshotId>,
+    /// The step, or the id of a cache mount.
+    pub description: String,
+    /// How many bytes its files contain.
+    pub size: u64,
+    /// When it was made.
+    pub created: SystemTime,
+    /// When it was last used.
+    pub used: SystemTime,
+}
+
 impl Store {
+    /// Returns what steps have made, once each, the one used last first.
+    pub fn cached_steps(&self) -> Result<Vec<CacheEntry>, Error> {
+        let mut entries: BTreeMap<SnapshotId, CacheEntry> = BTreeMap::new();
+        for key in self.inner.keys(Kind::Step)? {
+            let Some(found) = self.inner.read::<Record>(Kind::Step, &key)? else { continue };
+            let Record { snapshot, description, .. } = found.value;
+            let Ok(stat) = std::fs::metadata(self.inner.layout.snapshot(&snapshot)) else {
+                continue;
+            };
+            let size = self.inner.snapshot_size(&snapshot)?;
+            let created = stat.created().unwrap_or(found.used);
+            let (name, used) = (snapshot.to_string(), found.used);
+            let new =
+                CacheEntry { name, snapshot: Some(snapshot), description, size, created, used };
+            let known = entries.entry(snapshot).or_insert_with(|| new.clone());
+            if known.used < new.used {
+                *known = new;
+            }
+        }
+        let mut entries: Vec<CacheEntry> = entries.into_values().collect();
+        entries.sort_by_key(|entry| Reverse(entry.used));
+        Ok(entries)
+    }
+
     /// Returns what a step with this key has made, `None` if it never was, or if it is gone.
     ///
     /// It may be removed before it is used: [`crate::Lease::hold`] tells.

@@ -4,7 +4,7 @@
 //! document of it in the store; whoever writes one (`save`, `push`, `type=oci`) makes it of the images that
 //! [`Store::find_all`] returns for the name, in that order. So an index has nothing that could disagree with its images.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use oci::{Digest, ImageId, Platform, Reference};
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ struct TagRecord {
 impl TagRecord {
     /// `None` if there is no image.
     fn of(reference: String, mut ids: Vec<ImageId>) -> Option<Self> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         ids.retain(|id| seen.insert(*id));
         let (image, others) = ids.split_first()?;
         Some(Self { reference, image: *image, others: others.to_vec() })
@@ -261,6 +261,17 @@ impl Inner {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Returns the images that have names.
+    pub(crate) fn tagged_images(&self) -> Result<BTreeSet<ImageId>> {
+        let mut ids = BTreeSet::new();
+        for key in self.keys(Kind::Tag)? {
+            if let Some(record) = self.get::<TagRecord>(Kind::Tag, &key)? {
+                ids.extend(record.images());
+            }
+        }
+        Ok(ids)
     }
 
     fn images_of_tag(&self, key: &str) -> Result<Vec<Image>> {

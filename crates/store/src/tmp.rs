@@ -135,7 +135,7 @@ impl Inner {
     }
 }
 
-/// Removes whatever is at `path`; returns the bytes of disk that were freed.
+/// Removes whatever is at `path`; returns how many bytes its files contained.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<u64> {
     use std::os::unix::ffi::OsStrExt;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

@@ -137,7 +137,7 @@ fn what_is_held_stays_until_its_holder_lets_go() {
     lease.hold_image(&id).unwrap();
     let other = scratch.store();
     let freed = other.collect(&ALL).unwrap();
-    assert_eq!(freed, Freed { records: 1, ..Freed::default() });
+    assert_eq!(freed, Freed::default());
     assert!(other.has_snapshot(&cached).unwrap() && other.has_snapshot(&layer).unwrap());
     assert!(other.has_blob(&blob).unwrap() && other.image(&id).unwrap().is_some());
 
@@ -164,15 +164,15 @@ fn results_go_by_age_or_budget_the_upper_ones_first() {
     store.put_memo(&[1; 32], &[1; 32]).unwrap();
     let store = reopened(&scratch, store);
 
-    let by_age = Collect { cache: CacheRule::UnusedFor(Duration::from_secs(1000)), ..GARBAGE };
+    let by_age = Collect { cache: CacheRule::unused_for(Duration::from_secs(1000)), ..GARBAGE };
     let freed = store.collect(&by_age).unwrap();
     assert_eq!((freed.records, freed.snapshots), (1, 1));
     assert!(!store.has_snapshot(&old).unwrap());
     assert!(store.memo(&[1; 32]).unwrap().is_some());
 
-    let generous = Collect { cache: CacheRule::Budget(1_000_000), ..GARBAGE };
+    let generous = Collect { cache: CacheRule::budget(1_000_000), ..GARBAGE };
     assert_eq!(store.collect(&generous).unwrap(), Freed::default());
-    let tight = Collect { cache: CacheRule::Budget(150_000), ..GARBAGE };
+    let tight = Collect { cache: CacheRule::budget(150_000), ..GARBAGE };
     let freed = store.collect(&tight).unwrap();
     assert_eq!((freed.records, freed.snapshots), (1, 1));
     assert!(store.has_snapshot(&lower).unwrap() && !store.has_snapshot(&upper).unwrap());
@@ -190,7 +190,7 @@ fn a_budget_does_not_count_what_an_image_needs() {
     step(&store, 1, layer, None, 100);
     tag(&store, "app", &image(&store, &[layer], None));
     let store = reopened(&scratch, store);
-    let tight = Collect { cache: CacheRule::Budget(10_000), ..GARBAGE };
+    let tight = Collect { cache: CacheRule::budget(10_000), ..GARBAGE };
     assert_eq!(store.collect(&tight).unwrap(), Freed::default());
 }
 
@@ -248,4 +248,87 @@ fn build(store: &Store, number: u8) {
     let id = image(store, &[layer], None);
     assert_eq!(fs::read(store.snapshot_dir(&layer).join("file")).unwrap().len(), 10);
     assert_eq!(store.image(&id).unwrap().unwrap().snapshots, [layer]);
+}
+
+#[test]
+fn what_no_image_has_goes_first_and_mounts_with_it() {
+    let scratch = Scratch::new("collect-only");
+    let store = scratch.store();
+    let (layer, cached) = (snapshot(&store, 1000), snapshot(&store, 500));
+    step(&store, 1, layer, None, 100);
+    step(&store, 2, cached, Some(layer), 100);
+    tag(&store, "app", &image(&store, &[layer], None));
+    let mount = store.cache_mount("m", Sharing::Shared, |_| Ok(())).unwrap();
+    fs::write(mount.path().join("file"), [1; 2000]).unwrap();
+    drop(mount);
+    let store = reopened(&scratch, store);
+    let only = |unused_for, room| Collect {
+        cache: CacheRule::Only(Which { unused_for, room, of_images: false }),
+        mounts: true,
+        ..GARBAGE
+    };
+    // All of it fits.
+    let generous = store.collect(&only(Duration::ZERO, Some(2500))).unwrap();
+    assert_eq!(generous, Freed::default());
+    // The step was used longer ago than the mount.
+    let tight = store.preview(&only(Duration::ZERO, Some(2499)), &Without::default()).unwrap();
+    assert_eq!((tight.bytes, tight.objects), (500, vec![cached.to_string()]));
+    let tight = store.preview(&only(Duration::ZERO, Some(100)), &Without::default()).unwrap();
+    assert_eq!((tight.bytes, tight.records, tight.mounts), (2500, 1, 1));
+    assert!(store.has_snapshot(&cached).unwrap(), "nothing was changed");
+    let old = store.collect(&only(Duration::from_secs(50), None)).unwrap();
+    assert_eq!((old.bytes, old.objects), (500, vec![cached.to_string()]));
+    assert!(store.has_snapshot(&layer).unwrap());
+    let rest = store.collect(&only(Duration::ZERO, None)).unwrap();
+    assert_eq!((rest.bytes, rest.records, rest.mounts), (2000, 0, 1));
+    assert_eq!(store.cached_steps().unwrap().len(), 1, "that of the image");
+}
+
+#[test]
+fn a_preview_says_what_would_go() {
+    let scratch = Scratch::new("collect-preview");
+    let store = scratch.store();
+    let (one, two) = (snapshot(&store, 1000), snapshot(&store, 500));
+    let blob = store.put_blob(&[7; 300]).unwrap();
+    let layer = Layer {
+        diff_id: DiffId::new(Digest::of(b"tar")),
+        size: 3,
+        contents: None,
+        blob: Some(Descriptor::of(media_type::OCI_LAYER_GZIP, &[7; 300])),
+        rewritten: None,
+    };
+    assert_eq!(layer.blob.as_ref().unwrap().digest, blob);
+    store.set_layer(&two, &layer).unwrap();
+    let (base, child) = (image(&store, &[one], None), image(&store, &[two, one], None));
+    let store = reopened(&scratch, store);
+    let preview = |images: &[ImageId]| {
+        let without = Without { images: images.iter().copied().collect(), ..Without::default() };
+        store.preview(&GARBAGE, &without).unwrap()
+    };
+    assert_eq!(preview(&[]), Freed::default());
+    assert_eq!(preview(&[base]).bytes, 0, "the other one has it too");
+    let freed = preview(&[child]);
+    assert_eq!((freed.bytes, freed.snapshots, freed.blobs), (800, 1, 1));
+    assert_eq!(preview(&[base, child]).bytes, 1800);
+    for id in [base, child] {
+        store.remove_image(&id).unwrap();
+    }
+    assert_eq!(store.collect(&GARBAGE).unwrap().bytes, 1800);
+}
+
+#[test]
+fn an_image_that_is_used_keeps_its_layers_when_it_is_removed() {
+    let scratch = Scratch::new("collect-used");
+    let store = scratch.store();
+    let layer = snapshot(&store, 1000);
+    let id = image(&store, &[layer], None);
+    let store = reopened(&scratch, store);
+    let lease = store.lease().unwrap();
+    lease.hold_image(&id).unwrap();
+    let other = scratch.store();
+    other.remove_image(&id).unwrap();
+    assert_eq!(other.collect(&ALL).unwrap(), Freed::default());
+    assert!(other.has_snapshot(&layer).unwrap());
+    drop(lease);
+    assert_eq!(other.collect(&ALL).unwrap().bytes, 1000);
 }

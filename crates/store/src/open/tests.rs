@@ -150,7 +150,7 @@ fn several_processes_share_a_store() {
     let scratch = Scratch::new("open-processes");
     let role = "open::tests::sharing_process";
     let mut builds: Vec<_> = (0..4).map(|_| testing::process(role, &scratch.root())).collect();
-    let cache = CacheRule::UnusedFor(Duration::ZERO);
+    let cache = CacheRule::unused_for(Duration::ZERO);
     let all = Collect { images: ImageRule::All, cache, mounts: true };
     let store = scratch.store();
     while builds.iter_mut().any(|build| build.try_wait().unwrap().is_none()) {
