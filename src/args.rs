@@ -1,5 +1,7 @@
 //! The command line as values: what holds for all commands. The options of one command are in its file below `command`.
 
+pub(crate) mod group;
+
 use std::{env, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -7,9 +9,9 @@ use sandbox::Rung;
 
 use crate::{
     command::{
-        Attach, Build, Check, Create, Exec, History, Images, Import, Inspect, Keep, Kill, Load,
-        Login, Logout, Logs, NOT_RUN, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start,
-        Stop, Sync, Tag, VolumeArgs, Wait,
+        Attach, Build, Check, Create, Df, Exec, History, Images, Import, Inspect, Keep, Kill, Load,
+        Login, Logout, Logs, NOT_RUN, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save,
+        Start, Stop, Sync, Tag, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -34,15 +36,18 @@ impl Args {
             // Where nobody listens, the status has to do.
             let _ = error.print();
             let words: Vec<_> = env::args().skip(1).collect();
-            let is_option = |word: &&String| word.starts_with('-');
-            let command = match words.iter().position(|word| !is_option(&word)) {
-                // The value of `--root`.
-                Some(1) if words[0] == "--root" => {
-                    words.iter().skip(2).find(|word| !is_option(word))
-                }
-                place => place.and_then(|place| words.get(place)),
+            let is_value = |place: usize| place > 0 && words[place - 1] == "--root";
+            let mut words = words
+                .iter()
+                .enumerate()
+                .filter(|(place, word)| !word.starts_with('-') && !is_value(*place));
+            let mut word = || words.next().map(|(_, word)| word.as_str());
+            let command = match word() {
+                // By its longer name.
+                Some("container") => word(),
+                command => command,
             };
-            match command.map(String::as_str) {
+            match command {
                 _ if !error.use_stderr() => Exit::Done,
                 Some("run" | "exec") => Exit::Command(NOT_RUN),
                 _ => Exit::Usage,
@@ -133,8 +138,24 @@ pub(crate) enum Command {
     Load(Load),
     /// Make an image from a tar of a root file system
     Import(Import),
+    /// Show what takes how much room
+    Df(Df),
+    /// Remove what is not used
+    Prune(Prune),
     /// Wait until the store is on the disk
     Sync(Sync),
+    /// What can be done with images, by Docker's longer names
+    #[command(hide = true, subcommand)]
+    Image(group::Image),
+    /// What can be done with containers, by Docker's longer names
+    #[command(hide = true, subcommand)]
+    Container(group::Container),
+    /// What can be done with builds, by Docker's longer names
+    #[command(hide = true, subcommand)]
+    Builder(group::Builder),
+    /// What can be done with all of it, by Docker's longer names
+    #[command(hide = true, subcommand)]
+    System(group::System),
     /// Keep a container that runs
     #[command(hide = true)]
     Keep(Keep),

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod containers;
 mod create;
+mod df;
 mod exec;
 mod history;
 mod images;
@@ -18,6 +19,7 @@ mod logout;
 mod logs;
 mod output;
 mod platform;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -43,17 +45,19 @@ pub(crate) use self::{
     build::Build,
     check::Check,
     create::Create,
+    df::Df,
     exec::Exec,
     history::History,
     images::Images,
     import::Import,
-    inspect::Inspect,
+    inspect::{Inspect, Kind as InspectKind},
     keep::Keep,
     kill::Kill,
     load::Load,
     login::Login,
     logout::Logout,
     logs::Logs,
+    prune::{BuilderPrune, ContainerPrune, ImagePrune, Prune},
     ps::Ps,
     pull::Pull,
     push::Push,
@@ -135,6 +139,13 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Sync(_) | Command::Keep(_) | Command::Login(_) | Command::Logout(_) => {
             Ok(Exit::Done)
         }
+        Command::Df(df) => df::run(engine, &df),
+        Command::Prune(prune) => prune::run(engine, &prune),
+        // Each is one of the others.
+        Command::Image(command) => dispatch(engine, command.into()),
+        Command::Container(command) => dispatch(engine, command.into()),
+        Command::Builder(command) => dispatch(engine, command.into()),
+        Command::System(command) => dispatch(engine, command.into()),
         Command::Load(load) => load::run(engine, &load),
         Command::Import(import) => import::run(engine, &import),
     }

@@ -100,6 +100,8 @@ mod commands {
     mod check;
     /// `kiln run -d`, `create`, `start`, `stop`, `kill`, `restart`, `wait`, `rename` and `rm`.
     mod containers;
+    /// `kiln df`.
+    mod df;
     /// `kiln exec`.
     mod exec;
     /// Pulls and pushes through what spoils them.
@@ -118,6 +120,8 @@ mod commands {
     mod logs;
     /// Ports of the host that lead to a container, and how a container reaches the host.
     mod ports;
+    /// `kiln prune`.
+    mod prune;
     /// `kiln ps`.
     mod ps;
     /// `kiln pull`.

@@ -100,3 +100,12 @@ pub(super) fn run(engine: &Engine, ps: &Ps) -> Result<Exit, Failure> {
     output::print(&listing.render(rows)?)?;
     Ok(Exit::Done)
 }
+
+/// Returns what is shown of all containers, for other listings.
+pub(super) fn fields(engine: &Engine) -> Result<Vec<serde_json::Value>, Failure> {
+    let containers = engine.store().containers()?;
+    let states = engine.store().container_states(&containers)?;
+    let shown = row::Shown { engine, no_trunc: false, sizes: true, now: Timestamp::now() };
+    let rows = containers.into_iter().zip(states);
+    rows.map(|(container, state)| shown.fields(&Row { container, state })).collect()
+}

@@ -180,3 +180,65 @@ fn the_base_of_an_image_may_go() {
     env.ok(&["rmi", "busybox"]);
     assert_eq!(env.sh("cat /f"), "x");
 }
+
+#[test]
+fn an_image_of_containers_is_kept_unless_forced() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN echo 1\n");
+    let id = env.id(IMAGE);
+    let short = &id["sha256:".len()..][..12];
+    let container =
+        env.ok(&["create", "--name", "box", IMAGE, "sh", "-c", "echo still here"]).text();
+    let container = &container[..12];
+    let message = format!(
+        "conflict: unable to remove repository reference \"{IMAGE}\" (must force) - container {container} is using its referenced image {short}"
+    );
+    env.kiln(["rmi", IMAGE]).run().fails(1).says(&[&message]);
+    let message = format!(
+        "conflict: unable to delete {short} (must be forced) - image is being used by stopped container {container}"
+    );
+    env.kiln(["rmi", short]).run().fails(1).says(&[&message]);
+    // One of two names may go.
+    env.ok(&["tag", IMAGE, "other:1"]);
+    assert_eq!(env.ok(&["rmi", IMAGE]).text(), format!("Untagged: {IMAGE}"));
+    let text = env.ok(&["rmi", "-f", "other:1"]).text();
+    assert_eq!(
+        (ids(&text, "Untagged: "), ids(&text, "Deleted: ")[0]),
+        (vec!["other:1"], id.as_str())
+    );
+    // What a container stands on stays.
+    env.ok(&["prune", "-f", "--filter", "until=1h"]);
+    assert_eq!(env.ok(&["start", "-a", "box"]).text(), "still here");
+}
+
+#[test]
+fn an_image_of_a_container_that_runs_only_loses_its_name() {
+    let env = TestEnv::new();
+    let id = env.id("busybox");
+    let short = &id["sha256:".len()..][..12];
+    let container =
+        env.ok(&["run", "-d", "--network=none", "--name", "box", "busybox", "sleep", "60"]).text();
+    let container = &container[..12];
+    assert_eq!(env.ok(&["rmi", "-f", "busybox"]).text(), "Untagged: busybox:latest");
+    let message = format!(
+        "conflict: unable to delete {short} (cannot be forced) - image is being used by running container {container}"
+    );
+    env.kiln(["rmi", "-f", short]).run().fails(1).says(&[&message]);
+    env.ok(&["rm", "-f", "box"]);
+    env.ok(&["rmi", short]);
+    assert_eq!(env.ok(&["images", "-aq"]).text(), "");
+}
+
+#[test]
+fn a_step_that_a_container_was_made_of_stays() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN echo 1\nRUN echo 2\n");
+    let step = env.inspect(IMAGE)["Parent"].as_str().unwrap().to_owned();
+    env.ok(&["create", "--name", "box", &step, "true"]);
+    env.ok(&["rmi", IMAGE]);
+    assert_eq!(env.id(&step), step);
+    env.ok(&["start", "-a", "box"]);
+    env.ok(&["rm", "box"]);
+    env.ok(&["rmi", &step]);
+    assert_eq!(env.ok(&["images", "-aq"]).text().lines().count(), 1);
+}

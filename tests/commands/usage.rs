@@ -88,3 +88,28 @@ fn a_relative_context_and_dockerfile() {
     env.kiln(["build", "-t", "test", "-f", "other/File", "."]).in_dir(context.path()).run().ok();
     assert_eq!(env.sh("cat /b"), "a");
 }
+
+#[test]
+fn dockers_longer_names() {
+    let env = TestEnv::new();
+    for (long, short) in [
+        (&["image", "ls"] as &[&str], &["images"] as &[&str]),
+        (&["image", "list", "-q"], &["images", "-q"]),
+        (&["image", "history", "-q", "busybox"], &["history", "-q", "busybox"]),
+        (&["image", "inspect", "busybox"], &["inspect", "--type=image", "busybox"]),
+        (&["container", "ls", "-a"], &["ps", "-a"]),
+        (&["container", "ps", "-a"], &["ps", "-a"]),
+        (&["system", "df"], &["df"]),
+    ] {
+        assert_eq!(env.ok(long).stdout, env.ok(short).stdout, "{long:?}");
+    }
+    env.ok(&["image", "tag", "busybox", "other:1"]);
+    assert_eq!(env.ok(&["image", "rm", "other:1"]).text(), "Untagged: other:1");
+    assert_eq!(env.ok(&["container", "run", "--rm", "busybox", "echo", "hi"]).text(), "hi");
+    // They say what there is, and are not in the way in the help.
+    let help = env.ok(&["image", "--help"]).text();
+    assert!(["build", "ls", "rm", "prune"].iter().all(|command| help.contains(command)), "{help}");
+    assert!(!env.ok(&["--help"]).text().contains("  builder"));
+    env.kiln(["image", "nosuch"]).run().fails(2);
+    env.kiln(["container", "run", "--nosuch"]).run().fails(125);
+}

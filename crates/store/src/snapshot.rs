@@ -98,6 +98,11 @@ impl Store {
         self.inner.layout.snapshot_fs(id)
     }
 
+    /// Returns the ids of all snapshots there are.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotId>, Error> {
+        self.inner.snapshots()
+    }
+
     /// Whether a snapshot is there.
     pub fn has_snapshot(&self, id: &SnapshotId) -> Result<bool, Error> {
         self.inner.has_snapshot(id)

@@ -207,7 +207,7 @@ pub fn prune(engine: &Engine, all: bool) -> Result<Vec<String>, Error> {
 }
 
 /// The ids of the containers that have a volume.
-fn users(engine: &Engine, name: &str) -> Result<Vec<String>, Error> {
+pub fn users(engine: &Engine, name: &str) -> Result<Vec<String>, Error> {
     let mut users = Vec::new();
     for container in engine.store().containers()? {
         if of(&Settings::of(&container)?.options).any(|volume| volume == name) {

@@ -1,0 +1,158 @@
+//! Docker's longer names of commands: `image ls`, `container rm`, `builder prune`, `system df`. Each is one of the commands of
+//! [`Command`], and nothing by itself.
+
+use clap::Subcommand;
+
+use super::Command;
+use crate::command::{
+    Attach, Build, BuilderPrune, ContainerPrune, Create, Df, Exec, History, ImagePrune, Images,
+    Import, Inspect, InspectKind, Kill, Load, Logs, Prune, Ps, Pull, Push, Rename, Restart, Rm,
+    Rmi, Run, Save, Start, Stop, Tag, Wait,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Build an image from a Dockerfile
+    #[command(args_override_self = true)]
+    Build(Box<Build>),
+    /// Show how an image was made
+    History(History),
+    /// Make an image from a tar of a root file system
+    Import(Import),
+    /// Show what is known about images
+    Inspect(Inspect),
+    /// Read images from an archive
+    Load(Load),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(Images),
+    /// Remove images that are not used
+    Prune(ImagePrune),
+    /// Get an image from a registry
+    Pull(Pull),
+    /// Send an image to a registry
+    Push(Push),
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm(Rmi),
+    /// Write images to an archive
+    Save(Save),
+    /// Give an image a further name
+    Tag(Tag),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Container {
+    /// Show a container that runs, and give it input
+    Attach(Attach),
+    /// Make a container, to be started later
+    Create(Box<Create>),
+    /// Run a command in a container that runs
+    Exec(Box<Exec>),
+    /// Show what is known about containers
+    Inspect(Inspect),
+    /// Send containers a signal
+    Kill(Kill),
+    /// Show what a container has written
+    Logs(Logs),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(Ps),
+    /// Remove containers that do not run
+    Prune(ContainerPrune),
+    /// Give a container another name
+    Rename(Rename),
+    /// Stop containers and start them again
+    Restart(Restart),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(Rm),
+    /// Run a command in a container made from an image
+    Run(Box<Run>),
+    /// Start containers
+    Start(Start),
+    /// Stop containers
+    Stop(Stop),
+    /// Wait for the end of containers, and print their exit codes
+    Wait(Wait),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Builder {
+    /// Build an image from a Dockerfile
+    #[command(args_override_self = true)]
+    Build(Box<Build>),
+    /// Remove what is cached
+    Prune(BuilderPrune),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum System {
+    /// Show what takes how much room
+    Df(Df),
+    /// Remove what is not used
+    Prune(Prune),
+}
+
+impl From<Image> for Command {
+    fn from(command: Image) -> Self {
+        match command {
+            Image::Build(build) => Self::Build(build),
+            Image::History(history) => Self::History(history),
+            Image::Import(import) => Self::Import(import),
+            Image::Inspect(inspect) => {
+                Self::Inspect(Inspect { kind: Some(InspectKind::Image), ..inspect })
+            }
+            Image::Load(load) => Self::Load(load),
+            Image::Ls(images) => Self::Images(images),
+            Image::Prune(prune) => Self::Prune(prune.into()),
+            Image::Pull(pull) => Self::Pull(pull),
+            Image::Push(push) => Self::Push(push),
+            Image::Rm(rmi) => Self::Rmi(rmi),
+            Image::Save(save) => Self::Save(save),
+            Image::Tag(tag) => Self::Tag(tag),
+        }
+    }
+}
+
+impl From<Container> for Command {
+    fn from(command: Container) -> Self {
+        match command {
+            Container::Attach(attach) => Self::Attach(attach),
+            Container::Create(create) => Self::Create(create),
+            Container::Exec(exec) => Self::Exec(exec),
+            Container::Inspect(inspect) => {
+                Self::Inspect(Inspect { kind: Some(InspectKind::Container), ..inspect })
+            }
+            Container::Kill(kill) => Self::Kill(kill),
+            Container::Logs(logs) => Self::Logs(logs),
+            Container::Ls(ps) => Self::Ps(ps),
+            Container::Prune(prune) => Self::Prune(prune.into()),
+            Container::Rename(rename) => Self::Rename(rename),
+            Container::Restart(restart) => Self::Restart(restart),
+            Container::Rm(rm) => Self::Rm(rm),
+            Container::Run(run) => Self::Run(run),
+            Container::Start(start) => Self::Start(start),
+            Container::Stop(stop) => Self::Stop(stop),
+            Container::Wait(wait) => Self::Wait(wait),
+        }
+    }
+}
+
+impl From<Builder> for Command {
+    fn from(command: Builder) -> Self {
+        match command {
+            Builder::Build(build) => Self::Build(build),
+            Builder::Prune(prune) => Self::Prune(prune.into()),
+        }
+    }
+}
+
+impl From<System> for Command {
+    fn from(command: System) -> Self {
+        match command {
+            System::Df(df) => Self::Df(df),
+            System::Prune(prune) => Self::Prune(prune),
+        }
+    }
+}
