@@ -256,7 +256,8 @@ fn of_two_starts_at_once_one_starts() {
         for start in starts {
             assert_eq!(start.wait().ok().text(), "race");
         }
-        assert_eq!(env.keepers().len(), 1);
+        // Those who came too late go without having started anything.
+        eventually("one keeper is left", || env.keepers().len() == 1);
         let started = env.ok(&["exec", "race", "cat", "/started"]).text();
         assert_eq!(started.lines().count(), round, "{started}");
         env.ok(&["kill", "race"]);
