@@ -56,6 +56,9 @@ const KILLED: i32 = 137;
 /// How often one interrupts who wants an end, whatever the program does about it.
 const INSISTENT: usize = 3;
 
+/// How long a signal that came at the last moment may take.
+const LAST_SIGNAL: Duration = Duration::from_secs(1);
+
 /// Returns the size of our terminal, if we have one.
 pub(super) fn terminal_size() -> Option<Size> {
     let size = rustix::termios::tcgetwinsize(io::stdin())
@@ -88,7 +91,8 @@ pub(super) fn show(session: Session, show: &Show) -> Result<Ending, Failure> {
     }
     let ending = pass_output(session, show, &leaving);
     drop(raw);
-    runtime.shutdown_background();
+    // Waits for what follows signals: as long as that is there, so is what this process owns in the store.
+    runtime.shutdown_timeout(LAST_SIGNAL);
     ending
 }
 

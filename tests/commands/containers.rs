@@ -57,6 +57,7 @@ fn a_container_outlives_the_command_that_started_it() {
 fn nothing_is_left(env: &TestEnv) {
     // A keeper says that all is over before it ends itself.
     eventually("nobody keeps anything", || env.keepers().is_empty());
+    assert_eq!(env.ownerless(), [""; 0].map(Into::<std::path::PathBuf>::into));
     assert_eq!(env.container_directories(), [""; 0].map(Into::<std::path::PathBuf>::into));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&env.store().display().to_string()), "{mounts}");
@@ -90,6 +91,16 @@ fn a_run_without_rm_leaves_the_container() {
     assert_eq!(env.ok(&["ps", "-aq"]).text().lines().count(), 1);
     env.ok(&["rm", &name]);
     nothing_is_left(&env);
+}
+
+/// Whoever shows a container to its end also ends in order, however fast that is.
+#[test]
+fn brief_runs_leave_nothing() {
+    let env = TestEnv::new();
+    for _ in 0..10 {
+        env.ok(&["run", "--rm", "--network=none", "busybox", "true"]);
+        nothing_is_left(&env);
+    }
 }
 
 #[test]
@@ -447,6 +458,7 @@ fn a_program_that_fails_is_started_again() {
     assert_eq!(env.ok(&["logs", "fails"]).text(), "try\ntry\ntry");
     assert_eq!(env.ok(&["wait", "fails"]).text(), "5");
     eventually("nobody keeps anything", || env.keepers().is_empty());
+    assert_eq!(env.ownerless(), [""; 0].map(Into::<std::path::PathBuf>::into));
     // Somebody starts it: it is counted anew.
     env.ok(&["start", "fails"]);
     eventually("it gives up", || env.state("fails") == "exited");
@@ -492,4 +504,5 @@ fn a_keeper_that_is_asked_to_end_stops_its_container() {
     assert_eq!(env.ok(&["logs", "polite"]).text(), "ready\nasked");
     assert_eq!(env.ok(&["wait", "polite"]).text(), "4");
     eventually("nobody keeps anything", || env.keepers().is_empty());
+    assert_eq!(env.ownerless(), [""; 0].map(Into::<std::path::PathBuf>::into));
 }

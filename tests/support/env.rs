@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 use super::account::Account;
@@ -150,6 +151,17 @@ impl TestEnv {
     pub(crate) fn state(&self, container: &str) -> String {
         let filter = format!("name=^{container}$");
         self.ok(&["ps", "-a", "--filter", &filter, "--format", "{{.State}}"]).text()
+    }
+
+    /// What dead processes have left of their unfinished things. What a living one owns, such as one that waits for the disk,
+    /// is locked.
+    pub(crate) fn ownerless(&self) -> Vec<PathBuf> {
+        let is_ownerless = |path: &PathBuf| {
+            let Ok(directory) = File::open(path) else { return false };
+            rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+        };
+        let Ok(entries) = fs::read_dir(self.store().join("tmp")) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().path()).filter(is_ownerless).collect()
     }
 
     /// What the store keeps of containers: the names in its directory of them.
