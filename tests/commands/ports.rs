@@ -182,10 +182,12 @@ fn the_host_has_a_name() {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
+            // An answer before the question, or a question that ends as soon as the connection is there, can get lost in pasta.
+            drop(stream.read(&mut [0; 1000]));
             drop(stream.write_all(b"from the host\n"));
         }
     });
-    let ask = format!("nc -w 5 me {port} < /dev/null");
+    let ask = format!("{{ echo; sleep 1; }} | nc -w 5 me {port}");
     let run = |options: &[&str]| {
         env.kiln(["run", "--rm"]).args(options).args(["busybox", "sh", "-c", &ask]).run()
     };
@@ -207,7 +209,7 @@ fn the_host_has_a_name() {
             "ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p'",
         ])
         .text();
-    let ask = format!("nc -w 2 {gateway} {port} < /dev/null");
+    let ask = format!("{{ echo; sleep 1; }} | nc -w 2 {gateway} {port}");
     assert_ne!(
         env.kiln(["run", "--rm", "busybox", "sh", "-c", &ask]).run().text(),
         "from the host"
