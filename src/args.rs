@@ -4,7 +4,7 @@ pub(crate) mod group;
 
 use std::{env, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use sandbox::Rung;
 
 use crate::{
@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Where images and cached layers are kept [default: /var/lib/kiln as root, else $XDG_DATA_HOME/kiln]
     #[arg(long, env = "KILN_ROOT", value_name = "DIR", global = true)]
     pub(crate) root: Option<PathBuf>,
+    /// Keep off the network: what is not here already is an error. What commands in containers do is not meant
+    #[arg(long, env = "KILN_OFFLINE", value_parser = FalseyValueParser::new(), global = true)]
+    pub(crate) offline: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -177,6 +180,26 @@ impl From<Network> for plan::Network {
             Network::Default => Self::Default,
             Network::None => Self::None,
             Network::Host => Self::Host,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LockMode {
+    /// Add what is not there
+    Use,
+    /// Ask about everything anew
+    Update,
+    /// What is not there is an error
+    Frozen,
+}
+
+impl From<LockMode> for engine::LockMode {
+    fn from(mode: LockMode) -> Self {
+        match mode {
+            LockMode::Use => Self::Use,
+            LockMode::Update => Self::Update,
+            LockMode::Frozen => Self::Frozen,
         }
     }
 }

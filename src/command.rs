@@ -75,11 +75,13 @@ pub(crate) use self::{
 };
 use crate::{
     args::{Args, Command},
+    environment,
     report::{Exit, Failure},
 };
 
 /// Does what the command line asks for.
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    environment::set_offline(args.offline);
     if matches!(args.command, Command::Check(_)) {
         let (engine, _temporary) = check::engine(&args)?;
         return dispatch(&engine, args.command);

@@ -5,6 +5,7 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use engine::pull::Accept;
@@ -80,6 +81,15 @@ pub(crate) fn registry_places() -> registry::Places {
     }
 }
 
+/// Whether this process keeps off the network. It is of the environment in that it holds for everything.
+static OFFLINE: OnceLock<bool> = OnceLock::new();
+
+/// Says once, before anything else, whether this process keeps off the network.
+pub(crate) fn set_offline(offline: bool) {
+    // Only the first word counts, and nobody says a second one.
+    let _ = OFFLINE.set(offline);
+}
+
 /// Returns what the environment says about registries: who one is there, and which proxies lead to them.
 pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
     let text = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok());
@@ -96,6 +106,7 @@ pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
             bundle: path("SSL_CERT_FILE"),
             by_host: places.certificates(),
         },
+        offline: OFFLINE.get().copied().unwrap_or(false),
         limits: registry::Limits::standard(),
         user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
     })

@@ -72,6 +72,8 @@ mod build {
     mod mounts;
     /// Named stages, targets, pruning, other images as sources.
     mod multistage;
+    /// What registries are asked by a build: `--pull`, `--offline`, `--lock`.
+    mod network;
     /// What a build is asked for besides its files: surroundings of RUN, the cache, metadata, and what is refused.
     mod options;
     /// `--output`, `--iidfile` and what goes to which stream.

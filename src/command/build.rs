@@ -9,9 +9,11 @@ mod source;
 mod surroundings;
 mod targets;
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 
-use engine::{BuildRequest, BuiltTarget, Cancel, Engine, Events, NamedContext};
+use engine::{
+    BuildRequest, BuiltTarget, Cancel, ContextSource, Engine, Events, Lock, NamedContext,
+};
 use registry::Client;
 
 pub(crate) use self::options::Build;
@@ -39,10 +41,12 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     let display = Display::start(if quiet { args::Progress::Quiet } else { build.progress });
     let (iidfile, metadata_file) = (build.iidfile.clone(), build.metadata_file.clone());
     let cancel = Cancel::default();
+    let mode = build.lock;
     let mut request = request(build, cancel.clone())?;
+    let lock = mode.map(|mode| lock(&request, mode)).transpose()?;
     outputs::set_times(&mut request.targets, &outputs);
 
-    let result = execute(engine, request, &display.events(), &cancel);
+    let result = execute(engine, request, lock, &display.events(), &cancel);
     display.end();
     let built = result?;
 
@@ -57,13 +61,27 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Opens the lock of the context.
+fn lock(request: &BuildRequest, mode: args::LockMode) -> Result<Lock, Failure> {
+    let ContextSource::Directory(directory) = &request.context else {
+        return Err(Failure::usage(
+            "--lock needs a context that is a directory: kiln.lock is kept there",
+        ));
+    };
+    Ok(Lock::open(directory, mode.into())?)
+}
+
 fn execute(
     engine: &Engine,
     request: BuildRequest,
+    lock: Option<Lock>,
     events: &Events,
     cancel: &Cancel,
 ) -> Result<Vec<BuiltTarget>, Failure> {
-    let engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
+    let mut engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
+    if let Some(lock) = lock {
+        engine = engine.with_lock(Arc::new(lock));
+    }
     runtime()?.block_on(async {
         tokio::spawn(cancel_on_signal(cancel.clone()));
         Ok(engine::build(&engine, request, events.clone()).await?)

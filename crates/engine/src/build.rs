@@ -78,6 +78,10 @@ pub async fn build(
     let source = file.source.clone();
     let mut known = BTreeMap::new();
     let plan = resolve::plan(engine, &file, &request, &contexts, &mut known, &events).await;
+    // Before anything reads the context, of which it is a part.
+    if let (Ok(_), Some(lock)) = (&plan, &engine.lock) {
+        lock.save()?;
+    }
     let linted = check::of_build(engine, &file, &request, &contexts, known)?;
 
     let mistake = |diagnostic: &Diagnostic| {

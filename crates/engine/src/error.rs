@@ -185,6 +185,32 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A repository is wanted, and the network is not to be used.
+    #[error("cannot fetch `{address}`: kiln is to keep off the network (--offline, KILN_OFFLINE)")]
+    Offline {
+        /// The repository, its password masked.
+        address: String,
+    },
+    /// The lock does not say what a name stands for, and nothing may be added to it.
+    #[error("`{name}` is not in `{}`: {reason}", path.display())]
+    NotLocked {
+        /// The name of an image.
+        name: String,
+        /// The lock's file.
+        path: PathBuf,
+        /// Why it is not added.
+        reason: &'static str,
+    },
+    /// The lock cannot be understood.
+    #[error("cannot use `{}`, line {line}: {reason}", path.display())]
+    Lock {
+        /// Its file.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
     /// git refused, or the repository cannot be reached.
     #[error("cannot {action} `{address}`: {said}")]
     Git {

@@ -8,7 +8,7 @@
 //!   made of. `remote`: files of the web and of git
 //!   repositories.
 //! - `epoch`: the time of a context, for SOURCE_DATE_EPOCH.
-//! - `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
+//! - [`lock`]: what names of images stood for. `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
 //! - `schedule`: stages side by side.
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
 //! - `trail`: why a step was not in the cache.
@@ -24,6 +24,7 @@ pub mod cancel;
 pub mod container;
 pub mod event;
 pub mod load;
+pub mod lock;
 pub mod pull;
 pub mod request;
 
@@ -51,12 +52,15 @@ pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
 pub use event::{Event, Events, Heading, StepNumber, Stream};
 pub use foreign::Obstacle;
+pub use lock::{Lock, LockMode};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret, Target,
     is_web,
 };
 pub use rootfs::{Rootfs, merged};
 pub use times::Times;
+
+use std::sync::Arc;
 
 use filetree::Flavour;
 use oci::ImageId;
@@ -70,18 +74,30 @@ pub struct Engine {
     store: Store,
     rung: Rung,
     registries: Option<Client>,
+    lock: Option<Arc<Lock>>,
 }
 
 impl Engine {
     /// Works with an open store on a rung that was entered.
     pub fn new(store: Store, rung: Rung) -> Self {
-        Self { store, rung, registries: None }
+        Self { store, rung, registries: None, lock: None }
     }
 
     /// Pulls bases that the store does not have.
     #[must_use]
     pub fn with_registries(self, client: Client) -> Self {
         Self { registries: Some(client), ..self }
+    }
+
+    /// Takes names of images for what a lock says that they stand for, and remembers there what it does not say yet.
+    #[must_use]
+    pub fn with_lock(self, lock: Arc<Lock>) -> Self {
+        Self { lock: Some(lock), ..self }
+    }
+
+    /// Whether nothing may be fetched.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.registries.as_ref().is_some_and(Client::is_offline)
     }
 
     /// The store.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dockerfile::{BaseImage, BaseRef, ContextKind, Dockerfile, Lowered, Request};
-use oci::{Platform, Reference};
+use oci::{ManifestDigest, Platform, Reference};
 use plan::{Joint, Network, Op, Plan, Security};
 use registry::{News, Watcher};
 use store::Image;
@@ -13,6 +13,7 @@ use crate::{
     container::options::Ulimit,
     context::Contexts,
     epoch,
+    lock::Pin,
     pull::{self, Accept, PullRequest},
     remote::Asker,
 };
@@ -157,10 +158,7 @@ enum Wanted {
     Newest,
 }
 
-/// Returns the image of a name for a platform: the store's if it has one, else a registry's.
-///
-/// An image for another platform that has the name here is not taken, and keeps the name. What a registry has for one
-/// platform only is taken whichever that is, as BuildKit does; a check of the Dockerfile says so.
+/// Returns the image of a name for a platform: that which the lock says, if there is one.
 async fn image(
     engine: &Engine,
     reference: &Reference,
@@ -168,17 +166,53 @@ async fn image(
     wanted: Wanted,
     events: &Events,
 ) -> Result<Image, Error> {
+    let Some(lock) = &engine.lock else {
+        return Ok(find(engine, reference, platform, wanted, events).await?.0);
+    };
+    let pinned = match lock.pin(reference)? {
+        None => reference.clone(),
+        Some(Pin::To(pinned)) => pinned,
+        Some(Pin::Open) => {
+            let here = engine.store().find_platform(&reference.tagged(), platform)?;
+            if let Some(image) = here.filter(|image| image.digests.is_empty()) {
+                let name = reference.tagged().familiar();
+                let text =
+                    format!("warning: `{name}` is of this store only: --lock has nothing to write");
+                events.send(Event::Warning(text));
+                return Ok(image);
+            }
+            let found = find(engine, reference, platform, Wanted::Newest, events).await?;
+            if let Some(digest) = found.1 {
+                lock.set(reference, digest);
+            }
+            return Ok(found.0);
+        }
+    };
+    Ok(find(engine, &pinned, platform, wanted, events).await?.0)
+}
+
+/// Returns the image of a name for a platform: the store's if it has one, else a registry's, with the digest that it has there.
+///
+/// An image for another platform that has the name here is not taken, and keeps the name. What a registry has for one
+/// platform only is taken whichever that is, as BuildKit does; a check of the Dockerfile says so.
+async fn find(
+    engine: &Engine,
+    reference: &Reference,
+    platform: &Platform,
+    wanted: Wanted,
+    events: &Events,
+) -> Result<(Image, Option<ManifestDigest>), Error> {
     let reference = reference.tagged();
     let known = engine.store().find_platform(&reference, platform)?;
     // A digest stands for the same for ever.
     let is_enough = wanted == Wanted::Any || reference.digest().is_some();
     if let Some(image) = known.clone().filter(|_| is_enough) {
-        return Ok(image);
+        return Ok((image, None));
     }
     let name = reference.familiar();
     let here = engine.store().find_named(&reference)?;
     if let Some(image) = image_of_id(engine, &reference).filter(|_| here.is_empty()) {
-        return Ok(image);
+        return Ok((image, None));
     }
     let there: Vec<Platform> = here.iter().map(|image| image.config.platform()).collect();
     let (wanted, is_known) = (Box::new(platform.clone()), known.is_some());
@@ -199,7 +233,7 @@ async fn image(
             if there.is_empty() || platform.runs(&pulled.image.config.platform()) {
                 engine.store().tag_beside(reference, &pulled.image)?;
             }
-            Ok(pulled.image)
+            Ok((pulled.image, Some(pulled.digest)))
         }
         Err(source) => {
             let source = Box::new(source);

@@ -37,6 +37,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// Whose certificates are believed.
     pub authorities: Authorities,
+    /// Whether every connection is refused.
+    pub offline: bool,
     /// How long to wait, how often to try, how much to accept.
     pub limits: Limits,
     /// What this program calls itself: `kiln/1.0`. Characters that a header cannot carry are left out.
@@ -64,14 +66,16 @@ struct Shared {
 impl Client {
     /// Makes a client. Nothing is connected to, and certificates are read when the first host needs them.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let Options { credentials, settings, proxies, authorities, limits, user_agent } = options;
+        let Options { credentials, settings, proxies, authorities, offline, limits, user_agent } =
+            options;
         let sendable: String =
             user_agent.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
         // What is left is always a legal header.
         let user_agent =
             HeaderValue::try_from(sendable).unwrap_or_else(|_| HeaderValue::from_static("kiln"));
         let trust = Trust::new(authorities, settings.clone());
-        let connector = Connector { limits, routes: Routes::parse(&proxies)?, trust };
+        let routes = Routes::parse(&proxies)?;
+        let connector = Connector { offline, limits, routes, trust };
         let sender = Sender {
             exchanges: Exchanges::new(connector, user_agent),
             auth: Auth::new(credentials),
@@ -82,6 +86,11 @@ impl Client {
 
     pub(crate) fn sender(&self) -> &Sender {
         &self.shared.sender
+    }
+
+    /// Whether it refuses every connection.
+    pub fn is_offline(&self) -> bool {
+        self.sender().exchanges.is_offline()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -177,6 +186,7 @@ mod tests {
             settings: Settings::default(),
             proxies: Proxies::default(),
             authorities: Authorities::default(),
+            offline: false,
             limits: Limits::standard(),
             user_agent: "test".to_owned(),
         })

@@ -41,6 +41,7 @@ pub(crate) enum Reach {
 /// Everything that connections are made from.
 #[derive(Debug)]
 pub(crate) struct Connector {
+    pub(crate) offline: bool,
     pub(crate) limits: Limits,
     pub(crate) routes: Routes,
     pub(crate) trust: Trust,
@@ -56,6 +57,9 @@ pub(crate) struct Connected {
 impl Connector {
     /// Connects to a host, within the time limit for all of it.
     pub(crate) async fn connect(&self, origin: &Origin, reach: Reach) -> Result<Connected, Fault> {
+        if self.offline {
+            return Err(Fault::Offline);
+        }
         let after = self.limits.connect;
         let late = |_| Fault::Timeout { of: "connection", after };
         timeout(after, self.connect_at_leisure(origin, reach)).await.map_err(late)?

@@ -305,6 +305,9 @@ pub enum CredentialsError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Fault {
+    /// The client keeps off the network.
+    #[error("kiln is to keep off the network (--offline, KILN_OFFLINE)")]
+    Offline,
     /// The name has no address.
     #[error("cannot find the address of `{host}`")]
     Lookup {
@@ -401,7 +404,8 @@ impl Fault {
             | Self::Slow { .. }
             | Self::Truncated { .. }
             | Self::Broken(_) => true,
-            Self::Forbidden { .. }
+            Self::Offline
+            | Self::Forbidden { .. }
             | Self::Tunnel { .. }
             | Self::Certificates { .. }
             | Self::Source(_)

@@ -92,6 +92,10 @@ impl Exchanges {
         &self.connector.limits
     }
 
+    pub(crate) fn is_offline(&self) -> bool {
+        self.connector.offline
+    }
+
     /// Whether a host has certificates of its own.
     pub(crate) fn knows(&self, authority: &str) -> bool {
         self.connector.trust.knows(authority)

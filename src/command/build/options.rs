@@ -9,7 +9,7 @@ use super::{
     surroundings::Surroundings,
 };
 use crate::{
-    args::{Network, Progress},
+    args::{LockMode, Network, Progress},
     command::{refused::Refused, run::options::Flag},
 };
 
@@ -45,6 +45,9 @@ pub(crate) struct Build {
     /// Ask registries whether they have newer images than the store
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     pub(crate) pull: Flag,
+    /// Take bases for what kiln.lock in the context says that they stand for, and add those that it does not have; `update` asks about all of them anew, `frozen` adds none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "use", value_name = "use|update|frozen")]
+    pub(crate) lock: Option<LockMode>,
     /// Label of the image, over those of the Dockerfile
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,

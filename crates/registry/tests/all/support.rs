@@ -28,6 +28,7 @@ pub(crate) fn options() -> Options {
         settings: Settings::default(),
         proxies: Proxies::default(),
         authorities: Authorities::default(),
+        offline: false,
         limits: impatient(),
         user_agent: "kiln-test/1".to_owned(),
     }
