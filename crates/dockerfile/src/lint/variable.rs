@@ -28,7 +28,9 @@ pub(super) fn check(seen: &Seen<'_>, is_base_known: bool, findings: &mut Finding
             continue;
         }
         let hint = suggestion(name, above.clone().map(|(name, _)| name.as_str()), findings);
-        if hint.is_none() && !is_base_known {
+        // `GOPATH` is no mistyped `PATH`: a base that has it is more likely.
+        let is_mistyped = |hint: &str| !name.contains(hint);
+        if !is_base_known && !hint.is_some_and(is_mistyped) {
             continue;
         }
         let hint = hint.map_or(String::new(), |hint| format!(" (did you mean ${hint}?)"));

@@ -65,7 +65,7 @@ impl Watch for Walk<'_> {
         variable::check(seen, memory.is_base_known, findings);
         pair::check(seen, findings);
         secret::check(seen, findings);
-        workdir::check(seen, &mut memory.has_workdir, findings);
+        workdir::check(seen, memory.is_base_known, &mut memory.has_workdir, findings);
         command::check(seen, &mut memory.last, findings);
         expose::check(seen, findings);
         copy::check(seen, self.context, findings);
