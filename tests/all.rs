@@ -62,6 +62,8 @@ mod build {
     mod git;
     /// Heredocs of RUN and COPY.
     mod heredoc;
+    /// Contexts and Dockerfiles that somebody made to do harm.
+    mod hostile;
     /// `.dockerignore`.
     mod ignore;
     /// Large and hostile Dockerfiles and ignore files.

@@ -1,0 +1,162 @@
+//! Contexts and Dockerfiles that somebody made to do harm: nothing outside the context is read or shown, nothing is waited for,
+//! and what is refused is named. Hostile archives and layers are tested beside their code, hostile repositories in `git`.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use crate::support::env::TestEnv;
+
+/// What must never be shown.
+const SECRET: &str = "TOKEN-7f3a";
+
+fn pipe(path: &str) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+#[test]
+fn a_dockerfile_is_not_read_through_a_link_out_of_the_context() {
+    let env = TestEnv::empty();
+    fs::write(env.path("secret"), format!("{SECRET}\n")).unwrap();
+    for name in ["Dockerfile", "dockerfile"] {
+        let context = env.context("");
+        context.remove("Dockerfile").symlink(name, &env.str("secret"));
+        for command in ["build", "check"] {
+            let output = env.kiln([command, context.str()]).run().fails(1);
+            output.says(&[name, "link"]).says_not(&[SECRET]);
+        }
+        let context = env.context("");
+        context.remove("Dockerfile").symlink(name, "../secret");
+        env.kiln(["build", context.str()]).run().fails(1).says(&["link"]).says_not(&[SECRET]);
+    }
+    // Inside of the context it is as good as a file, and so is what the user names.
+    let context = env.context("");
+    context.write("sub/real", "FROM scratch\nENV A=1\n").remove("Dockerfile");
+    context.symlink("Dockerfile", "sub/real");
+    env.build(&context, &[]);
+    let outside = env.path("outside");
+    fs::write(&outside, "FROM scratch\nENV A=2\n").unwrap();
+    env.build(&context, &["-f", outside.to_str().unwrap()]);
+}
+
+#[test]
+fn an_ignore_file_is_not_read_through_a_link_out_of_the_context() {
+    let env = TestEnv::empty();
+    fs::write(env.path("secret"), format!("[{SECRET}\n")).unwrap();
+    let context = env.context("FROM scratch\nCOPY . /c/\n");
+    context.files(&["a", "b"]).symlink(".dockerignore", &env.str("secret"));
+    env.build_fails(&context, &[]).says(&[".dockerignore", "link"]).says_not(&[SECRET]);
+    context.remove(".dockerignore").symlink(".dockerignore", "rules").write("rules", "a\n");
+    assert!(!env.tree(&context, &[]).names("c").contains(&"a"));
+}
+
+#[test]
+fn nothing_is_waited_for() {
+    let began = Instant::now();
+    let env = TestEnv::empty();
+    let context = env.context("");
+    context.remove("Dockerfile");
+    pipe(&format!("{}/Dockerfile", context.str()));
+    env.kiln(["build", context.str()]).run().fails(1).says(&["Dockerfile"]);
+    let context = env.context("");
+    context.remove("Dockerfile").write("Dockerfile/", "");
+    env.kiln(["build", context.str()]).run().fails(1).says(&["Dockerfile"]);
+    let endless = env.kiln(["build", "-f", "/dev/zero", context.str()]).run().fails(1);
+    endless.says(&["larger than 16777216 bytes"]);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn names_that_mean_something_elsewhere() {
+    let env = TestEnv::empty();
+    let context = env.context("FROM scratch\nCOPY d /d\n");
+    let names: [&[u8]; 10] = [
+        b"-rf",
+        b"*",
+        b"[a",
+        b"a\\b",
+        b"new\nline",
+        b"\xff\xfe",
+        b"\x1b[2J",
+        b" ",
+        b"caf\xc3\xa9",
+        b"cafe\xcc\x81",
+    ];
+    context.write("d/", "");
+    for name in names {
+        fs::write(context.path().join("d").join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+    }
+    fs::write(context.path().join("d").join("x".repeat(255)), "").unwrap();
+    context.symlink("d/loop", "loop").symlink("d/up", "../..").symlink("d/gone", "nowhere");
+    let image = env.path("image");
+    let dest = format!("--output=type=local,dest={}", image.display());
+    env.kiln(["build", &dest, context.str()]).run().ok();
+    for name in names {
+        let path = image.join("d").join(std::ffi::OsStr::from_bytes(name));
+        assert_eq!(fs::read(&path).unwrap(), name, "{}", path.display());
+    }
+    assert_eq!(fs::read_link(image.join("d/up")).unwrap().to_str(), Some("../.."));
+    assert_eq!(fs::read_dir(image.join("d")).unwrap().count(), names.len() + 4);
+}
+
+#[test]
+fn a_very_deep_tree() {
+    let env = TestEnv::empty();
+    let context = env.context("FROM scratch AS a\nCOPY d /d\nFROM scratch\nCOPY --from=a /d /e\n");
+    context.write(&format!("d/{}f", "x/".repeat(1000)), "deep");
+    let tree = env.tree(&context, &[]);
+    assert!(tree.names("e").iter().any(|name| name.ends_with("/f")));
+}
+
+#[test]
+fn destinations_stay_in_the_image() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\nRUN ln -s /../../../tmp /out && ln -s loop /loop\nWORKDIR /w/..\nCOPY a ../../../x/\nCOPY a /out/\nWORKDIR /\n",
+    );
+    context.files(&["a"]);
+    env.build(&context, &[]);
+    assert_eq!(env.sh("cat /x/a /tmp/a"), "a\na");
+    for step in ["WORKDIR /loop/x", "COPY a /loop/x"] {
+        let context = env.context(&format!("FROM busybox\nRUN ln -s loop /loop\n{step}\n"));
+        context.files(&["a"]);
+        env.kiln(["build", context.str()]).run().fails(1).says(&["/loop"]);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    for (step, expected) in [
+        ("COPY --chmod=99999 a /", "99999"),
+        ("SHELL []", "SHELL"),
+        ("SHELL [\"/nope\"]\nRUN true", "/nope"),
+        ("HEALTHCHECK --interval=1e99h CMD true", "1e99h"),
+        ("HEALTHCHECK --interval=-1s CMD true", "interval"),
+        ("STOPSIGNAL SIGNOPE", "SIGNOPE"),
+        ("EXPOSE 99999/foo", "foo"),
+        ("USER 4294967296\nRUN id", "4294967296"),
+        ("USER -1\nRUN id", "-1"),
+        ("RUN --mount=type=tmpfs,target=/ true", "\"/\""),
+        ("RUN --mount=type=tmpfs,target=/proc true", "/proc"),
+        ("RUN --mount=type=tmpfs,target=/sys/fs true", "/sys"),
+        ("RUN --mount=type=cache,target=/x,bind-propagation=suid true", "bind-propagation"),
+        ("RUN --network=xyz true", "xyz"),
+        ("RUN --security=Insecure true", "Insecure"),
+        ("FROM --platform=// scratch", "//"),
+        ("FROM $X", "$X"),
+    ] {
+        let env = TestEnv::new();
+        let context = env.context(&format!("FROM busybox\n{step}\n"));
+        context.files(&["a"]);
+        let output = env.build_fails(&context, &[]);
+        assert!(output.stderr.contains(expected), "`{expected}`: {output}");
+        assert!(!output.stderr.contains("panicked"), "{output}");
+    }
+}
+
+#[test]
+fn a_front_end_is_never_fetched() {
+    let env = TestEnv::new();
+    env.build_text("# syntax=127.0.0.1:1/evil/frontend\nFROM busybox\nRUN true\n");
+}
