@@ -9,9 +9,9 @@ use sandbox::Rung;
 
 use crate::{
     command::{
-        Attach, Build, Check, Create, Df, Exec, History, Images, Import, Inspect, Keep, Kill, Load,
-        Login, Logout, Logs, NOT_RUN, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save,
-        Start, Stop, Sync, Tag, VolumeArgs, Wait,
+        Attach, Build, Check, Commit, Cp, Create, Df, Diff, Exec, Export, History, Images, Import,
+        Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Prune, Ps, Pull, Push, Rename,
+        Restart, Rm, Rmi, Run, Save, Start, Stop, Sync, Tag, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -115,6 +115,14 @@ pub(crate) enum Command {
     Rm(Rm),
     /// Give a container another name
     Rename(Rename),
+    /// Make an image from a container
+    Commit(Box<Commit>),
+    /// Copy files between a container and the host
+    Cp(Cp),
+    /// Show what a container has changed in its file system
+    Diff(Diff),
+    /// Write the file system of a container as a tar
+    Export(Export),
     /// Directories that containers share
     Volume(VolumeArgs),
     /// Get an image from a registry

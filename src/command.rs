@@ -3,10 +3,14 @@
 mod attach;
 mod build;
 mod check;
+mod commit;
 mod containers;
+mod cp;
 mod create;
 mod df;
+mod diff;
 mod exec;
+mod export;
 mod history;
 mod images;
 mod import;
@@ -44,9 +48,13 @@ pub(crate) use self::{
     attach::Attach,
     build::Build,
     check::Check,
+    commit::Commit,
+    cp::Cp,
     create::Create,
     df::Df,
+    diff::Diff,
     exec::Exec,
+    export::Export,
     history::History,
     images::Images,
     import::Import,
@@ -128,6 +136,10 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Ps(ps) => ps::run(engine, &ps),
         Command::Rm(rm) => rm::run(engine, &rm),
         Command::Rename(rename) => rename::run(engine, &rename),
+        Command::Commit(commit) => commit::run(engine, *commit),
+        Command::Cp(cp) => cp::run(engine, &cp),
+        Command::Diff(diff) => diff::run(engine, &diff),
+        Command::Export(export) => export::run(engine, export),
         Command::Volume(volume) => volume::run(engine, volume),
         Command::Pull(pull) => pull::run(engine, &pull),
         Command::Push(push) => push::run(engine, &push),

@@ -102,12 +102,20 @@ mod build {
 mod commands {
     /// `kiln check`, and checks in a build.
     mod check;
+    /// `kiln commit`.
+    mod commit;
     /// `kiln run -d`, `create`, `start`, `stop`, `kill`, `restart`, `wait`, `rename` and `rm`.
     mod containers;
+    /// `kiln cp`.
+    mod cp;
     /// `kiln df`.
     mod df;
+    /// `kiln diff`.
+    mod diff;
     /// `kiln exec`.
     mod exec;
+    /// `kiln export`, and what `kiln import` makes of it.
+    mod export;
     /// Pulls and pushes through what spoils them.
     mod hostile;
     /// `kiln images`.

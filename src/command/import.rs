@@ -4,7 +4,10 @@ use std::{fs::File, io};
 
 use std::path::PathBuf;
 
-use engine::{Engine, load};
+use engine::{
+    Engine,
+    load::{self, ImportRequest},
+};
 use oci::Reference;
 
 use super::output;
@@ -18,6 +21,12 @@ pub(crate) struct Import {
     /// What the files are for [default: this machine]
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
+    /// Instruction of a Dockerfile that changes the config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR
+    #[arg(short, long = "change", value_name = "INSTRUCTION")]
+    pub(crate) changes: Vec<String>,
+    /// Where the image comes from, or why it was made
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
     /// The tar, compressed or not; `-` for standard input
     #[arg(value_name = "TAR")]
     pub(crate) source: PathBuf,
@@ -30,12 +39,18 @@ pub(crate) struct Import {
 pub(super) fn run(engine: &Engine, import: &Import) -> Result<Exit, Failure> {
     let platform = environment::platform(import.platform.as_deref())?;
     let name = import.name.as_deref().map(Reference::parse).transpose()?;
+    let request = ImportRequest {
+        platform,
+        name,
+        message: import.message.clone(),
+        changes: import.changes.clone(),
+    };
     let id = if environment::is_stream(&import.source) {
-        load::import(engine, io::stdin().lock(), &platform, name.as_ref())?
+        load::import(engine, io::stdin().lock(), &request)?
     } else {
         let path = import.source.display();
         let file = File::open(&import.source).map_err(Failure::io("open", path))?;
-        load::import(engine, file, &platform, name.as_ref())?
+        load::import(engine, file, &request)?
     };
     output::print(&format!("{id}\n"))?;
     Ok(Exit::Done)

@@ -12,20 +12,27 @@
 //!   listens. `log`: what is kept of that.
 //! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
 //! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove. `exec`: what another program there is like.
+//! - `moment`: what it has written, seen from outside; `diff` and `export`. `commit`: that as an image; `change`: how its
+//!   config is changed then.
+//! - `transfer`: files in and out. `pipe`: an archive from one tree into another.
 //! - [`volumes`]: directories that outlive it.
 //! - `size`: how much it has written. `root`: its root file system, from outside.
 
 pub mod options;
 pub mod volumes;
 
+pub(crate) mod change;
+mod commit;
 mod control;
 mod create;
 mod exec;
 mod keeper;
 mod log;
+mod moment;
 mod mounts;
 mod name;
 mod network;
+mod pipe;
 mod program;
 mod restart;
 mod root;
@@ -34,15 +41,18 @@ mod size;
 mod spec;
 mod stop;
 mod streams;
+mod transfer;
 mod wire;
 
 use store::Container;
 
 pub use self::{
+    commit::{CommitRequest, commit},
     create::{CreateRequest, Settings, create},
     exec::ExecRequest,
     keeper::keep,
     log::{Entry, LogFollower, LogReader},
+    moment::{changes, export},
     network::warnings,
     restart::RestartPolicy,
     root::{ContainerRoot, root},
@@ -50,6 +60,7 @@ pub use self::{
     size::{image_size, written_size},
     stop::{Removal, Stop, kill, remove, stop, stop_to_restart, wait},
     streams::OutputStream,
+    transfer::{End, TransferOptions, transfer},
     wire::{Attach, Size},
 };
 use crate::{Engine, Error};

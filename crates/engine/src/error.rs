@@ -351,6 +351,22 @@ pub enum Error {
         /// The ids of the containers.
         containers: Vec<String>,
     },
+    /// Something cannot be copied from or to a place.
+    #[error("cannot copy: {place}: {reason}")]
+    Transfer {
+        /// The place: a path, with the container in front that it is in.
+        place: String,
+        /// Why not.
+        reason: String,
+    },
+    /// What shall change a config is no instruction that does.
+    #[error("cannot apply the change `{change}`: {reason}")]
+    Change {
+        /// The instruction.
+        change: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An image without CMD and ENTRYPOINT is run without a command.
     #[error("no command specified: the image has neither CMD nor ENTRYPOINT")]
     NoCommand,

@@ -12,7 +12,7 @@ use std::{io::Read, path::Path};
 use oci::{Config, Descriptor, ImageConfig, ImageId, ManifestDigest, Platform, Reference};
 use store::{Image, SnapshotId, StoredManifest};
 
-use crate::{Engine, Error, commit, rootfs};
+use crate::{Engine, Error, commit, container::change, rootfs};
 use archive::Archive;
 use contents::{Found, LayerFile, named};
 
@@ -104,29 +104,45 @@ pub(crate) fn layout_image(
     }
 }
 
-/// Makes an image of one layer from the root file system for `platform` in a tar archive, compressed or not, and gives it
-/// a name.
+/// What is wanted of an image that is made from a tar.
+#[derive(Debug, Clone)]
+pub struct ImportRequest {
+    /// What the files are for.
+    pub platform: Platform,
+    /// The name that it gets.
+    pub name: Option<Reference>,
+    /// Where it comes from, or why it was made.
+    pub message: Option<String>,
+    /// Instructions of a Dockerfile that change the config.
+    pub changes: Vec<String>,
+}
+
+/// Makes an image of one layer from the root file system in a tar archive, compressed or not, and gives it a name.
+///
+/// # Errors
+/// [`Error::Change`] before anything is read.
 pub fn import(
     engine: &Engine,
     input: impl Read,
-    platform: &Platform,
-    reference: Option<&Reference>,
+    request: &ImportRequest,
 ) -> Result<ImageId, Error> {
-    let snapshot = rootfs::fresh(engine, &[])?;
-    layer::unpack(engine, input, &snapshot, &[])?;
-    let snapshot = snapshot.seal()?;
     let created = Some(commit::now());
     let mut config = ImageConfig {
         config: Config::default(),
         created: created.clone(),
-        ..ImageConfig::scratch(platform)
+        ..ImageConfig::scratch(&request.platform)
     };
+    config.config = change::apply(&config, &request.changes)?;
+    let snapshot = rootfs::fresh(engine, &[])?;
+    layer::unpack(engine, input, &snapshot, &[])?;
+    let snapshot = snapshot.seal()?;
     config.rootfs.diff_ids = vec![commit::layer(engine, snapshot)?.diff_id];
-    let comment = "imported from a tar archive".to_owned();
+    let comment = request.message.clone();
+    let comment = comment.unwrap_or_else(|| "imported from a tar archive".to_owned());
     config.history = vec![oci::History { created, comment, ..oci::History::default() }];
     let id = engine.store().put_image(&oci::json::to_bytes(&config), &[snapshot], None)?;
-    if let Some(reference) = reference {
-        engine.store().tag(&reference.tagged(), &id)?;
+    if let Some(name) = &request.name {
+        engine.store().tag(&name.tagged(), &id)?;
     }
     Ok(id)
 }

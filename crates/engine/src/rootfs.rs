@@ -112,6 +112,21 @@ pub(crate) fn readable(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Root
     Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
 }
 
+/// Mounts `snapshots` with `top` above them, to be read. Somebody may write to `top` meanwhile.
+pub(crate) fn readable_with(
+    engine: &Engine,
+    snapshots: &[SnapshotId],
+    top: &std::path::Path,
+) -> Result<Rootfs, Error> {
+    let mut lowers = directories(engine, snapshots)?;
+    if is_empty(top)? {
+        return readable(engine, snapshots);
+    }
+    lowers.insert(0, top.to_owned());
+    let overlay = Overlay::mount(engine.rung, &lowers, None, None)?;
+    Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
+}
+
 /// The directories of `snapshots` that hold anything, the top first. A step that changed nothing costs later steps nothing.
 fn directories(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Vec<PathBuf>, Error> {
     let mut directories = Vec::with_capacity(snapshots.len());

@@ -24,7 +24,13 @@ pub enum Destination {
 
 impl Destination {
     /// Lets `write` write the destination, and puts it in its place if that succeeds.
-    pub(crate) fn write(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of `write`. What was at the path before is still there then.
+    pub fn write<E: From<Error>>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), E> {
         match self {
             Self::Stdout => {
                 // The standard library looks for the ends of lines in what is printed; an archive has none.
@@ -37,12 +43,15 @@ impl Destination {
     }
 }
 
-fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+fn write_file<E: From<Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     // Through a link, the file that it names is replaced, and not the link.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Ok(stat) = fs::metadata(path) {
         if stat.is_dir() {
-            return Err(Error::IsDirectory { path: path.clone() });
+            return Err(Error::IsDirectory { path: path.clone() }.into());
         }
         let kind = stat.file_type();
         if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
@@ -52,22 +61,22 @@ fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> 
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|parent| !parent.exists()) {
-        return Err(Error::NoDirectory { path: parent.to_owned() });
+        return Err(Error::NoDirectory { path: parent.to_owned() }.into());
     }
     let staged = Staged::beside(path);
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&staged.path);
     through_buffer(file.map_err(Error::io("create", &staged.path))?, path, write)?;
-    staged.rename(path)
+    Ok(staged.rename(path)?)
 }
 
-fn through_buffer(
+fn through_buffer<E: From<Error>>(
     out: impl Write,
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<()>,
-) -> Result<()> {
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let mut out = BufWriter::with_capacity(BUFFER, out);
     write(&mut out)?;
-    out.flush().map_err(Error::io("write", path))
+    Ok(out.flush().map_err(Error::io("write", path))?)
 }
 
 /// A path that is removed when dropped, with everything in it, unless it was renamed.

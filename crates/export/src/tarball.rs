@@ -50,7 +50,8 @@ impl Exporter for Tarball {
         let trees: Vec<(&str, &RootDir)> =
             split.iter().map(|(name, root)| (name.as_deref().unwrap_or_default(), *root)).collect();
         let destination = output.destination()?;
-        destination.write(|mut out| Ok(filetree::pack_trees(&trees, from.time, &mut out)?))?;
+        destination
+            .write::<Error>(|mut out| Ok(filetree::pack_trees(&trees, from.time, &mut out)?))?;
         Ok(None)
     }
 }

@@ -96,7 +96,28 @@ pub fn extract_archive(
     let (uid, gid) = owner.unwrap_or((0, 0));
     root.create_dir_all(dest, IMPLIED_MODE, uid, gid, None)?;
     let dest = root.open_root(Path::new(dest))?;
-    let mut tree = Tree::new(&dest, None);
+    extract(file, &dest, owner, &|_, _| Ok(()))
+}
+
+/// The same into a directory that is there, in which a directory gives way to nothing else and nothing else to a directory.
+///
+/// # Errors
+/// Those of [`extract_archive`], and [`Error::Clash`].
+pub fn extract_beside(
+    file: impl Read,
+    dest: &RootDir,
+    owner: Option<(u32, u32)>,
+) -> Result<Unpacked, Error> {
+    extract(file, dest, owner, &|path, is_dir| refuse_clash(dest, path, is_dir))
+}
+
+fn extract(
+    file: impl Read,
+    dest: &RootDir,
+    owner: Option<(u32, u32)>,
+    check: &dyn Fn(&Path, bool) -> Result<(), Error>,
+) -> Result<Unpacked, Error> {
+    let mut tree = Tree::new(dest, None);
     let mut meter = Meter::new(&Budget::GENEROUS);
     let mut reader = Reader::new(decompress(BufReader::new(file))?);
     while let Some(entry) = reader.next()? {
@@ -105,8 +126,19 @@ pub fn extract_archive(
         if path.is_root() {
             continue;
         }
+        check(path.as_path(), entry.kind == Kind::Directory)?;
         put_entry(&mut tree, &mut reader, &entry, &path, owner)?;
     }
     tree.finish_dirs()?;
     Ok(meter.finish(&tree))
+}
+
+/// Refuses to put a directory where something else is, or something else where a directory is.
+fn refuse_clash(dest: &RootDir, path: &Path, is_dir: bool) -> Result<(), Error> {
+    let there = dest.symlink_metadata(path).map_err(Error::io("look at", path))?;
+    let clash = |stat: rustix::fs::Stat| {
+        let there_is_dir = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+        (there_is_dir != is_dir).then(|| Error::Clash { path: path.to_owned(), is_dir })
+    };
+    there.and_then(clash).map_or(Ok(()), Err)
 }

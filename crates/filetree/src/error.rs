@@ -90,6 +90,20 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A directory would have to give way to something else, or something else to a directory.
+    #[error(
+        "cannot overwrite {} `{}` with {}",
+        if *.is_dir { "non-directory" } else { "directory" },
+        path.display(),
+        if *.is_dir { "a directory" } else { "a non-directory" }
+    )]
+    Clash {
+        /// Where, below the destination.
+        path: PathBuf,
+        /// Whether what shall be put there is a directory.
+        is_dir: bool,
+    },
+
     /// A file changed its kind while it was copied.
     #[error("`{}` changed while it was read", path.display())]
     Changed {

@@ -11,6 +11,7 @@
 //! | `nearest` | the path that a misspelt source was meant to be |
 //! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
+//! | [`difference`] | what a snapshot changes, told path by path |
 //! | [`settle`] | what a step left behind without changing anything |
 //! | [`whiteout`], [`pack`](mod@pack), [`unpack`] | a snapshot to a layer and back |
 //! | [`measure`] | how much a snapshot contains |
@@ -24,6 +25,7 @@ pub mod chmod;
 pub mod compress;
 pub mod copy;
 pub mod copy_out;
+pub mod difference;
 pub mod digest;
 pub mod error;
 pub mod gitignore;
@@ -48,16 +50,17 @@ mod xattr;
 #[cfg(test)]
 mod test_data;
 
-pub use archive::{extract_archive, is_archive, newest};
+pub use archive::{extract_archive, extract_beside, is_archive, newest};
 pub use chmod::Chmod;
 pub use compress::{Compression, GzipWriter, decompress, gzip_writer};
 pub use copy::{Placement, copy, write_file};
 pub use copy_out::copy_out;
+pub use difference::{Difference, DifferenceKind, differences};
 pub use error::{Error, Exclusion, Fault, Limit};
 pub use gitignore::git_ignored;
 pub use ignore::{BadPatternLine, Patterns};
 pub use measure::contents_size;
-pub use pack::{PackOptions, Times, pack, pack_tree, pack_trees};
+pub use pack::{Pack, PackOptions, Times, pack, pack_living_tree, pack_one, pack_tree, pack_trees};
 pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};

@@ -15,9 +15,10 @@
 mod header;
 mod output;
 pub(crate) mod walk;
+mod whole;
 
 #[cfg(test)]
-mod overlay_tests;
+pub(crate) mod overlay_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -38,6 +39,7 @@ use crate::{
     xattr::{Carrier, Xattr, path_through},
 };
 
+pub use self::whole::{Pack, pack_living_tree, pack_one, pack_tree, pack_trees};
 use self::{
     header::{Entry, Kind},
     output::Output,
@@ -97,38 +99,6 @@ pub fn pack(
     Packer::new(out, Some(flavour), options.times).pack(root.as_fd())
 }
 
-/// Writes a whole tree, as it is seen through overlay, as an archive; names that look like whiteouts are ordinary names.
-/// With a `time`, all entries have it.
-///
-/// # Errors
-/// [`Error::Changed`] when somebody writes into the tree. What was written by then is no archive.
-pub fn pack_tree(
-    root: &RootDir,
-    time: Option<Timestamp>,
-    out: &mut impl Write,
-) -> Result<(), Error> {
-    pack_trees(&[("", root)], time, out)
-}
-
-/// Writes several trees as one archive, each below a directory of this name, which looks like its root; below none if the
-/// name is empty.
-///
-/// # Errors
-/// Those of [`pack_tree`].
-pub fn pack_trees(
-    trees: &[(&str, &RootDir)],
-    time: Option<Timestamp>,
-    out: &mut impl Write,
-) -> Result<(), Error> {
-    let mut packer = Packer::new(out, None, time.map_or(Times::Own, Times::All));
-    for (name, root) in trees {
-        // Files of two trees are not the same file.
-        packer.links.clear();
-        packer.put_tree(name, root.as_fd())?;
-    }
-    packer.finish().map(|_| ())
-}
-
 struct Packer<'a, 't, W> {
     out: Output<'a, W>,
     /// What to look for in a snapshot; nothing in a merged tree.
@@ -138,6 +108,8 @@ struct Packer<'a, 't, W> {
     contents: u64,
     /// The first name of each file that has several.
     links: BTreeMap<(u64, u64), Vec<u8>>,
+    /// What the next file or link is called, if not by its own name.
+    alias: Option<Vec<u8>>,
     /// The header being made; kept for its memory.
     header: Vec<u8>,
 }
@@ -153,11 +125,11 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     fn new(out: &'a mut W, flavour: Option<Flavour>, times: Times<'t>) -> Self {
         let out = Output::new(out);
         let (links, header) = (BTreeMap::new(), Vec::new());
-        Self { out, flavour, times, contents: 0, links, header }
+        Self { out, flavour, times, contents: 0, links, alias: None, header }
     }
 
     fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
-        self.put_tree("", root)?;
+        self.put_tree(b"", root)?;
         self.finish()
     }
 
@@ -166,20 +138,44 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         Ok(self.contents)
     }
 
-    fn put_tree(&mut self, name: &str, root: BorrowedFd<'_>) -> Result<(), Error> {
+    /// Puts a file or link of a directory under another name.
+    fn put_alone(
+        &mut self,
+        parent: OwnedFd,
+        file: &std::ffi::OsStr,
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<(), Error> {
+        use std::os::unix::ffi::OsStrExt;
+        // It came from a path, so there is no NUL in it.
+        let file = std::ffi::CString::new(file.as_bytes()).unwrap_or_default();
+        self.alias = Some(name.to_vec());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => self.put_file(&Walk::standing_in(parent), &file),
+            FileType::Socket => Ok(()),
+            _ => self.put_special(&Walk::standing_in(parent), &file),
+        }
+    }
+
+    /// The name of an entry.
+    fn entry_name(&mut self, walk: &Walk, name: &CStr) -> Vec<u8> {
+        self.alias.take().unwrap_or_else(|| [walk.prefix(), name.to_bytes()].concat())
+    }
+
+    fn put_tree(&mut self, name: &[u8], root: BorrowedFd<'_>) -> Result<(), Error> {
         let root = open_dir(root, c".").map_err(Error::io("open", "/"))?;
         let path = || PathBuf::from("/");
         let attributes = self.attributes(Carrier::Open(root.as_fd()), path)?;
         if attributes.opaque {
             self.put_whiteout(whiteout::OPAQUE)?;
         }
-        let prefix = if name.is_empty() { String::new() } else { format!("{name}/") };
+        let prefix = if name.is_empty() { Vec::new() } else { [name, b"/"].concat() };
         if !prefix.is_empty() {
             let stat = stat_open(&root, path)?;
             let kind = Kind::Directory;
-            self.put_header(prefix.as_bytes(), kind, &stat, &attributes.travelling)?;
+            self.put_header(&prefix, kind, &stat, &attributes.travelling)?;
         }
-        let mut walk = Walk::below(root, prefix.into_bytes())?;
+        let mut walk = Walk::below(root, prefix)?;
         while let Some(visit) = walk.next()? {
             if let Visit::Name(name, kind) = visit {
                 self.put(&mut walk, &name, kind)?;
@@ -192,11 +188,15 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         if self.flavour.is_some() && name.to_bytes().starts_with(whiteout::PREFIX) {
             return Err(Error::WhiteoutName { path: walk.path_of(name.to_bytes()) });
         }
-        match kind {
+        let put = match kind {
             FileType::Directory => self.put_dir(walk, name),
             FileType::RegularFile => self.put_file(walk, name),
             FileType::Socket => Ok(()),
             _ => self.put_special(walk, name),
+        };
+        match put {
+            Err(error) if self.out.living && is_change(&error) => Ok(()),
+            put => put,
         }
     }
 
@@ -220,7 +220,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::Changed { path: path() });
         }
-        let entry_name = [walk.prefix(), name.to_bytes()].concat();
+        let entry_name = self.entry_name(walk, name);
         let attributes = self.attributes(Carrier::Open(fd.as_fd()), path)?;
         if self.put_hard_link(&entry_name, &stat, &attributes.travelling)? {
             return Ok(());
@@ -239,7 +239,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         if self.flavour.is_some() && whiteout::is_whiteout(&stat) {
             return self.put_whiteout(&[walk.prefix(), whiteout::PREFIX, name.to_bytes()].concat());
         }
-        let entry_name = [walk.prefix(), name.to_bytes()].concat();
+        let entry_name = self.entry_name(walk, name);
         let through = path_through(dir, name.to_bytes());
         let attributes = self.attributes(Carrier::Path(&through), path)?;
         if self.put_hard_link(&entry_name, &stat, &attributes.travelling)? {
@@ -332,6 +332,19 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         attributes.travelling =
             carrier.travelling(&names).map_err(Error::io("read the attributes of", path()))?;
         Ok(attributes)
+    }
+}
+
+/// Whether an error says that something is gone, or another thing, since its name was read.
+fn is_change(error: &Error) -> bool {
+    use rustix::io::Errno;
+    match error {
+        Error::Changed { .. } => true,
+        Error::Io { source, .. } => {
+            let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|it| Some(it.raw_os_error()));
+            gone.contains(&source.raw_os_error())
+        }
+        _ => false,
     }
 }
 

@@ -16,6 +16,7 @@
 //! - [`network`](BuildNetwork): a network of its own with a way out.
 //! - [`foreign`](probe): programs for other processors.
 //! - [`signals`](Termination): how a process that stays is asked to end.
+//! - [`pause`](pause()): a sandbox that stands still for a moment.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
 //! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
 //!
@@ -52,6 +53,7 @@ mod seccomp;
 
 mod foreign;
 mod network;
+mod pause;
 mod pty;
 mod signals;
 
@@ -78,6 +80,8 @@ pub use network::pasta_missing;
 pub use overlay::Overlay;
 pub use overlay::Syncs;
 pub use overlay::detach;
+pub use pause::Paused;
+pub use pause::pause;
 pub use pty::RawMode;
 pub use pty::copy_window_size;
 pub use rung::Rung;
@@ -99,3 +103,4 @@ pub use spec::Stdin;
 pub use spec::Terminal;
 pub use supervisor::leave_caller;
 pub use supervisor::reexec_if_asked;
+pub use target::MountPoints;

@@ -103,6 +103,7 @@ impl BuildNetwork {
             (Report::Failed(failure), _) => Err(failure.into()),
             (
                 Report::OutOfMemory
+                | Report::MountPoints(_)
                 | Report::Terminal
                 | Report::Started(_)
                 | Report::Exited(_)

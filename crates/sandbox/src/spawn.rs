@@ -19,6 +19,7 @@ use rustix::net::SocketType;
 
 use crate::Error;
 use crate::Limit;
+use crate::MountPoints;
 use crate::MountSource;
 use crate::Network;
 use crate::Rights;
@@ -50,6 +51,7 @@ pub struct Child {
     started: Option<Process>,
     ended: Option<Report>,
     out_of_memory: bool,
+    mount_points: MountPoints,
 }
 
 /// The first process of a sandbox, which runs its program.
@@ -114,6 +116,7 @@ pub(crate) fn start(order: &Order, luggage: &Luggage, terminal: Terminal) -> Res
         started: None,
         ended: None,
         out_of_memory: false,
+        mount_points: MountPoints::default(),
     };
     if terminal == Terminal::Pty {
         match child.supervisor.next_report()? {
@@ -157,17 +160,22 @@ impl Child {
 
     /// Waits for what the supervisor says next, if there is more to come before the end.
     fn hear(&mut self) -> Result<(), Error> {
-        if self.ended.is_some() || self.started.is_some() {
-            return Ok(());
-        }
-        match self.supervisor.next_report()? {
-            (Report::Started(pid), Some(descriptor)) => {
-                self.started = Some(Process { pid, descriptor });
+        while self.ended.is_none() && self.started.is_none() {
+            match self.supervisor.next_report()? {
+                (Report::Started(pid), Some(descriptor)) => {
+                    self.started = Some(Process { pid, descriptor });
+                }
+                (Report::MountPoints(more), _) => self.mount_points.0.extend(more.0),
+                (Report::OutOfMemory, _) => self.out_of_memory = true,
+                (report, _) => self.ended = Some(report),
             }
-            (Report::OutOfMemory, _) => self.out_of_memory = true,
-            (report, _) => self.ended = Some(report),
         }
         Ok(())
+    }
+
+    /// What was made in the root file system to mount on, and is there while it runs. Known once it has started.
+    pub fn mount_points(&self) -> &MountPoints {
+        &self.mount_points
     }
 
     /// Whether the kernel has killed any of its processes because [`Spec::resources`] gives it no more memory. Known
@@ -199,9 +207,11 @@ impl Child {
             Report::Exited(code) => Ok(Exit::Code(code)),
             Report::Killed(signal) => Ok(Exit::Signal(signal)),
             Report::Failed(failure) => Err(failure.into()),
-            Report::Terminal | Report::Started(_) | Report::OutOfMemory | Report::NetworkReady => {
-                Err(Error::SupervisorLost { how: status.to_string() })
-            }
+            Report::Terminal
+            | Report::MountPoints(_)
+            | Report::Started(_)
+            | Report::OutOfMemory
+            | Report::NetworkReady => Err(Error::SupervisorLost { how: status.to_string() }),
         }
     }
 }

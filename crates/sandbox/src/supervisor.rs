@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Error;
+use crate::MountPoints;
 use crate::cgroup::Groups;
 use crate::container;
 use crate::join;
@@ -270,10 +271,21 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
 
 /// Tells the caller that the program runs, unless the last words were a failure.
 fn tell_start(first: Pid, process: &OwnedFd, said: &[u8], caller: Option<BorrowedFd<'_>>) {
-    if let (None, Some(caller)) = (understand(said).0, caller) {
+    if let ((None, stubs), Some(caller)) = (understand(said), caller) {
+        tell_stubs(stubs, caller);
         let report = Report::Started(first.as_raw_nonzero().get());
         // If the caller is gone, the next turn sees it.
         let _ = wire::send_report(caller, &report, Some(process.as_fd()));
+    }
+}
+
+/// Tells the caller what was made in the root, in messages that it can take.
+fn tell_stubs(mut stubs: Vec<Stub>, caller: BorrowedFd<'_>) {
+    while !stubs.is_empty() {
+        let rest = stubs.split_off(stubs.len().min(wire::STUBS));
+        let report = Report::MountPoints(MountPoints(stubs));
+        let _ = wire::send_report(caller, &report, None);
+        stubs = rest;
     }
 }
 

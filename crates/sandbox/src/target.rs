@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 /// A directory or file that was made to be mounted on.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Stub {
     /// The names from the root to its directory; none of them a symbolic link.
     directory: PathBuf,
@@ -49,6 +49,25 @@ pub(crate) struct Stub {
     /// The modification time of its directory, before it was made and after.
     before: Time,
     after: Time,
+}
+
+/// The directories and files that were made in a root file system to have something to mount on, and that are there as
+/// long as its sandbox runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MountPoints(pub(crate) Vec<Stub>);
+
+impl MountPoints {
+    /// Removes them from a copy of the root file system, or of the layer on top of it, as if they had never been there. What
+    /// has become something else stays.
+    pub fn remove_from(&self, copy: BorrowedFd<'_>) -> Result<(), Error> {
+        remove(copy, &self.0)
+    }
+
+    /// Whether one of them has this path, relative to the root.
+    pub fn contains(&self, path: &std::path::Path) -> bool {
+        self.0.iter().any(|stub| stub.directory.join(&stub.name) == path)
+    }
 }
 
 /// Seconds and nanoseconds.

@@ -6,7 +6,7 @@
 //!                       the first descriptor is an [`Order`] in a memfd:
 //!                         length of the JSON (u64, little endian) · JSON · contents of files in order
 //! supervisor → caller   JSON messages: at most one `Terminal` (with a descriptor), at most one `Started`
-//!                       (with a descriptor), at most one `OutOfMemory`, one of the others
+//!                       (with a descriptor), `MountPoints` before that, at most one `OutOfMemory`, one of the others
 //! ```
 //!
 //! The caller closing or shutting down its end, or dying, means: kill everything. Secrets travel in
@@ -37,6 +37,7 @@ use serde::Serialize;
 
 use crate::Devices;
 use crate::Error;
+use crate::MountPoints;
 use crate::Resources;
 use crate::Rights;
 
@@ -45,6 +46,9 @@ const MAGIC: &[u8] = b"kiln-sandbox/1";
 
 /// Descriptors per message; the kernel takes at most 253.
 const DESCRIPTORS: usize = 200;
+
+/// Stubs per message: their paths may be long, and a message of 16 KiB is taken.
+pub(crate) const STUBS: usize = 8;
 
 /// What a supervisor is started for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,6 +153,8 @@ impl Luggage {
 pub(crate) enum Report {
     /// The other end of the terminal is attached.
     Terminal,
+    /// These were made in the root. More may follow, all before the next one.
+    MountPoints(MountPoints),
     /// The program runs: its process id, as the supervisor sees it; its pidfd is attached.
     Started(i32),
     /// The kernel has killed a process for want of memory. The end is still to come.

@@ -18,6 +18,7 @@ mod isolation {
     pub(crate) mod files;
     pub(crate) mod join;
     pub(crate) mod ladder;
+    pub(crate) mod moment;
     pub(crate) mod mounts;
     pub(crate) mod network;
     pub(crate) mod probe;
@@ -47,6 +48,7 @@ fn cases() -> Vec<Case> {
         isolation::join::CASES,
         isolation::rights::CASES,
         isolation::asked::CASES,
+        isolation::moment::CASES,
         isolation::resources::CASES,
         isolation::files::CASES,
         isolation::mounts::CASES,

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 use oci::Config;
-use sandbox::{JoinSpec, Process, Terminal};
+use sandbox::{JoinSpec, MountPoints, Process, Terminal};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -39,6 +39,8 @@ pub struct ExecRequest {
 pub(super) struct Inside {
     /// Its first process.
     pub(super) process: Process,
+    /// What was made in its root file system to mount on.
+    pub(super) mount_points: MountPoints,
     /// The working directory of that.
     pub(super) cwd: String,
     /// Its host name.

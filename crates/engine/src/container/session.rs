@@ -132,7 +132,11 @@ impl Session {
             Ok((Answer::Kept, _)) => {
                 Err(store::Error::ContainerKept { name: container.name.clone() }.into())
             }
-            Ok((Answer::Done | Answer::OutOfMemory | Answer::Exited(_), _)) | Err(_) => Err(lost()),
+            Ok((
+                Answer::Done | Answer::MountPoints(_) | Answer::OutOfMemory | Answer::Exited(_),
+                _,
+            ))
+            | Err(_) => Err(lost()),
         }
     }
 

@@ -23,6 +23,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
+use sandbox::MountPoints;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, container::exec::ExecRequest};
@@ -72,6 +73,10 @@ pub(super) enum Request {
     Root,
     /// Do not start the program again when it has ended.
     Stop,
+    /// Tell what is in the root file system only because the container runs.
+    MountPoints,
+    /// The same, and let all of its processes stand still until this connection is closed.
+    Pause,
     /// Do not remove the container at its end, though it was made so: it is going to be started again.
     Stay,
 }
@@ -109,6 +114,8 @@ pub(super) enum Answer {
     Exited(i32),
     /// The kernel has killed a process of the container for want of memory; the end is still to be told.
     OutOfMemory,
+    /// What was made in the root file system to mount on.
+    MountPoints(MountPoints),
     /// Somebody else keeps the container.
     Kept,
     /// It could not be done.

@@ -17,11 +17,13 @@ pub(super) struct Output<'a, W> {
     out: &'a mut W,
     buffer: Box<[u8]>,
     filled: usize,
+    /// Whether files may have another length than they had: then they are cut off or filled up.
+    pub(super) living: bool,
 }
 
 impl<'a, W: Write> Output<'a, W> {
     pub(super) fn new(out: &'a mut W) -> Self {
-        Self { out, buffer: vec![0; CHUNK].into_boxed_slice(), filled: 0 }
+        Self { out, buffer: vec![0; CHUNK].into_boxed_slice(), filled: 0, living: false }
     }
 
     /// Appends headers, of any length.
@@ -41,7 +43,7 @@ impl<'a, W: Write> Output<'a, W> {
     /// Appends the contents of a file, and zeros up to the next block. A small file costs one call.
     ///
     /// # Errors
-    /// [`Error::Changed`] when the file does not have exactly `size` bytes.
+    /// [`Error::Changed`] when the file does not have exactly `size` bytes, unless it may change.
     pub(super) fn append_file(
         &mut self,
         file: BorrowedFd<'_>,
@@ -61,8 +63,17 @@ impl<'a, W: Write> Output<'a, W> {
                 Err(Errno::INTR) => continue,
                 read => read.map_err(Error::io("read", path()))?,
             };
-            if length as u64 > rest || (length == 0 && rest > 0) {
+            let (is_longer, is_shorter) = (length as u64 > rest, length == 0 && rest > 0);
+            if (is_longer || is_shorter) && !self.living {
                 return Err(Error::Changed { path: path() });
+            }
+            if is_longer {
+                self.filled += usize::try_from(rest).unwrap_or(length);
+                break;
+            }
+            if is_shorter {
+                self.append_zeros(rest)?;
+                break;
             }
             let full = length == room.len();
             self.filled += length;
@@ -73,6 +84,16 @@ impl<'a, W: Write> Output<'a, W> {
         }
         let padding = (BLOCK - size % BLOCK) % BLOCK;
         self.append(&[0; BLOCK as usize][..padding as usize])
+    }
+
+    fn append_zeros(&mut self, mut count: u64) -> Result<(), Error> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        while count > 0 {
+            let length = ZEROS.len().min(usize::try_from(count).unwrap_or(ZEROS.len()));
+            self.append(&ZEROS[..length])?;
+            count -= length as u64;
+        }
+        Ok(())
     }
 
     /// Ends the archive with two empty blocks and writes what is left.

@@ -14,7 +14,7 @@ const LIST: &str = "find . -mindepth 1 -printf '%P %y %m %U:%G %T@ %l %n\\n' | s
 
 /// Mounts the lower layers (topmost first) and the upper one, runs a script in the merged tree, and returns its output;
 /// `None` when mounts are not permitted here.
-fn in_overlay(dir: &Path, lowers: &str, upper: &str, script: &str) -> Option<String> {
+pub(crate) fn in_overlay(dir: &Path, lowers: &str, upper: &str, script: &str) -> Option<String> {
     let setup = format!(
         "mkdir -p work.{upper} merged && mount -t overlay overlay \
          -o lowerdir={lowers},upperdir={upper},workdir=work.{upper} merged && cd merged || exit 99\n{script}"

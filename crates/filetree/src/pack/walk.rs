@@ -70,6 +70,12 @@ impl Walk {
         Ok(walk)
     }
 
+    /// A walk that stands in a directory and does not look at what is there.
+    pub(crate) fn standing_in(root: OwnedFd) -> Self {
+        let dir = Dir { fd: Some(root), id: (0, 0), start: 0, names: Vec::new().into_iter() };
+        Self { dirs: vec![dir], path: Vec::new(), listing: Box::new([]) }
+    }
+
     /// Goes on; `None` when the root itself has been left.
     pub(crate) fn next(&mut self) -> Result<Option<Visit>, Error> {
         let Some(dir) = self.dirs.last_mut() else { return Ok(None) };

@@ -46,6 +46,12 @@ impl EntryPath {
         self.path.is_empty()
     }
 
+    /// Returns it as a path, relative to the root.
+    pub(crate) fn as_path(&self) -> &std::path::Path {
+        use std::os::unix::ffi::OsStrExt;
+        std::path::Path::new(std::ffi::OsStr::from_bytes(&self.path))
+    }
+
     /// Returns the path of the directory it is in.
     pub(super) fn parent(&self) -> &[u8] {
         &self.path[..self.start.saturating_sub(1)]

@@ -71,7 +71,8 @@ pub(super) fn start(
         program.resize(size);
     }
     let process = child.started()?;
-    let inside = Inside { process, cwd, hostname, options: options.clone(), config };
+    let mount_points = child.mount_points().clone();
+    let inside = Inside { process, mount_points, cwd, hostname, options: options.clone(), config };
     let world = World { _root: root, outside };
     Ok(Started { child, program, outputs, log, inside, world })
 }

@@ -110,8 +110,25 @@ impl Turn {
                 Ok(root) => connection.answer_with(&Answer::Done, root.as_fd()),
                 Err(error) => connection.answer(&Answer::Failed((&error).into())),
             },
+            Request::MountPoints => {
+                connection.answer(&Answer::MountPoints(self.inside.mount_points.clone()));
+            }
+            Request::Pause => self.pause(&connection),
             // They are not for the program.
             Request::Start { .. } | Request::Stay | Request::Stop => {}
+        }
+    }
+
+    /// Lets everything stand still until the other side is gone.
+    fn pause(&self, connection: &Connection) {
+        match sandbox::pause(&self.inside.process) {
+            Ok(paused) => {
+                connection.answer(&Answer::MountPoints(self.inside.mount_points.clone()));
+                // Nothing more is said; the end is what is waited for.
+                connection.wait_for_its_end();
+                drop(paused);
+            }
+            Err(error) => connection.answer(&Answer::Failed((&Error::from(error)).into())),
         }
     }
 
