@@ -26,6 +26,7 @@ use crate::{
     credentials::Login,
     exchange::Message,
     send::{Ask, Refusal, Sender, detail},
+    tries::Tries,
     url::{Origin, Scheme, Url, parameter, same_site},
 };
 
@@ -78,6 +79,7 @@ impl Auth {
     pub(crate) async fn answer(
         &self,
         sender: &Sender,
+        tries: &mut Tries,
         ask: &Ask,
         refusal: Refusal,
     ) -> Result<HeaderValue, Error> {
@@ -88,13 +90,19 @@ impl Auth {
         {
             return Ok(fresh);
         }
-        let known = self.make(sender, ask, refusal).await?;
+        let known = self.make(sender, tries, ask, refusal).await?;
         let authorization = known.authorization.clone();
         *place.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(authorization)
     }
 
-    async fn make(&self, sender: &Sender, ask: &Ask, refusal: Refusal) -> Result<Known, Error> {
+    async fn make(
+        &self,
+        sender: &Sender,
+        tries: &mut Tries,
+        ask: &Ask,
+        refusal: Refusal,
+    ) -> Result<Known, Error> {
         let Refusal { headers, said, .. } = refusal;
         let login = self.login(&ask.access).await?;
         if let Some(Login::Registry(token)) = &login {
@@ -105,7 +113,7 @@ impl Auth {
             lines.filter_map(|line| line.to_str().ok()).flat_map(challenge::parse).collect();
         let with = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         if let Some(challenge) = with("bearer") {
-            return self.token(sender, ask, challenge, login.as_ref()).await;
+            return self.token(sender, tries, ask, challenge, login.as_ref()).await;
         }
         match (with("basic"), login) {
             (Some(_), Some(Login::Password { user, password })) => {
@@ -120,6 +128,7 @@ impl Auth {
     async fn token(
         &self,
         sender: &Sender,
+        tries: &mut Tries,
         ask: &Ask,
         challenge: &Challenge,
         login: Option<&Login>,
@@ -135,7 +144,7 @@ impl Auth {
         };
         let asked = Instant::now();
         let (url, message) = request.message(login.filter(|_| own));
-        let answer = sender.fetch(&ask.elsewhere(url.clone()), &message).await?;
+        let answer = sender.fetch(tries, &ask.elsewhere(url.clone()), &message).await?;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

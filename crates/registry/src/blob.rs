@@ -16,7 +16,8 @@ use crate::{
     Client, Error, Fault,
     exchange::{Answer, Message},
     fetch::blob_path,
-    send::{Ask, Tries},
+    send::Ask,
+    tries::Tries,
 };
 
 /// So much progress makes a broken connection forgiven: the tries are counted anew.
@@ -179,8 +180,11 @@ impl Blob {
         if self.received >= self.received_at_last_break + FORGIVEN_AFTER {
             self.tries = Tries::new(self.client.sender().limits());
         }
+        if self.received > self.received_at_last_break {
+            self.tries.has_moved();
+        }
         self.received_at_last_break = self.received;
-        if !fault.is_passing() || !self.tries.again(None).await {
+        if !self.tries.again_after(&fault).await {
             if self.places.len() < 2 {
                 return Err(Error::Unreachable { url, source: fault });
             }
@@ -198,6 +202,7 @@ impl Blob {
                 Err(error) if self.places.len() > 1 => {
                     self.client.give_up(&place, &error);
                     self.places.pop_front();
+                    self.tries = Tries::new(self.client.sender().limits());
                 }
                 result => return result,
             }
@@ -215,7 +220,7 @@ impl Blob {
             let range = range.map_err(|_| ask.protocol("its blob is too long"))?;
             message.headers.push((header::RANGE, range));
         }
-        let answer = self.client.sender().send(&ask, &message).await?;
+        let answer = self.client.sender().send_within(&mut self.tries, &ask, &message).await?;
         self.skip = if answer.status == StatusCode::PARTIAL_CONTENT {
             check_range(&ask, &answer, self.received, self.size)?;
             0

@@ -49,18 +49,49 @@ pub(crate) enum Content {
     Stream(Stream),
 }
 
-/// A part of a blob, up to its end.
+/// A part of a blob.
 #[derive(Clone)]
 pub(crate) struct Stream {
-    pub(crate) source: Arc<dyn Source>,
+    pub(crate) source: Arc<Kept>,
     pub(crate) from: u64,
+    /// Where the part ends.
+    pub(crate) to: u64,
+    /// Where the blob does.
     pub(crate) size: u64,
     pub(crate) on_progress: OnProgress,
 }
 
+/// A source that goes on where it was left, if that is where the next part begins: a layer that is made anew each time would
+/// be made as often as it has parts.
+pub(crate) struct Kept {
+    source: Arc<dyn Source>,
+    /// Where the last part ended, and what comes there.
+    place: Mutex<Option<(u64, Input)>>,
+}
+
+type Input = Box<dyn Read + Send>;
+
+impl Kept {
+    pub(crate) fn new(source: Arc<dyn Source>) -> Self {
+        Self { source, place: Mutex::default() }
+    }
+
+    fn open(&self, from: u64) -> io::Result<Input> {
+        let kept = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match kept {
+            Some((place, input)) if place == from => Ok(input),
+            _ => self.source.open(from),
+        }
+    }
+
+    fn keep(&self, place: u64, input: Input) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some((place, input));
+    }
+}
+
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream({}..{})", self.from, self.size)
+        write!(f, "Stream({}..{} of {})", self.from, self.to, self.size)
     }
 }
 
@@ -78,9 +109,9 @@ impl Content {
 impl Stream {
     fn start(&self) -> Flow {
         let (sender, pieces) = mpsc::channel(QUEUE);
-        let (source, from, left) = (Arc::clone(&self.source), self.from, self.size - self.from);
+        let (stream, left) = (self.clone(), self.to - self.from);
         tokio::task::spawn_blocking(move || {
-            let result = read(source.as_ref(), from, left, &sender);
+            let result = stream.read(&sender);
             if let Err(error) = result {
                 // Nobody listens any more: the request has ended before its time.
                 let _ = sender.blocking_send(Err(error));
@@ -89,36 +120,40 @@ impl Stream {
         let stream = self.clone();
         Flow { pieces, left, stream, gauge: Arc::default() }
     }
-}
 
-/// Reads `left` bytes; fewer are an error.
-fn read(
-    source: &dyn Source,
-    from: u64,
-    mut left: u64,
-    sender: &mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<()> {
-    let mut input = source.open(from)?;
-    while left > 0 {
-        let wanted = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
-        let mut piece = vec![0; wanted];
-        input.read_exact(&mut piece)?;
-        left -= wanted as u64;
-        if left == 0 {
-            // Sources that verify what they hand out do so at the end: a blob is complete only after that.
-            let mut further = [0];
-            if input.read(&mut further)? > 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "there is more than there should be",
-                ));
+    /// Reads all of the part; less is an error.
+    fn read(&self, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+        let mut input = self.source.open(self.from)?;
+        let mut left = self.to - self.from;
+        while left > 0 {
+            let wanted = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
+            let mut piece = vec![0; wanted];
+            input.read_exact(&mut piece)?;
+            left -= wanted as u64;
+            if left == 0 && self.to == self.size {
+                check_end(&mut input)?;
+            }
+            if sender.blocking_send(Ok(piece.into())).is_err() {
+                return Ok(());
             }
         }
-        if sender.blocking_send(Ok(piece.into())).is_err() {
-            return Ok(());
+        if self.to < self.size {
+            self.source.keep(self.to, input);
+        }
+        Ok(())
+    }
+}
+
+/// Sources that verify what they hand out do so at the end: a blob is complete only after that.
+fn check_end(input: &mut Input) -> io::Result<()> {
+    let mut further = [0];
+    match input.read(&mut further)? {
+        0 => Ok(()),
+        _ => {
+            let reason = "there is more than there should be";
+            Err(io::Error::new(io::ErrorKind::InvalidData, reason))
         }
     }
-    Ok(())
 }
 
 /// How far a stream has come, for who watches over its time.
@@ -184,7 +219,7 @@ impl Flow {
         match next {
             Some(Ok(bytes)) => {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
-                let sent = self.stream.size - self.left;
+                let sent = self.stream.to - self.left;
                 self.gauge.sent.store(sent, Ordering::Relaxed);
                 self.gauge.ended.store(self.left == 0, Ordering::Relaxed);
                 (self.stream.on_progress)(sent);

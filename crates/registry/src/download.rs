@@ -21,7 +21,7 @@ use crate::{
     error::harmless,
     exchange::{Answer, Message},
     proxy::decode_percent,
-    send::Tries,
+    tries::Tries,
     url::Url,
 };
 
@@ -98,7 +98,8 @@ impl Client {
             (header::IF_MODIFIED_SINCE, request.last_modified),
         ];
         let message = message(authorization.as_deref(), &conditions)?;
-        let answer = self.sender().fetch_from(&url, &url.origin, &message).await?;
+        let mut tries = Tries::new(self.sender().limits());
+        let answer = self.sender().fetch_from(&mut tries, &url, &url.origin, &message).await?;
         match answer.status {
             StatusCode::NOT_MODIFIED if is_conditional(request) => return Ok(None),
             // Some servers know what they send and send it all the same.
@@ -115,7 +116,7 @@ impl Client {
             version: Version::default(),
             received: 0,
             received_at_last_break: 0,
-            tries: Tries::new(self.sender().limits()),
+            tries,
             restarts: 0,
         };
         download.begin(answer)?;
@@ -183,8 +184,11 @@ impl Download {
         if self.received >= self.received_at_last_break + FORGIVEN_AFTER {
             self.tries = Tries::new(self.client.sender().limits());
         }
+        if self.received > self.received_at_last_break {
+            self.tries.has_moved();
+        }
         self.received_at_last_break = self.received;
-        if !fault.is_passing() || !self.tries.again(None).await {
+        if !self.tries.again_after(&fault).await {
             return Err(Error::Unreachable { url: self.source.to_string(), source: fault });
         }
         if let Some(validator) = self.version.validator().filter(|_| self.received > 0) {
@@ -207,8 +211,9 @@ impl Download {
         self.restart(answer, fault)
     }
 
-    async fn send(&self, message: &Message) -> Result<Answer, Error> {
-        self.client.sender().fetch_from(&self.url, &self.url.origin, message).await
+    async fn send(&mut self, message: &Message) -> Result<Answer, Error> {
+        let (sender, url) = (self.client.sender(), &self.url);
+        sender.fetch_from(&mut self.tries, url, &url.origin, message).await
     }
 
     /// However much comes each time, a file that always breaks has no end.

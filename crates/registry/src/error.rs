@@ -449,7 +449,7 @@ fn in_brackets(said: &str) -> String {
 
 fn until(retry_after: Option<Duration>) -> String {
     let seconds = |after: Duration| format!(", and asks to wait {} seconds", after.as_secs());
-    retry_after.map(seconds).unwrap_or_default()
+    retry_after.filter(|after| !after.is_zero()).map(seconds).unwrap_or_default()
 }
 
 fn after_colon(detail: &str) -> String {

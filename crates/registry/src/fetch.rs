@@ -17,7 +17,8 @@ use oci::{
 use crate::{
     Client, DocumentError, Error,
     exchange::{Answer, Message},
-    send::{Ask, Tries},
+    send::Ask,
+    tries::Tries,
 };
 
 /// All documents that a manifest request may be answered with.
@@ -131,7 +132,8 @@ impl Client {
 
     async fn digest_at(&self, place: &Reference) -> Result<ManifestDigest, Error> {
         let ask = self.ask(place, manifest_path(place, None)).await?;
-        let said = match self.sender().send(&ask, &message(Method::HEAD)).await {
+        let mut tries = Tries::new(self.sender().limits());
+        let said = match self.sender().send_within(&mut tries, &ask, &message(Method::HEAD)).await {
             Ok(answer) => header_digest(&ask, &answer)?,
             // Not every registry knows HEAD, and none can say in the answer why it refuses.
             Err(Error::Status { .. } | Error::Denied { .. }) => None,
@@ -139,7 +141,7 @@ impl Client {
         };
         match said {
             Some(digest) => Ok(ManifestDigest::new(digest)),
-            None => Ok(self.document_at(place, None).await?.digest),
+            None => Ok(self.document_at(&mut tries, place, None).await?.digest),
         }
     }
 
@@ -152,7 +154,8 @@ impl Client {
     ) -> Result<Document, Error> {
         let mut places = self.places(reference)?.into_iter();
         while let Some(place) = places.next() {
-            match self.document_at(&place, descriptor).await {
+            let mut tries = Tries::new(self.sender().limits());
+            match self.document_at(&mut tries, &place, descriptor).await {
                 Err(error) if places.len() > 0 => self.give_up(&place, &error),
                 document => return document,
             }
@@ -163,6 +166,7 @@ impl Client {
 
     async fn document_at(
         &self,
+        tries: &mut Tries,
         reference: &Reference,
         descriptor: Option<&Descriptor>,
     ) -> Result<Document, Error> {
@@ -174,11 +178,9 @@ impl Client {
             Some(descriptor) => Some(*descriptor.digest.as_digest()),
             None => reference.digest().map(|digest| *digest.as_digest()),
         };
-        let mut tries = Tries::new(self.sender().limits());
         loop {
-            match self.document_once(&ask, descriptor, pinned).await {
-                Err(Error::Unreachable { source, .. })
-                    if source.is_passing() && tries.again(None).await => {}
+            match self.document_once(tries, &ask, descriptor, pinned).await {
+                Err(Error::Unreachable { source, .. }) if tries.again_after(&source).await => {}
                 result => return result,
             }
         }
@@ -186,11 +188,12 @@ impl Client {
 
     async fn document_once(
         &self,
+        tries: &mut Tries,
         ask: &Ask,
         descriptor: Option<&Descriptor>,
         pinned: Option<Digest>,
     ) -> Result<Document, Error> {
-        let answer = self.sender().send(ask, &message(Method::GET)).await?;
+        let answer = self.sender().send_within(tries, ask, &message(Method::GET)).await?;
         if answer.is_page() {
             return Err(ask.protocol("it sends a web page"));
         }

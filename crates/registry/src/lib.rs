@@ -6,7 +6,7 @@
 //! downloads files of the web ([`Client::file`]).
 //!
 //! Reading order: `client` (what one is made from) and `settings` (what files say), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
-//! `publish` (the same, the other way), `list` (tags), `download` (files of the web), then downwards: `send` (retries, redirects),
+//! `publish` (the same, the other way), `list` (tags), `download` (files of the web), then downwards: `send` (redirects) with `tries` (retries),
 //! `auth` with `access`, `challenge`, `credentials` and `helper` (and `login`, which sees whether they are right), `exchange` and `content` (one request, one answer), `connect` with
 //! `proxy` and `tls`.
 //!
@@ -42,6 +42,7 @@ mod send;
 mod settings;
 mod tls;
 mod transfer;
+mod tries;
 mod upload;
 mod url;
 

@@ -20,6 +20,10 @@ pub struct Limits {
     pub retries: u32,
     /// The pause before the first retry; each further one is twice as long.
     pub backoff: Duration,
+    /// From the first failure of something to the last try of it.
+    pub patience: Duration,
+    /// The same where nobody is there: the connection is refused, or the name has no address.
+    pub refused: Duration,
     /// The longest pause that a registry may ask for (`Retry-After`); where it asks for more, the request fails.
     pub longest_pause: Duration,
     /// Bytes of a manifest, an index or an image config.
@@ -39,9 +43,13 @@ impl Limits {
             stored: Duration::from_secs(300),
             // 1 KiB a second.
             least_per_read: 30 * 1024,
-            // With the back-off, somewhat less than 4 seconds of patience for a registry that restarts.
+            // With the back-off, somewhat less than 4 seconds of patience for a registry in trouble.
             retries: 4,
             backoff: Duration::from_millis(250),
+            // A registry behind which nothing answers is left after about a minute.
+            patience: Duration::from_secs(45),
+            // Long enough for a process that is just being replaced.
+            refused: Duration::from_millis(2500),
             longest_pause: Duration::from_secs(30),
             // What Docker's registry accepts in a push.
             document: 4 * 1024 * 1024,

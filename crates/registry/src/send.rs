@@ -1,9 +1,7 @@
 //! From a request to the answer that was meant: retries around redirects around exchanges, and a second try with
 //! authentication.
 //!
-//! Each of these is bounded: [`Limits::retries`], [`MOST_REDIRECTS`], one second try.
-
-use std::time::Duration;
+//! Each of these is bounded: [`crate::tries`], [`MOST_REDIRECTS`], one second try.
 
 use hyper::{
     HeaderMap, Method, StatusCode,
@@ -18,6 +16,7 @@ use crate::{
     connect::Reach,
     error::harmless,
     exchange::{Answer, Exchanges, Message},
+    tries::{Tries, retry_after},
     url::{Origin, Url},
 };
 
@@ -73,30 +72,6 @@ pub(crate) struct Sender {
     pub(crate) auth: Auth,
 }
 
-/// Counts tries, and waits between them.
-#[derive(Debug)]
-pub(crate) struct Tries {
-    limits: Limits,
-    retries: u32,
-}
-
-impl Tries {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, retries: 0 }
-    }
-
-    /// Waits as long as the server asks or, if it does not, longer each time; false if there is no further try.
-    pub(crate) async fn again(&mut self, asked: Option<Duration>) -> bool {
-        let pause = asked.unwrap_or(self.limits.backoff.saturating_mul(1 << self.retries.min(16)));
-        if self.retries >= self.limits.retries || pause > self.limits.longest_pause {
-            return false;
-        }
-        self.retries += 1;
-        tokio::time::sleep(pause).await;
-        true
-    }
-}
-
 impl Sender {
     pub(crate) fn limits(&self) -> &Limits {
         self.exchanges.limits()
@@ -106,9 +81,19 @@ impl Sender {
     ///
     /// A host that is not the registry itself, as where it lets uploads go, hears nothing about who is asking.
     pub(crate) async fn send(&self, ask: &Ask, message: &Message) -> Result<Answer, Error> {
+        self.send_within(&mut Tries::new(self.limits()), ask, message).await
+    }
+
+    /// The same as a part of something that takes several requests.
+    pub(crate) async fn send_within(
+        &self,
+        tries: &mut Tries,
+        ask: &Ask,
+        message: &Message,
+    ) -> Result<Answer, Error> {
         let is_registry = ask.url.origin == ask.registry;
         let known = self.auth.known(&ask.access).filter(|_| is_registry);
-        let answer = self.fetch(ask, &authorized(message, known.as_ref())).await?;
+        let answer = self.fetch(tries, ask, &authorized(message, known.as_ref())).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -120,19 +105,25 @@ impl Sender {
         let headers = answer.headers.clone();
         // Read, so that the connection can be used again.
         let refusal = Refusal { headers, said: detail(answer).await, authorization: known };
-        let authorization = self.auth.answer(self, ask, refusal).await?;
-        let answer = self.fetch(ask, &authorized(message, Some(&authorization))).await?;
+        let authorization = self.auth.answer(self, tries, ask, refusal).await?;
+        let answer = self.fetch(tries, ask, &authorized(message, Some(&authorization))).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(self.refused(ask, answer).await) }
     }
 
     /// Sends a request as it is, again if what goes wrong may pass, and returns an answer of any status.
-    pub(crate) async fn fetch(&self, ask: &Ask, message: &Message) -> Result<Answer, Error> {
-        self.fetch_from(&ask.url, &ask.registry, message).await
+    pub(crate) async fn fetch(
+        &self,
+        tries: &mut Tries,
+        ask: &Ask,
+        message: &Message,
+    ) -> Result<Answer, Error> {
+        self.fetch_from(tries, &ask.url, &ask.registry, message).await
     }
 
     /// The same for any resource; `home` is the host that the user has named.
     pub(crate) async fn fetch_from(
         &self,
+        tries: &mut Tries,
         url: &Url,
         home: &Origin,
         message: &Message,
@@ -140,7 +131,6 @@ impl Sender {
         if message.is_stream() {
             return self.follow(url, home, message).await;
         }
-        let mut tries = Tries::new(self.limits());
         loop {
             match self.follow(url, home, message).await {
                 Ok(answer) if is_passing(answer.status) => {
@@ -148,8 +138,7 @@ impl Sender {
                         return Ok(answer);
                     }
                 }
-                Err(Error::Unreachable { source, .. })
-                    if source.is_passing() && tries.again(None).await => {}
+                Err(Error::Unreachable { source, .. }) if tries.again_after(&source).await => {}
                 result => return result,
             }
         }
@@ -230,11 +219,6 @@ fn is_redirect(status: StatusCode) -> bool {
 fn is_passing(status: StatusCode) -> bool {
     // 501 and 505 are about the request.
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-/// The pause a server asks for, if it is given in seconds. The other form, a date, would need both clocks to agree.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    answer.header(header::RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The error document of the distribution specification ("Error Codes").

@@ -1,8 +1,8 @@
 //! Blobs to a registry: found there, mounted from another repository, or sent (distribution-spec, "Pushing blobs").
 //!
 //! A blob is sent in one PUT, as the specification lets every registry understand. Where that breaks, the registry is
-//! asked how much it has, and the rest follows in a PATCH; a registry that cannot tell gets all of it again. Manifests are
-//! in [`crate::publish`].
+//! asked how much it has, and the rest follows in a PATCH; a registry that cannot tell gets all of it again. One that, or
+//! whose proxy, does not take so much at once gets pieces, each in a PATCH. Manifests are in [`crate::publish`].
 
 use std::{fmt, sync::Arc};
 
@@ -16,14 +16,22 @@ use oci::{Descriptor, Reference};
 use crate::{
     Client, Error,
     access::Access,
-    content::{Content, OnProgress, Source, Stream},
+    content::{Content, Kept, OnProgress, Source, Stream},
     exchange::{Answer, Message},
-    send::{Ask, Tries},
+    send::Ask,
+    tries::Tries,
     url::{Origin, Scheme, Url},
 };
 
 /// So much progress makes a broken connection forgiven: the tries are counted anew.
 const FORGIVEN_AFTER: u64 = 1024 * 1024;
+
+/// The pieces in which a blob is sent that is too large for the registry as a whole, and what is tried where they are too
+/// large as well, in bytes. Proxies let 1 MiB pass that nobody has told otherwise.
+const PIECES: [u64; 4] = [16 << 20, 4 << 20, 1 << 20, 256 << 10];
+
+/// So often may all of a blob be lost before it is sent in pieces: some do not say that it is too large.
+const MOST_LOST: u32 = 2;
 
 /// From how many repositories a blob is tried to be mounted. Each costs a request.
 const MOST_MOUNTS: usize = 3;
@@ -65,11 +73,16 @@ pub enum Uploaded {
 
 impl Client {
     /// Whether a repository has a blob.
-    pub async fn has_blob(&self, to: &Reference, blob: &Descriptor) -> Result<bool, Error> {
+    async fn has_blob(
+        &self,
+        tries: &mut Tries,
+        to: &Reference,
+        blob: &Descriptor,
+    ) -> Result<bool, Error> {
         let path = crate::fetch::blob_path(to, &blob.digest);
         let mut ask = self.ask_for(Access::push(to), to, path).await?;
         ask.wanted = to.familiar_name();
-        match self.sender().send(&ask, &Message::new(Method::HEAD)).await {
+        match self.sender().send_within(tries, &ask, &Message::new(Method::HEAD)).await {
             // One of another size is none: the registry then says what it thinks of the right one.
             Ok(answer) => Ok(content_length(&answer).is_none_or(|length| length == blob.size)),
             Err(Error::NotFound { .. }) => Ok(false),
@@ -82,7 +95,8 @@ impl Client {
     /// # Errors
     /// The registry may have kept a part of the blob, which nobody sees and which it removes in its own time.
     pub async fn upload(&self, upload: &Upload<'_>) -> Result<Uploaded, Error> {
-        match self.has_blob(upload.to, upload.blob).await {
+        let mut tries = Tries::new(self.sender().limits());
+        match self.has_blob(&mut tries, upload.to, upload.blob).await {
             Ok(true) => return Ok(Uploaded::Present),
             // The answer to a HEAD cannot say why; that to the next request does.
             Ok(false) | Err(Error::Denied { .. } | Error::Status { .. }) => {}
@@ -91,7 +105,7 @@ impl Client {
         let mut session = None;
         for from in upload.mounts.iter().filter(|from| is_other(upload.to, from)).take(MOST_MOUNTS)
         {
-            match self.mount(upload, from).await? {
+            match self.mount(&mut tries, upload, from).await? {
                 Mounting::Done => return Ok(Uploaded::Mounted(from.clone())),
                 // The first one is kept for the upload; the registry forgets the others in its own time.
                 Mounting::Session(at) => session = session.or(Some(at)),
@@ -100,7 +114,7 @@ impl Client {
         }
         let session = match session {
             Some(session) => session,
-            None => self.start(upload).await?,
+            None => self.start(&mut tries, upload).await?,
         };
         self.fill(upload, session).await?;
         Ok(Uploaded::Sent)
@@ -114,12 +128,17 @@ impl Client {
     }
 
     /// Asks the registry to take a blob from another repository. A refusal is no error: it may have no right to tell.
-    async fn mount(&self, upload: &Upload<'_>, from: &Reference) -> Result<Mounting, Error> {
+    async fn mount(
+        &self,
+        tries: &mut Tries,
+        upload: &Upload<'_>,
+        from: &Reference,
+    ) -> Result<Mounting, Error> {
         let mut ask = self.ask_to_push(upload).await?;
         ask.access = Access::mount(upload.to, from);
         ask.url = ask.url.with_parameter("mount", &upload.blob.digest.to_string());
         ask.url = ask.url.with_parameter("from", from.path());
-        match self.sender().send(&ask, &Message::new(Method::POST)).await {
+        match self.sender().send_within(tries, &ask, &Message::new(Method::POST)).await {
             Ok(answer) if answer.status == StatusCode::CREATED => Ok(Mounting::Done),
             Ok(answer) if answer.status == StatusCode::ACCEPTED => {
                 Ok(Mounting::Session(session(&ask, &answer)?))
@@ -132,9 +151,9 @@ impl Client {
     }
 
     /// Begins an upload; returns where it goes on.
-    async fn start(&self, upload: &Upload<'_>) -> Result<Url, Error> {
+    async fn start(&self, tries: &mut Tries, upload: &Upload<'_>) -> Result<Url, Error> {
         let ask = self.ask_to_push(upload).await?;
-        let answer = self.sender().send(&ask, &Message::new(Method::POST)).await?;
+        let answer = self.sender().send_within(tries, &ask, &Message::new(Method::POST)).await?;
         session(&ask, &answer)
     }
 
@@ -142,58 +161,91 @@ impl Client {
     async fn fill(&self, upload: &Upload<'_>, mut session: Url) -> Result<(), Error> {
         let ask = self.ask_to_push(upload).await?;
         let mut tries = Tries::new(self.sender().limits());
-        let (mut from, mut from_at_last_break, mut has_broken) = (0, 0, false);
+        let source = Arc::new(Kept::new(Arc::clone(&upload.source)));
+        let mut way = Way { source, piece: u64::MAX };
+        let (mut from, mut from_at_last_break, mut has_broken, mut lost) = (0, 0, false, 0);
         loop {
-            let error = match self.send_rest(&ask.elsewhere(session.clone()), upload, from).await {
+            let at = ask.elsewhere(session.clone());
+            let error = match self.send_rest(&mut tries, &at, upload, from, &way).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if !may_pass(&error, has_broken) {
-                return Err(error);
+            let is_too_large = matches!(error, Error::Status { status: 413, .. });
+            if !(is_too_large && way.shorten(upload.blob.size)) {
+                if !may_pass(&error, has_broken) {
+                    return Err(error);
+                }
+                let again = match &error {
+                    Error::Unreachable { source, .. } => tries.again_after(source).await,
+                    _ => tries.again(error.retry_after()).await,
+                };
+                if !again {
+                    return Err(error);
+                }
             }
-            let state = self.state(&ask, &session, upload).await;
-            if state.as_ref().is_some_and(|(_, has)| *has >= from_at_last_break + FORGIVEN_AFTER) {
+            (session, from) = match self.state(&mut tries, &ask, &session, upload).await {
+                Some(state) => state,
+                None => (self.start(&mut tries, upload).await?, 0),
+            };
+            if from >= from_at_last_break + FORGIVEN_AFTER {
                 tries = Tries::new(self.sender().limits());
             }
-            if !tries.again(error.retry_after()).await {
-                return Err(error);
+            let is_lost = from <= from_at_last_break && matches!(error, Error::Unreachable { .. });
+            lost = if is_lost { lost + 1 } else { 0 };
+            if lost == MOST_LOST && way.piece == u64::MAX {
+                way.shorten(upload.blob.size);
             }
-            (session, from) = match state {
-                Some(state) => state,
-                None => (self.start(upload).await?, 0),
-            };
             (from_at_last_break, has_broken) = (from, true);
         }
     }
 
     /// Sends what the registry does not have yet, and ends the upload.
-    async fn send_rest(&self, ask: &Ask, upload: &Upload<'_>, from: u64) -> Result<(), Error> {
+    async fn send_rest(
+        &self,
+        tries: &mut Tries,
+        ask: &Ask,
+        upload: &Upload<'_>,
+        mut from: u64,
+        way: &Way,
+    ) -> Result<(), Error> {
         let size = upload.blob.size;
-        let content = Content::Stream(Stream {
-            source: Arc::clone(&upload.source),
-            from,
-            size,
-            on_progress: Arc::clone(&upload.on_progress),
-        });
+        let part = |from: u64| {
+            Content::Stream(Stream {
+                source: Arc::clone(&way.source),
+                from,
+                to: from.saturating_add(way.piece).min(size),
+                size,
+                on_progress: Arc::clone(&upload.on_progress),
+            })
+        };
         let kind = HeaderValue::from_static("application/octet-stream");
         let message = |method| Message::new(method).with(header::CONTENT_TYPE, kind.clone());
-        if from == 0 {
-            let put = Message { content, ..message(Method::PUT) };
-            return self.end(&with_digest(ask, upload.blob), upload, &put).await;
+        if from == 0 && size <= way.piece {
+            let put = Message { content: part(0), ..message(Method::PUT) };
+            return self.end(tries, &with_digest(ask, upload.blob), upload, &put).await;
         }
-        let mut at = ask.url.clone();
-        if from < size {
-            let range = HeaderValue::try_from(format!("{from}-{}", size - 1));
+        let mut ask = ask.clone();
+        while from < size {
+            let to = from.saturating_add(way.piece).min(size);
+            let range = HeaderValue::try_from(format!("{from}-{}", to - 1));
             let range = range.map_err(|_| ask.protocol("its blob is too long"))?;
             let patch = message(Method::PATCH).with(header::CONTENT_RANGE, range);
-            let answer = self.sender().send(ask, &Message { content, ..patch }).await?;
-            at = session(ask, &answer)?;
+            let patch = Message { content: part(from), ..patch };
+            let answer = self.sender().send_within(tries, &ask, &patch).await?;
+            ask.url = session(&ask, &answer)?;
+            from = to;
         }
-        self.end(&with_digest(&ask.elsewhere(at), upload.blob), upload, &message(Method::PUT)).await
+        self.end(tries, &with_digest(&ask, upload.blob), upload, &message(Method::PUT)).await
     }
 
-    async fn end(&self, ask: &Ask, upload: &Upload<'_>, put: &Message) -> Result<(), Error> {
-        let answer = self.sender().send(ask, put).await?;
+    async fn end(
+        &self,
+        tries: &mut Tries,
+        ask: &Ask,
+        upload: &Upload<'_>,
+        put: &Message,
+    ) -> Result<(), Error> {
+        let answer = self.sender().send_within(tries, ask, put).await?;
         if answer.status != StatusCode::CREATED && answer.status != StatusCode::NO_CONTENT {
             return Err(ask.protocol("it does not say that it has stored the blob"));
         }
@@ -203,9 +255,16 @@ impl Client {
     }
 
     /// Asks how much of an upload has arrived, and where it goes on; `None` if the registry cannot tell.
-    async fn state(&self, ask: &Ask, at: &Url, upload: &Upload<'_>) -> Option<(Url, u64)> {
+    async fn state(
+        &self,
+        tries: &mut Tries,
+        ask: &Ask,
+        at: &Url,
+        upload: &Upload<'_>,
+    ) -> Option<(Url, u64)> {
         let ask = ask.elsewhere(at.clone());
-        let answer = self.sender().send(&ask, &Message::new(Method::GET)).await.ok()?;
+        let answer =
+            self.sender().send_within(tries, &ask, &Message::new(Method::GET)).await.ok()?;
         let range = answer.header(header::RANGE)?;
         let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?.trim();
         let last: u64 = last.parse().ok()?;
@@ -216,6 +275,22 @@ impl Client {
             None => ask.url,
         };
         (has <= upload.blob.size).then_some((at, has))
+    }
+}
+
+/// How a blob is sent.
+struct Way {
+    source: Arc<Kept>,
+    /// At most so much at once.
+    piece: u64,
+}
+
+impl Way {
+    /// Goes on in smaller pieces; false if there are none.
+    fn shorten(&mut self, size: u64) -> bool {
+        let smaller = PIECES.into_iter().find(|piece| *piece < self.piece.min(size));
+        self.piece = smaller.unwrap_or(self.piece);
+        smaller.is_some()
     }
 }
 

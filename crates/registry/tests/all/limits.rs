@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use registry::{Client, Error, Fault, Limits, Options, Proxies, Settings};
 
 use crate::support::{
-    amd64, client, client_with,
+    amd64, chain, client, client_with,
     image::Image,
     impatient, options, reference,
     server::{Reply, Server, head},
@@ -35,22 +35,85 @@ async fn troubles_that_stay_are_reported() {
 
 #[tokio::test]
 async fn a_registry_cannot_make_one_wait_for_ever() {
-    for (after, requests) in [("99999999", 1), ("18446744073709551615", 1)] {
-        let server = Server::start(move |_| Reply::new(429, &[("Retry-After", after)], ""));
+    let (date, hour) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 09:49:37 GMT");
+    for (after, seconds) in [
+        ("99999999", 99_999_999),
+        ("18446744073709551615", u64::MAX),
+        ("99999999999999999999999", u64::MAX),
+        // By the server's own clock.
+        (hour, 3600),
+    ] {
+        let headers = [("Retry-After", after), ("Date", date)];
+        let server = Server::start(move |_| Reply::new(429, &headers, ""));
         let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
-        let Error::RateLimited { retry_after: Some(asked), .. } = error else {
+        let Error::RateLimited { retry_after: Some(asked), host, .. } = error else {
             panic!("{error:?}")
         };
-        assert_eq!(asked, Duration::from_secs(after.parse().unwrap()));
-        assert_eq!(server.log().len(), requests);
+        assert_eq!(asked, Duration::from_secs(seconds));
+        assert_eq!(host, server.address.to_string());
+        assert_eq!(server.log().len(), 1);
     }
-    // What is not a number of seconds counts as not said.
-    for after in ["-1", "Thu, 01 Jan 1970 00:00:00 GMT", "99999999999999999999999", ""] {
+    // What asks for nothing that can be understood counts as not said.
+    for after in ["-1", "in an hour", ""] {
         let server = Server::start(move |_| Reply::new(429, &[("Retry-After", after)], ""));
         let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
         assert!(matches!(error, Error::RateLimited { retry_after: None, .. }), "{error:?}");
         assert_eq!(server.log().len(), 5, "{after}");
     }
+}
+
+#[tokio::test]
+async fn a_pause_until_a_date_is_kept() {
+    let image = Image::new("linux/amd64", 1);
+    let asked = "Sun, 06 Nov 1994 08:49:38 GMT";
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let server = Server::start(move |request| match request.nth {
+        0 if request.target.contains("/manifests/") => {
+            Reply::new(503, &[("Retry-After", asked), ("Date", date)], "")
+        }
+        _ => image.serve(request),
+    });
+    let limits = Limits { longest_pause: Duration::from_secs(2), ..impatient() };
+    let began = Instant::now();
+    client_with(limits).resolve(&server.reference("team/app:1"), &amd64()).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(server.count("/manifests/1"), 2);
+}
+
+#[tokio::test]
+async fn tries_do_not_multiply() {
+    // Of three requests for a document each in its own way: no answer, no body, no token.
+    let short = || Reply::raw(head(200, &[("Content-Length", "1000")])).then("{").close();
+    let server = Server::start(move |request| match request.nth % 2 {
+        0 => Reply::raw("").close(),
+        _ => short(),
+    });
+    let error = client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    assert_eq!(server.log().len(), 5);
+
+    let tokens = Server::start(|_| Reply::status(503));
+    let realm = format!("Bearer realm=\"{}\"", tokens.url("/token"));
+    let server = Server::start(move |request| match request.nth % 2 {
+        0 => Reply::new(401, &[("WWW-Authenticate", &realm)], ""),
+        _ => Reply::raw("").close(),
+    });
+    client().resolve(&server.reference("a:1"), &amd64()).await.unwrap_err();
+    assert!(server.log().len() + tokens.log().len() <= 6);
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_told_soon() {
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let client = client_with(Limits::standard());
+    let to = reference(&format!("{address}/a:1"));
+    let began = Instant::now();
+    let error = client.resolve(&to, &amd64()).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
+    assert!(chain(&error).contains(&format!("cannot connect to `{address}`")), "{error:?}");
 }
 
 #[tokio::test]

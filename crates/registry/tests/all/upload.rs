@@ -136,17 +136,75 @@ async fn a_registry_that_forgets_gets_all_of_it_again() {
     assert_eq!(methods(&server), ["HEAD", "POST", "PUT", "GET", "POST", "PUT"]);
 }
 
+/// Bytes that know how often they were opened.
+struct Counted {
+    bytes: Vec<u8>,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Source for Counted {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(io::Cursor::new(self.bytes[from as usize..].to_vec())))
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_goes_in_pieces() {
+    const MIB: usize = 1 << 20;
+    let large: Vec<u8> = (0..3 * MIB + 5).map(|n| (n / 1000) as u8).collect();
+    // One says so, and one just closes the connection.
+    for says in [true, false] {
+        let warehouse = Warehouse::default();
+        let served = warehouse.clone();
+        let server = Server::start_breaking(
+            "127.0.0.1",
+            move |request| (!says && length(request) > MIB).then_some(0),
+            move |request| match request.bytes.len() {
+                length if length > MIB => Reply::status(413),
+                _ if request.broken => Reply::status(500),
+                _ => served.serve(request),
+            },
+        );
+        let opened = Arc::<AtomicUsize>::default();
+        let source = Arc::new(Counted { bytes: large.clone(), opened: Arc::clone(&opened) });
+        let to = server.reference("team/app:1");
+        let blob = Descriptor::of(media_type::OCI_LAYER, &large);
+        let on_progress = Arc::new(|_| ());
+        let wanted = Upload { to: &to, blob: &blob, source, mounts: &[], on_progress };
+        assert_eq!(client().upload(&wanted).await.unwrap(), Uploaded::Sent);
+        assert!(warehouse.blob("team/app", &large));
+        let log = server.log();
+        let pieces = log.iter().filter(|request| request.method == "PATCH").map(length);
+        assert_eq!(pieces.collect::<Vec<_>>(), [MIB, MIB, MIB, 5]);
+        // Once for each that was refused, and once for all pieces.
+        let whole = log.iter().filter(|request| length(request) > MIB).count();
+        assert_eq!(opened.load(Ordering::SeqCst), whole + 1);
+        assert_eq!(whole, if says { 1 } else { 2 });
+    }
+    // What takes nothing at all takes no pieces either, and is asked for each size once.
+    let warehouse = Warehouse::default();
+    let server = Server::start(move |request| match length(request) {
+        0 => warehouse.serve(request),
+        _ => Reply::status(413),
+    });
+    let error = upload(&client(), &server.reference("a:1"), &large).await.unwrap_err();
+    assert!(matches!(error, Error::Status { status: 413, .. }), "{error:?}");
+    let sent: Vec<_> = server.log().iter().map(length).filter(|length| *length > 0).collect();
+    assert_eq!(sent, [large.len(), MIB, MIB / 4]);
+}
+
 #[tokio::test]
 async fn an_upload_that_always_breaks_ends() {
+    let warehouse = Warehouse::default();
     let server = Server::start_breaking(
         "127.0.0.1",
-        |request| (request.method == "PUT").then_some(0),
-        |request| Warehouse::default().serve(request),
+        |request| (length(request) > 0).then_some(0),
+        move |request| warehouse.serve(request),
     );
     let error = upload(&client(), &server.reference("team/app:1"), &layer()).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { source: Fault::Broken(_), .. }), "{error:?}");
-    let puts = methods(&server).iter().filter(|method| *method == "PUT").count();
-    assert_eq!(puts, 5);
+    assert_eq!(server.log().iter().filter(|request| length(request) > 0).count(), 5);
 }
 
 #[tokio::test]
