@@ -11,7 +11,7 @@ use crate::{
     command::{
         Attach, Build, Check, Commit, Cp, Create, Df, Diff, Exec, Export, History, Images, Import,
         Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Prune, Ps, Pull, Push, Rename,
-        Restart, Rm, Rmi, Run, Save, Start, Stop, Sync, Tag, VolumeArgs, Wait,
+        Restart, Rm, Rmi, Run, Save, Search, Start, Stop, Sync, Tag, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -129,6 +129,8 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Send an image to a registry
     Push(Push),
+    /// Find images in a registry
+    Search(Search),
     /// Log in to a registry
     Login(Login),
     /// Log out of a registry

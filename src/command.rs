@@ -33,6 +33,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod session;
 mod start;
 mod stop;
@@ -74,6 +75,7 @@ pub(crate) use self::{
     rmi::Rmi,
     run::{NOT_RUN, Run},
     save::Save,
+    search::Search,
     start::Start,
     stop::{Restart, Stop},
     sync::Sync,
@@ -98,6 +100,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Login(login) => return login::run(login),
         Command::Logout(logout) => return logout::run(&logout),
+        Command::Search(search) => return search::run(&search),
         Command::Keep(_) => sandbox::leave_caller()?,
         _ => {}
     }
@@ -150,9 +153,11 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Rmi(rmi) => rmi::run(engine, &rmi),
         Command::Save(save) => save::run(engine, &save),
         // Done before there is an engine.
-        Command::Sync(_) | Command::Keep(_) | Command::Login(_) | Command::Logout(_) => {
-            Ok(Exit::Done)
-        }
+        Command::Sync(_)
+        | Command::Keep(_)
+        | Command::Login(_)
+        | Command::Logout(_)
+        | Command::Search(_) => Ok(Exit::Done),
         Command::Df(df) => df::run(engine, &df),
         Command::Prune(prune) => prune::run(engine, &prune),
         // Each is one of the others.

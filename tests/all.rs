@@ -150,6 +150,8 @@ mod commands {
     mod run_options;
     /// `kiln save` and `kiln load`.
     mod save_load;
+    /// `kiln search`.
+    mod search;
     /// Settings of registries: mirrors, certificates.
     mod settings;
     /// `kiln tag`.

@@ -39,6 +39,11 @@ impl Access {
         Self { host: host.to_owned(), path: String::new(), scopes: Vec::new() }
     }
 
+    /// To list the repositories of a registry.
+    pub(crate) fn catalog(host: &str) -> Self {
+        Self { scopes: vec!["registry:catalog:*".to_owned()], ..Self::registry(host) }
+    }
+
     fn repository(reference: &Reference, actions: &str) -> Self {
         Self {
             host: reference.host().to_owned(),

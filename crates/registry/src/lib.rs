@@ -6,7 +6,7 @@
 //! downloads files of the web ([`Client::file`]).
 //!
 //! Reading order: `client` (what one is made from) and `settings` (what files say), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
-//! `publish` (the same, the other way), `list` (tags), `download` (files of the web), then downwards: `send` (redirects) with `tries` (retries),
+//! `publish` (the same, the other way), `list` (tags, repositories), `search`, `download` (files of the web), then downwards: `send` (redirects) with `tries` (retries),
 //! `auth` with `access`, `challenge`, `credentials` and `helper` (and `login`, which sees whether they are right), `exchange` and `content` (one request, one answer), `connect` with
 //! `proxy` and `tls`.
 //!
@@ -38,6 +38,7 @@ mod login;
 mod proxy;
 mod publish;
 mod reader;
+mod search;
 mod send;
 mod settings;
 mod tls;
@@ -56,6 +57,7 @@ pub use fetch::{Resolved, ResolvedIndex};
 pub use limits::Limits;
 pub use proxy::Proxies;
 pub use reader::BlobReader;
+pub use search::{Found, Term};
 pub use settings::Settings;
 pub use tls::Authorities;
 pub use transfer::{News, Transfer, Watcher};
