@@ -227,6 +227,25 @@ fn the_network_is_the_builds_own_where_pasta_is() {
     assert_ne!(seen("readlink /proc/self/ns/net"), outside.to_str().unwrap());
 }
 
+/// Starting pasta takes longer than a step, so it is not started for those that need no network.
+#[test]
+fn pasta_is_started_when_a_step_uses_the_network() {
+    if !crate::support::requires::pasta() {
+        return;
+    }
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN ls /sys/class/net > /before\n");
+    let note = "joined by pasta";
+    assert!(!env.build(&context, &[]).stderr.contains(note));
+    assert_eq!(env.sh("cat /before"), "lo");
+    let context = env.context(
+        "FROM busybox\nRUN ls /sys/class/net > /before\nRUN ip route > /during\nRUN ls /sys/class/net > /after\n",
+    );
+    let log = env.build(&context, &[]).stderr;
+    assert!(log.contains(note), "{log}");
+    assert_eq!(env.sh("cat /before; grep -c ^default /during; wc -l < /after"), "lo\n1\n2");
+}
+
 #[test]
 fn the_same_holds_for_run() {
     let env = TestEnv::new();

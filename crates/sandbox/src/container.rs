@@ -22,8 +22,10 @@ use crate::cgroup::Groups;
 use crate::exec;
 use crate::init;
 use crate::limits;
+use crate::network::gate::Inside;
 use crate::rootfs;
 use crate::seccomp;
+use crate::seccomp::Sockets;
 use crate::supervisor;
 use crate::supervisor::Word;
 use crate::sys;
@@ -43,6 +45,8 @@ pub(crate) struct Lines<'a> {
     pub(crate) speak: OwnedFd,
     /// From the supervisor: hangs up when it dies.
     pub(crate) alive: OwnedFd,
+    /// What sockets wait for, if they have to.
+    pub(crate) gate: Option<Inside<'a>>,
 }
 
 /// Becomes the program of the job.
@@ -96,9 +100,15 @@ pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Erro
         rustix::thread::set_no_new_privs(true)
             .map_err(Error::setup("keep programs from gaining rights"))?;
     }
-    if rights.filtered {
-        let program = seccomp::program(rights.capabilities);
-        sys::install_filter(&program).map_err(Error::setup("install the system call filter"))?;
+    match (&lines.gate, rights.filtered) {
+        (Some(gate), true) => gate.install_filter(rights.capabilities)?,
+        (Some(gate), false) => gate.wait()?,
+        (None, true) => {
+            let program = seccomp::program(rights.capabilities, Sockets::Free);
+            sys::install_filter(&program)
+                .map_err(Error::setup("install the system call filter"))?;
+        }
+        (None, false) => {}
     }
     caps::set_user(rights)?;
 
@@ -126,7 +136,7 @@ fn join_network(job: &Job, luggage: &Luggage) -> Result<(), Error> {
         NetworkJob::None => {
             sys::bring_loopback_up().map_err(Error::setup("bring the loopback device up"))
         }
-        NetworkJob::Joined(place) => {
+        NetworkJob::Joined(place) | NetworkJob::Awaited(place, _) => {
             let failed = "join the network of the build";
             let namespace = luggage.at(place).map_err(Error::setup(failed))?;
             let kind = Some(LinkNameSpaceType::Network);

@@ -69,6 +69,7 @@ pub use foreign::probe;
 pub use join::join;
 pub use limits::Limit;
 pub use network::BuildNetwork;
+pub use network::Gate;
 pub use network::PortWish;
 pub use network::Protocol;
 pub use network::PublishedPort;

@@ -1,9 +1,10 @@
 //! A network of its own for the steps of a build, with a way out: a network namespace that `pasta`
 //! connects to the host's sockets, without privileges and without touching the host's devices.
 //!
-//! It is made once per build and joined by each step, as starting `pasta` takes longer than a step; a container has its own.
-//! Ports of the host that lead into it are in `ports`, name servers in `resolver`.
+//! It is made once per build and joined by each step, and `pasta` is started when the first of them wants to use it: see
+//! `gate`. A container has its own. Ports of the host that lead into it are in `ports`, name servers in `resolver`.
 
+pub(crate) mod gate;
 mod ports;
 mod resolver;
 
@@ -21,6 +22,11 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread;
 
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
@@ -43,6 +49,9 @@ use crate::wire::Luggage;
 use crate::wire::Order;
 use crate::wire::Report;
 
+use gate::Keeper;
+
+pub use gate::Gate;
 pub use ports::PortWish;
 pub use ports::Protocol;
 pub use ports::PublishedPort;
@@ -68,49 +77,57 @@ pub struct Reach {
 pub struct BuildNetwork {
     namespace: OwnedFd,
     published: Vec<PublishedPort>,
-    _supervisor: Supervisor,
+    way_out: Arc<Mutex<WayOut>>,
+    gate: Option<Gate>,
+}
+
+/// Whether something leads out of the namespace.
+#[derive(Debug)]
+enum WayOut {
+    /// Not before somebody wants it.
+    NotYet,
+    /// As long as the supervisor of `pasta` lives.
+    There { _pasta: Supervisor },
+    /// It could not be made.
+    Failed,
 }
 
 impl BuildNetwork {
-    /// Makes it: a way out, and none inwards. Blocks until addresses and routes are there, some milliseconds.
+    /// Makes one with a way out, and none inwards, which is not there before somebody wants to use it; he waits then, some
+    /// tens of milliseconds.
     ///
-    /// Any thread may call this. Fails with [`Error::Pasta`] if `pasta` is missing or unhappy.
-    pub fn start() -> Result<BuildNetwork, Error> {
-        Self::start_with(&Reach::default())
+    /// `connected` is called then, in another thread. After a failure the namespace has a loopback device only.
+    pub fn prepare(
+        connected: impl FnOnce(Result<(), &Error>) + Send + 'static,
+    ) -> Result<BuildNetwork, Error> {
+        let namespace = new_namespace()?;
+        let (gate, keeper) = Gate::new()?;
+        let way_out = Arc::new(Mutex::new(WayOut::NotYet));
+        let inside = duplicate(&namespace)?;
+        let connect = {
+            let way_out = Arc::clone(&way_out);
+            move || connect_when_asked(keeper, inside, &way_out, connected)
+        };
+        thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(connect)
+            .map_err(Error::setup("start a thread"))?;
+        Ok(BuildNetwork { namespace, published: Vec::new(), way_out, gate: Some(gate) })
     }
 
-    /// Makes it, with ports of the host that lead into it. Fails with [`Error::Port`] if one is in use.
+    /// Makes it, with ports of the host that lead into it. Blocks until addresses and routes are there, some tens of milliseconds.
+    ///
+    /// Any thread may call this. Fails with [`Error::Pasta`] if `pasta` is missing or unhappy, with [`Error::Port`] if a port
+    /// is in use.
     pub fn start_with(reach: &Reach) -> Result<BuildNetwork, Error> {
-        let Some(pasta) = find_pasta() else {
-            let message = "it is not installed (package `passt`); or use the host's network";
-            return Err(Error::Pasta { message: message.to_owned(), source: None });
-        };
         let taken = ports::take(&reach.ports)?;
         let published = taken.ports.clone();
-        let arguments = arguments(reach, &published);
         let namespace = new_namespace()?;
-        let mut luggage = Luggage::default();
-        luggage.add(namespace.try_clone().map_err(Error::setup("duplicate a descriptor"))?);
-        let mut supervisor = Supervisor::start(Stdio::null(), Stdio::null())?;
-        // From here on they are pasta's to take.
-        drop(taken);
-        supervisor.order(&Order::Network { pasta, arguments }, &luggage)?;
-        drop(luggage);
-        match supervisor.next_report()? {
-            (Report::NetworkReady, _) => {
-                Ok(BuildNetwork { namespace, published, _supervisor: supervisor })
-            }
-            (Report::Failed(failure), _) => Err(failure.into()),
-            (
-                Report::OutOfMemory
-                | Report::MountPoints(_)
-                | Report::Terminal
-                | Report::Started(_)
-                | Report::Exited(_)
-                | Report::Killed(_),
-                _,
-            ) => Err(Error::SupervisorLost { how: "it spoke of something else".to_owned() }),
-        }
+        let arguments = arguments(reach, &published);
+        // Before it is told of them they are free for it to take.
+        let pasta = connect(duplicate(&namespace)?, arguments, || drop(taken))?;
+        let way_out = Arc::new(Mutex::new(WayOut::There { _pasta: pasta }));
+        Ok(BuildNetwork { namespace, published, way_out, gate: None })
     }
 
     /// The ports of the host that lead into it.
@@ -120,8 +137,73 @@ impl BuildNetwork {
 
     /// This network for one [`crate::Spec`].
     pub fn network(&self) -> Result<Network, Error> {
-        let namespace = self.namespace.try_clone();
-        Ok(Network::Joined(namespace.map_err(Error::setup("duplicate a descriptor"))?))
+        let namespace = duplicate(&self.namespace)?;
+        match (&self.gate, &*lock(&self.way_out)) {
+            (Some(gate), WayOut::NotYet) => Ok(Network::Awaited(namespace, gate.try_clone()?)),
+            _ => Ok(Network::Joined(namespace)),
+        }
+    }
+
+    /// Whether it was to be connected, and could not.
+    pub fn has_failed(&self) -> bool {
+        matches!(*lock(&self.way_out), WayOut::Failed)
+    }
+}
+
+fn lock(way_out: &Mutex<WayOut>) -> MutexGuard<'_, WayOut> {
+    way_out.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn duplicate(namespace: &OwnedFd) -> Result<OwnedFd, Error> {
+    namespace.try_clone().map_err(Error::setup("duplicate a descriptor"))
+}
+
+/// Waits for the first who wants the network, connects it and lets him in.
+fn connect_when_asked(
+    keeper: Keeper,
+    namespace: OwnedFd,
+    way_out: &Mutex<WayOut>,
+    connected: impl FnOnce(Result<(), &Error>),
+) {
+    if keeper.is_asked() {
+        let pasta = connect(namespace, arguments(&Reach::default(), &[]), || ());
+        connected(pasta.as_ref().map(drop));
+        *lock(way_out) = match pasta {
+            Ok(pasta) => WayOut::There { _pasta: pasta },
+            Err(_) => WayOut::Failed,
+        };
+    }
+    keeper.open();
+}
+
+/// Starts `pasta`, and waits until it has set everything up. `ready` is called when it can be told what to do.
+fn connect(
+    namespace: OwnedFd,
+    arguments: Vec<String>,
+    ready: impl FnOnce(),
+) -> Result<Supervisor, Error> {
+    let Some(pasta) = find_pasta() else {
+        let message = "it is not installed (package `passt`); or use the host's network";
+        return Err(Error::Pasta { message: message.to_owned(), source: None });
+    };
+    let mut luggage = Luggage::default();
+    luggage.add(namespace);
+    let mut supervisor = Supervisor::start(Stdio::null(), Stdio::null())?;
+    ready();
+    supervisor.order(&Order::Network { pasta, arguments }, &luggage)?;
+    drop(luggage);
+    match supervisor.next_report()? {
+        (Report::NetworkReady, _) => Ok(supervisor),
+        (Report::Failed(failure), _) => Err(failure.into()),
+        (
+            Report::OutOfMemory
+            | Report::MountPoints(_)
+            | Report::Terminal
+            | Report::Started(_)
+            | Report::Exited(_)
+            | Report::Killed(_),
+            _,
+        ) => Err(Error::SupervisorLost { how: "it spoke of something else".to_owned() }),
     }
 }
 

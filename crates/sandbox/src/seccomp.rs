@@ -4,7 +4,7 @@
 //! which machine's numbers?  native │ its 32-bit variant │ anything else → EPERM
 //! native on x86-64:         the bit of x32 → ENOSYS, as from a kernel without x32
 //! binary search:            the numbers, sorted, as ranges of one verdict each
-//! verdict:                  allow │ EPERM │ a look at an argument │ ENOSYS
+//! verdict:                  allow │ EPERM │ a look at an argument │ ENOSYS │ the supervisor is asked
 //! ```
 //!
 //! A capability allows the calls that need it: `granted`.
@@ -38,6 +38,7 @@ const RETURN: u16 = 0x06;
 // Of `linux/seccomp.h`.
 const ALLOW: u32 = 0x7fff_0000;
 const FAIL: u32 = 0x0005_0000;
+const ASK: u32 = 0x7fc0_0000;
 
 /// The bit that marks the calls of x32. Distributions switch that variant off.
 const X32: u32 = 0x4000_0000;
@@ -48,6 +49,9 @@ const NEW_NAMESPACES: u32 = 0x7e02_0000;
 
 /// `AF_ALG`, the kernel's crypto interface, and `AF_VSOCK`, the way out of a virtual machine.
 const FAMILIES: &[u32] = &[38, 40];
+
+/// The family of sockets that no network is needed for.
+const AF_UNIX: u32 = 1;
 
 /// What personality(2) may be asked: Linux, Linux with `uname` 2.6, both with 32-bit names, and what
 /// it is now.
@@ -62,6 +66,8 @@ struct Machine {
     clone3: u32,
     personality: u32,
     socket: u32,
+    /// The one call for everything about sockets, where it is.
+    socketcall: Option<u32>,
 }
 
 const X86_64: Machine = Machine {
@@ -71,6 +77,7 @@ const X86_64: Machine = Machine {
     clone3: 435,
     personality: 135,
     socket: 41,
+    socketcall: None,
 };
 const I386: Machine = Machine {
     id: 0x4000_0003,
@@ -79,6 +86,7 @@ const I386: Machine = Machine {
     clone3: 435,
     personality: 136,
     socket: 359,
+    socketcall: Some(102),
 };
 const AARCH64: Machine = Machine {
     id: 0xc000_00b7,
@@ -87,6 +95,7 @@ const AARCH64: Machine = Machine {
     clone3: 435,
     personality: 92,
     socket: 198,
+    socketcall: None,
 };
 const ARM: Machine = Machine {
     id: 0x4000_0028,
@@ -95,6 +104,7 @@ const ARM: Machine = Machine {
     clone3: 435,
     personality: 136,
     socket: 281,
+    socketcall: None,
 };
 
 /// What becomes of a call.
@@ -106,7 +116,19 @@ enum Verdict {
     Missing,
     Clone,
     Socket,
+    /// The same, but the supervisor is asked about those that may need a network.
+    WatchedSocket,
     Personality,
+    Ask,
+}
+
+/// What becomes of sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// The process gets them.
+    Free,
+    /// The supervisor lets the process have those that may need a network: see `network::gate`.
+    Watched,
 }
 
 /// The calls from `first` up to the next range.
@@ -117,13 +139,13 @@ struct Range {
 }
 
 /// The filter for programs of this machine and of its 32-bit variant, with these capabilities.
-pub(crate) fn program(capabilities: Capabilities) -> Vec<Instruction> {
+pub(crate) fn program(capabilities: Capabilities, sockets: Sockets) -> Vec<Instruction> {
     let (native, small) = match cfg!(target_arch = "aarch64") {
         true => (AARCH64, ARM),
         false => (X86_64, I386),
     };
-    let native_search = search_with_x32(&native, capabilities);
-    let small_search = search(&ranges(&small, capabilities));
+    let native_search = search_with_x32(&native, capabilities, sockets);
+    let small_search = search(&ranges(&small, capabilities, sockets));
 
     let mut program = vec![load(MACHINE)];
     program.push(when(JUMP_IF_EQUAL, native.id, 1, 0));
@@ -138,18 +160,22 @@ pub(crate) fn program(capabilities: Capabilities) -> Vec<Instruction> {
     program
 }
 
-fn search_with_x32(machine: &Machine, capabilities: Capabilities) -> Vec<Instruction> {
+fn search_with_x32(
+    machine: &Machine,
+    capabilities: Capabilities,
+    sockets: Sockets,
+) -> Vec<Instruction> {
     let mut program = Vec::new();
     if machine.id == X86_64.id {
         program.push(when(JUMP_IF_AT_LEAST, X32, 0, 1));
         program.push(fail(libc::ENOSYS));
     }
-    program.extend(search(&ranges(machine, capabilities)));
+    program.extend(search(&ranges(machine, capabilities, sockets)));
     program
 }
 
 /// The numbers of a machine, sorted, from 0 to the end of all numbers.
-fn ranges(machine: &Machine, capabilities: Capabilities) -> Vec<Range> {
+fn ranges(machine: &Machine, capabilities: Capabilities, sockets: Sockets) -> Vec<Range> {
     let column = machine.column as usize;
     let mut calls: Vec<(u32, Verdict)> = ALLOWED
         .iter()
@@ -162,12 +188,20 @@ fn ranges(machine: &Machine, capabilities: Capabilities) -> Vec<Range> {
         true => (Verdict::Allow, Verdict::Allow),
         false => (Verdict::Clone, Verdict::Missing),
     };
+    let socket = match sockets {
+        Sockets::Free => Verdict::Socket,
+        Sockets::Watched => Verdict::WatchedSocket,
+    };
     calls.extend([
         (machine.clone, clone),
         (machine.clone3, clone3),
         (machine.personality, Verdict::Personality),
-        (machine.socket, Verdict::Socket),
+        (machine.socket, socket),
     ]);
+    if let (Some(socketcall), Sockets::Watched) = (machine.socketcall, sockets) {
+        calls.retain(|(number, _)| *number != socketcall);
+        calls.push((socketcall, Verdict::Ask));
+    }
     calls.sort_unstable_by_key(|(number, _)| *number);
 
     let mut ranges: Vec<Range> = Vec::new();
@@ -216,19 +250,24 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             refuse(),
             allow(),
         ],
-        Verdict::Socket => one_of(FAMILIES, refuse(), allow()),
-        Verdict::Personality => one_of(PERSONALITIES, allow(), refuse()),
+        Verdict::Socket => one_of(FAMILIES, refuse(), &[allow()]),
+        Verdict::WatchedSocket => {
+            one_of(FAMILIES, refuse(), &[when(JUMP_IF_EQUAL, AF_UNIX, 0, 1), allow(), ask()])
+        }
+        Verdict::Personality => one_of(PERSONALITIES, allow(), &[refuse()]),
+        Verdict::Ask => vec![ask()],
     }
 }
 
-/// One of two ends, depending on the first argument being among some values.
-fn one_of(values: &[u32], if_so: Instruction, else_: Instruction) -> Vec<Instruction> {
+/// One of two ends, depending on the first argument being among some values; it is still loaded in the second.
+fn one_of(values: &[u32], if_so: Instruction, else_: &[Instruction]) -> Vec<Instruction> {
     let mut program = vec![load(FIRST_ARGUMENT)];
+    let other = else_.len() as u8;
     for (value, behind) in values.iter().zip((0..values.len() as u8).rev()) {
         // Over the remaining comparisons and the other end.
-        program.push(when(JUMP_IF_EQUAL, *value, behind + 1, 0));
+        program.push(when(JUMP_IF_EQUAL, *value, behind + other, 0));
     }
-    program.push(else_);
+    program.extend(else_);
     program.push(if_so);
     program
 }
@@ -247,6 +286,10 @@ fn jump(distance: u32) -> Instruction {
 
 fn allow() -> Instruction {
     Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ALLOW }
+}
+
+fn ask() -> Instruction {
+    Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ASK }
 }
 
 fn refuse() -> Instruction {

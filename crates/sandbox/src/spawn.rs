@@ -345,6 +345,9 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
         Network::Host => NetworkJob::Host,
         Network::None => NetworkJob::None,
         Network::Joined(namespace) => NetworkJob::Joined(luggage.add(namespace)),
+        Network::Awaited(namespace, gate) => {
+            NetworkJob::Awaited(luggage.add(namespace), gate.pack(&mut luggage))
+        }
     };
     let stdin = pack_stdin(spec.stdin, spec.terminal, &mut luggage);
     let mut mounts = Vec::new();

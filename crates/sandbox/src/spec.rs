@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Capabilities;
+use crate::Gate;
 use crate::Limit;
 use crate::Resources;
 
@@ -178,6 +179,8 @@ pub enum Network {
     None,
     /// This network namespace, such as [`crate::BuildNetwork`]'s.
     Joined(OwnedFd),
+    /// The same, but whoever wants to use it waits at the gate until there is a way out of it.
+    Awaited(OwnedFd, Gate),
 }
 
 /// One mount inside the root.

@@ -26,8 +26,11 @@ use crate::Error;
 use crate::MountPoints;
 use crate::cgroup::Groups;
 use crate::container;
+use crate::container::Lines;
 use crate::join;
 use crate::network;
+use crate::network::gate;
+use crate::network::gate::Outside;
 use crate::signals;
 use crate::sys;
 use crate::sys::Alone;
@@ -115,9 +118,11 @@ pub(crate) struct Pipes {
 }
 
 /// What the supervisor has of them after the fork.
-pub(crate) struct Ears {
+pub(crate) struct Ears<'a> {
     words: OwnedFd,
     hold: OwnedFd,
+    /// The gate to its network, if it has one.
+    gate: Option<Outside<'a>>,
 }
 
 impl Pipes {
@@ -130,13 +135,13 @@ impl Pipes {
     }
 
     /// The child's ends.
-    pub(crate) fn lines(self, caller: BorrowedFd<'_>) -> container::Lines<'_> {
-        container::Lines { caller, speak: self.speak, alive: self.alive }
+    pub(crate) fn lines(self, caller: BorrowedFd<'_>) -> Lines<'_> {
+        Lines { caller, speak: self.speak, alive: self.alive, gate: None }
     }
 
     /// The supervisor's ends.
-    pub(crate) fn ears(self) -> Ears {
-        Ears { words: self.words, hold: self.hold }
+    pub(crate) fn ears(self) -> Ears<'static> {
+        Ears { words: self.words, hold: self.hold, gate: None }
     }
 }
 
@@ -145,10 +150,18 @@ fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, E
     let groups = Groups::make(&job.resources)?;
     let pipes = Pipes::open()?;
     let alone = Alone::check().map_err(Error::setup("make the namespaces"))?;
-    let Some(first) = fork(job, groups.is_some(), &alone)? else {
-        container::run(job, luggage, &pipes.lines(caller), groups.as_ref(), &alone);
+    let gate = match job.network {
+        NetworkJob::Awaited(_, gate) => Some(gate::share(gate, luggage)?),
+        NetworkJob::Host | NetworkJob::None | NetworkJob::Joined(_) => None,
     };
-    let (report, stubs) = end_of(first, caller, pipes.ears())?;
+    let (inside, outside) = gate.unzip();
+    let Some(first) = fork(job, groups.is_some(), &alone)? else {
+        drop(outside);
+        let lines = Lines { gate: inside, ..pipes.lines(caller) };
+        container::run(job, luggage, &lines, groups.as_ref(), &alone);
+    };
+    drop(inside);
+    let (report, stubs) = end_of(first, caller, Ears { gate: outside, ..pipes.ears() })?;
     if groups.as_ref().is_some_and(Groups::ran_out_of_memory) {
         // If the caller is gone there is nobody to tell.
         let _ = wire::send_report(caller, &Report::OutOfMemory, None);
@@ -163,9 +176,9 @@ fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, E
 pub(crate) fn end_of(
     first: Pid,
     caller: BorrowedFd<'_>,
-    ears: Ears,
+    ears: Ears<'_>,
 ) -> Result<(Report, Vec<Stub>), Error> {
-    let said = watch(first, caller, ears.words)?;
+    let said = watch(first, caller, ears.words, ears.gate)?;
     let (_, status) = rustix::process::waitpid(Some(first), WaitOptions::empty())
         .map_err(Error::setup("wait for the process"))?
         .ok_or_else(|| {
@@ -219,7 +232,12 @@ fn fork(job: &Job, in_groups: bool, alone: &Alone) -> Result<Option<Pid>, Error>
 
 /// Waits for the end of the first process, which is the end of all, and hears what it says. Kills it
 /// when the caller wants so or is dead.
-fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, Error> {
+fn watch(
+    first: Pid,
+    caller: BorrowedFd<'_>,
+    words: OwnedFd,
+    mut gate: Option<Outside<'_>>,
+) -> Result<Vec<u8>, Error> {
     let failed = "watch the process";
     let process =
         rustix::process::pidfd_open(first, PidfdFlags::empty()).map_err(Error::setup(failed))?;
@@ -234,6 +252,10 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
         if let Some(words) = &words {
             events.push(PollFd::new(words, PollFlags::IN));
         }
+        if let Some(gate) = &gate {
+            let all = gate.descriptors().into_iter();
+            events.extend(all.map(|it| PollFd::from_borrowed_fd(it, PollFlags::IN)));
+        }
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None))
             .map_err(Error::setup(failed))?;
         let ready: Vec<bool> = events.iter().map(|event| !event.revents().is_empty()).collect();
@@ -241,6 +263,9 @@ fn watch(first: Pid, caller: BorrowedFd<'_>, words: OwnedFd) -> Result<Vec<u8>, 
 
         let caller_ready = caller.is_some() && ready.get(1) == Some(&true);
         let words_ready = ready.get(1 + usize::from(caller.is_some())) == Some(&true);
+        if let Some(gate) = &mut gate {
+            gate.serve()?;
+        }
         if ready.first() == Some(&true) {
             break;
         }

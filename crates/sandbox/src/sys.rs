@@ -157,6 +157,18 @@ pub(crate) fn exit_now(status: i32) -> ! {
 
 /// seccomp(2): installs a filter for this thread. Needs CAP_SYS_ADMIN, as no_new_privs is not set.
 pub(crate) fn install_filter(program: &[Instruction]) -> io::Result<()> {
+    seccomp_filter(program, 0).map(drop)
+}
+
+/// seccomp(2): the same for a filter that leaves some calls to whoever has the returned descriptor, which is closed on exec.
+pub(crate) fn install_asking_filter(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let listener = seccomp_filter(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    let listener = i32::try_from(listener).map_err(io::Error::other)?;
+    // SAFETY: with this flag the kernel returns a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
+}
+
+fn seccomp_filter(program: &[Instruction], flags: libc::c_ulong) -> io::Result<libc::c_long> {
     /// Laid out as the kernel's `struct sock_fprog`.
     #[repr(C)]
     struct Program {
@@ -167,9 +179,43 @@ pub(crate) fn install_filter(program: &[Instruction]) -> io::Result<()> {
     let program = Program { length, instructions: program.as_ptr() };
     // SAFETY: `program` points to `length` instructions of the kernel's layout, alive during the call.
     let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
-    checked(result).map(drop)
+    checked(result)
+}
+
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_RECV: the next call that waits for an answer, by its number. Blocks if there is none; fails
+/// with ENOENT if its process is gone.
+pub(crate) fn next_asking_call(listener: &OwnedFd) -> io::Result<u64> {
+    /// `_IOWR('!', 0, struct seccomp_notif)`.
+    const RECEIVE: u32 = 0xc050_2100;
+    // As large as the kernel's structure, which begins with the number; it has to be all zero.
+    let mut notification = [0_u64; 10];
+    // SAFETY: the kernel writes the 80 bytes of its structure, which are there and are plain numbers.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, notification.as_mut_ptr()) };
+    checked(result.into())?;
+    Ok(notification[0])
+}
+
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_SEND: lets a call go on as if nobody had been asked. Fails with ENOENT if its process is gone.
+pub(crate) fn let_call_go_on(listener: &OwnedFd, call: u64) -> io::Result<()> {
+    /// `_IOWR('!', 1, struct seccomp_notif_resp)`.
+    const ANSWER: u32 = 0xc018_2101;
+    /// Laid out as the kernel's `struct seccomp_notif_resp`.
+    #[repr(C)]
+    struct Answer {
+        call: u64,
+        value: i64,
+        error: i32,
+        flags: u32,
+    }
+    /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
+    const CONTINUE: u32 = 1;
+    let answer = Answer { call, value: 0, error: 0, flags: CONTINUE };
+    // SAFETY: the kernel reads its structure, which is alive during the call.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), ANSWER as _, &raw const answer) };
+    checked(result.into()).map(drop)
 }
 
 /// rt_sigaction(2) for every signal: default handling; and sigprocmask(2): none blocked.

@@ -40,6 +40,7 @@ use crate::Error;
 use crate::MountPoints;
 use crate::Resources;
 use crate::Rights;
+use crate::network::gate::GateJob;
 
 /// First bytes of the caller's messages. The version changes with the format.
 const MAGIC: &[u8] = b"kiln-sandbox/1";
@@ -106,6 +107,7 @@ pub(crate) enum NetworkJob {
     Host,
     None,
     Joined(Place),
+    Awaited(Place, GateJob),
 }
 
 /// See [`crate::Mount`].
@@ -309,8 +311,12 @@ pub(crate) fn receive_report(
     Ok(Some((serde_json::from_slice(&message)?, descriptors.into_iter().next())))
 }
 
-/// One message with descriptors.
-fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Sends one message with descriptors.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    message: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -323,8 +329,8 @@ fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::R
     Ok(())
 }
 
-/// One message with descriptors; an empty one when the other side is gone.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+/// Receives one message with descriptors; an empty one when the other side is gone.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut message = vec![0; 16 * 1024];

@@ -4,7 +4,10 @@ use std::{fmt::Write, fs, net::IpAddr, sync::Arc};
 
 use sandbox::{BuildNetwork, MountSource};
 
-use crate::container::options::{HostAddress, HostEntry};
+use crate::{
+    Event, Events,
+    container::options::{HostAddress, HostEntry},
+};
 
 /// The network of a command.
 #[derive(Debug)]
@@ -27,16 +30,29 @@ impl Network {
     }
 }
 
-/// Returns a network of its own where pasta can join one to the outside, else none; and what it is, for people.
-pub(crate) fn own_network() -> (Option<Arc<BuildNetwork>>, String) {
+/// Returns a network of its own where pasta can join one to the outside, else none. Sends a note of which it is: when it is
+/// first used, or at once if there is none.
+pub(crate) fn own_network(events: &Events) -> Option<Arc<BuildNetwork>> {
+    let note = |events: &Events, text: String| events.send(Event::Note(format!("network: {text}")));
     if let Some(reason) = sandbox::pasta_missing() {
-        return (None, format!("the host's ({reason})"));
+        note(events, format!("the host's ({reason})"));
+        return None;
     }
-    match BuildNetwork::start() {
-        Ok(network) => {
-            (Some(Arc::new(network)), "a namespace of the build's own, joined by pasta".to_owned())
+    let network = BuildNetwork::prepare({
+        let events = events.clone();
+        move |connected| match connected {
+            Ok(()) => note(&events, "a namespace of the build's own, joined by pasta".to_owned()),
+            Err(error) => {
+                note(&events, format!("none ({error}); from the next step on the host's"))
+            }
         }
-        Err(error) => (None, format!("the host's ({error})")),
+    });
+    match network {
+        Ok(network) => Some(Arc::new(network)),
+        Err(error) => {
+            note(events, format!("the host's ({error})"));
+            None
+        }
     }
 }
 

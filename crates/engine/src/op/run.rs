@@ -141,7 +141,7 @@ fn environment(
     env
 }
 
-/// Returns the network for a RUN; the build's own is made when the first one needs it, and what it is is said once.
+/// Returns the network for a RUN; the build's own is made for the first one.
 fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
     match wanted {
         plan::Network::None => return Ok(Network::None),
@@ -151,11 +151,8 @@ fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
     let mut own = build.network.lock().unwrap_or_else(PoisonError::into_inner);
     let network = match &*own {
         Some(network) => network.clone(),
-        None => {
-            let (network, description) = own_network();
-            build.events.send(Event::Note(format!("network: {description}")));
-            own.insert(network).clone()
-        }
+        None => own.insert(own_network(&build.events)).clone(),
     };
+    let network = network.filter(|network| !network.has_failed());
     Ok(network.map_or(Network::Host, Network::Own))
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use sandbox::BuildNetwork;
@@ -16,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     ("no_network", no_network),
     ("the_hosts_network", the_hosts_network),
     ("a_network_for_the_build", a_network_for_the_build),
+    ("no_filter_and_a_network", no_filter_and_a_network),
 ];
 
 const DEVICES: &str = "ls /sys/class/net";
@@ -41,7 +43,8 @@ fn the_hosts_network(world: &World) {
     assert_eq!((run.stdout.as_str(), run.exit), ("555\n", Exit::Code(1)));
 }
 
-fn a_network_for_the_build(world: &World) {
+/// Skips a case that needs pasta.
+fn ask_for_pasta() {
     if sandbox::pasta_missing().is_some() {
         skip("pasta is not installed (package passt)");
     }
@@ -49,23 +52,57 @@ fn a_network_for_the_build(world: &World) {
     if tun.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
         skip("/dev/net/tun is not for ordinary users here, which udev makes it elsewhere");
     }
-    let start = Instant::now();
-    let network = BuildNetwork::start().unwrap_or_else(|error| panic!("{error}"));
-    eprintln!("the network took {:?} to start", start.elapsed());
+}
+
+fn a_network_for_the_build(world: &World) {
+    ask_for_pasta();
+    let (told, connected) = mpsc::channel();
+    let network = BuildNetwork::prepare(move |connected| {
+        told.send(connected.map_err(ToString::to_string)).unwrap();
+    });
+    let network = network.unwrap_or_else(|error| panic!("{error}"));
     let devices = |spec: &mut sandbox::Spec| spec.network = network.network().unwrap();
-    let found = world.sh_with(DEVICES, devices).success();
-    assert!(found.lines().any(|name| name == "lo"), "{found}");
-    if found == "lo" {
-        skip("this host has no network to connect to");
+    // Who does not use it does not wait for it.
+    assert_eq!(world.sh_with(DEVICES, devices).success(), "lo");
+    assert!(connected.try_recv().is_err());
+    // Those who do find it there, however many they are.
+    let start = Instant::now();
+    let routes = std::thread::scope(|scope| {
+        let run = || world.sh_with("ip route; ip route", devices).success();
+        let all = [scope.spawn(run), scope.spawn(run)];
+        all.map(|run| run.join().unwrap())
+    });
+    eprintln!("the network took {:?} to start", start.elapsed());
+    if let Err(reason) = connected.recv().unwrap() {
+        assert!(network.has_failed());
+        skip(format!("this host has no network to connect to: {reason}"));
     }
-    // Twice the same one.
-    assert_eq!(world.sh_with(DEVICES, devices).success(), found);
-    let routes = world.sh_with("ip route", devices).success();
-    assert!(routes.contains("default"), "{routes}");
+    for routes in routes {
+        assert_eq!(routes.matches("default").count(), 2, "{routes}");
+    }
+    // Who comes later joins the same one.
+    let found = world.sh_with(DEVICES, devices).success();
+    assert!(found.lines().count() > 1, "{found}");
+    assert!(connected.recv().is_err(), "connected twice");
 
     // What listens on the host's loopback addresses is not reachable.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let script = format!("/bin/busybox nc -w 1 127.0.0.1 {port} < /dev/null");
     assert_ne!(world.sh_with(&script, devices).exit, Exit::Code(0));
+}
+
+/// Without a filter nobody is told of a socket, so the network is there before the program.
+fn no_filter_and_a_network(world: &World) {
+    ask_for_pasta();
+    let network = BuildNetwork::prepare(|_| ()).unwrap_or_else(|error| panic!("{error}"));
+    let run = world.sh_with(DEVICES, |spec| {
+        spec.make_insecure();
+        spec.network = network.network().unwrap();
+    });
+    let found = run.success();
+    if network.has_failed() {
+        skip("this host has no network to connect to");
+    }
+    assert!(found.lines().count() > 1, "{found}");
 }
