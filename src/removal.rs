@@ -8,6 +8,8 @@
 //! | it has names in several repositories, and was named by its id | must be forced |
 //! | a container of it is there that does not run | must be forced |
 
+use std::collections::BTreeSet;
+
 use engine::Engine;
 use oci::{ChainId, ImageId, Reference};
 use store::{Collect, Family, Freed, Image, SnapshotId};
@@ -40,6 +42,7 @@ pub(crate) struct Removal<'a> {
     removed: Vec<Removed>,
     /// The layers of the images that were removed.
     layers: Vec<(SnapshotId, ChainId)>,
+    known_layers: BTreeSet<SnapshotId>,
 }
 
 /// Why an image stays.
@@ -51,7 +54,13 @@ struct Conflict {
 
 impl<'a> Removal<'a> {
     pub(crate) fn new(engine: &'a Engine, manner: Manner) -> Self {
-        Self { engine, manner, removed: Vec::new(), layers: Vec::new() }
+        Self {
+            engine,
+            manner,
+            removed: Vec::new(),
+            layers: Vec::new(),
+            known_layers: BTreeSet::new(),
+        }
     }
 
     /// Returns what was removed since the last call.
@@ -181,8 +190,10 @@ impl<'a> Removal<'a> {
             }
             self.removed.push(Removed::Object(id.to_string()));
             next = before.parent(&id).filter(|_| self.manner.parents);
+            // What is not by itself has no names that would have to be looked for.
+            let nameless = next.is_some_and(|parent| before.ancestors().contains(&parent));
             if let Some(parent) = next
-                && self.conflict_in(&family, &parent, false, false)?.is_some()
+                && self.conflict_in(&family, &parent, false, nameless)?.is_some()
             {
                 break;
             }
@@ -207,10 +218,10 @@ impl<'a> Removal<'a> {
         let store = self.engine.store();
         let containers = store.containers()?;
         let parent = store.parent(image)?.filter(|_| !self.manner.parents);
-        for ancestor in image.ancestors() {
-            let is_used = containers.iter().any(|container| container.image == ancestor.id);
-            if is_used || parent == Some(ancestor.id) {
-                store.make_whole(&ancestor.id)?;
+        for ancestor in image.ancestor_ids() {
+            let is_used = containers.iter().any(|container| container.image == ancestor);
+            if is_used || parent == Some(ancestor) {
+                store.make_whole(&ancestor)?;
             }
         }
         Ok(())
@@ -220,7 +231,7 @@ impl<'a> Removal<'a> {
     fn remember_layers(&mut self, image: &Image) {
         let chains = ChainId::of_each(&image.config.rootfs.diff_ids);
         for (snapshot, chain) in image.snapshots.iter().zip(chains).rev() {
-            if self.layers.iter().all(|(known, _)| known != snapshot) {
+            if self.known_layers.insert(*snapshot) {
                 self.layers.push((*snapshot, chain));
             }
         }
@@ -281,10 +292,9 @@ impl<'a> Removal<'a> {
         let store = self.engine.store();
         let tags = store.tags()?.into_iter().filter(|(_, tagged)| tagged == id);
         let mut names: Vec<Reference> = tags.map(|(name, _)| name).collect();
-        let digests = store.image(id)?.map(|image| image.digests).unwrap_or_default();
-        names.extend(
-            digests.into_iter().filter(|digest| !names.contains(digest)).collect::<Vec<_>>(),
-        );
+        let mut digests = store.digests_of(id)?;
+        digests.retain(|digest| !names.contains(digest));
+        names.extend(digests);
         Ok(names)
     }
 }

@@ -1,12 +1,15 @@
 //! `kiln history`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use engine::Engine;
 use jiff::Timestamp;
 use oci::ImageId;
 use serde_json::json;
-use store::Image;
+use store::{Image, Outline};
 use template::Data;
 
 use super::{output, platform};
@@ -100,15 +103,15 @@ fn sized(human: bool, size: u64) -> String {
 fn ids(engine: &Engine, image: &Image) -> Result<BTreeMap<usize, ImageId>, Failure> {
     let mut ids = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    let mut next = Some(image.clone());
+    let mut next = Some(Arc::new(image.clone()));
     while let Some(image) = next.filter(|image| seen.insert(image.id)) {
         // Of several with one history the youngest: a step without an entry has made it.
         ids.entry(image.config.history.len()).or_insert(image.id);
-        for ancestor in image.ancestors() {
-            ids.entry(ancestor.config.history.len()).or_insert(ancestor.id);
+        for ancestor in Outline::of_ancestors(&image) {
+            ids.entry(ancestor.steps()).or_insert(ancestor.id());
         }
         let base = image.ancestry.base;
-        next = base.map_or(Ok(None), |base| engine.store().image(&base))?;
+        next = base.map_or(Ok(None), |base| engine.store().image(&base))?.map(Arc::new);
     }
     Ok(ids)
 }

@@ -80,7 +80,7 @@ pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
     if images.quiet {
         // An image of several names is one image.
         let mut seen = std::collections::BTreeSet::new();
-        rows.retain(|row| seen.insert(row.image.id));
+        rows.retain(|row| seen.insert(row.image.id()));
     }
     let listing = match given {
         None if rows.iter().any(is_foreign) => {
@@ -97,7 +97,7 @@ pub(super) fn run(engine: &Engine, images: &Images) -> Result<Exit, Failure> {
 
 /// Images for other platforms than this machine's are rare, and then there may be several of one name.
 fn is_foreign(row: &Row) -> bool {
-    !Platform::host().runs(&row.image.config.platform())
+    !Platform::host().runs(&row.image.image().config.platform())
 }
 
 fn id(id: &ImageId, whole: bool) -> String {
@@ -114,16 +114,16 @@ fn data(
     now: Timestamp,
 ) -> Result<Data, Failure> {
     let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "<none>".to_owned());
-    let created = row.image.config.created.as_deref();
+    let created = row.image.created();
     let has_size = ["Size", "VirtualSize"].iter().any(|field| listing.mentions(field));
-    let size = if has_size { engine.image_size(&row.image)? } else { 0 };
+    let size = if has_size { engine.layers_size(row.image.snapshots())? } else { 0 };
     Ok(Data::row(&json!({
         "Containers": "N/A",
         "CreatedAt": text::time(created),
         "CreatedSince": text::age(created, now),
         "Digest": shown(&row.digest),
-        "ID": id(&row.image.id, images.no_trunc),
-        "Platform": row.image.config.platform().to_string(),
+        "ID": id(&row.image.id(), images.no_trunc),
+        "Platform": row.image.image().config.platform().to_string(),
         "Repository": shown(&row.repository),
         "SharedSize": "N/A",
         "Size": text::size(size),

@@ -13,6 +13,7 @@
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
 //! - `trail`: why a step was not in the cache.
 //! - `op`: the operations that touch a root file system. `rootfs`: snapshots as a root file system.
+//!   `sealed`: what is known of them.
 //! - `foreign`: commands for other platforms than this machine's.
 //! - `commit`: layers and the image config. `times`: SOURCE_DATE_EPOCH in them.
 //! - [`load`] and [`pull`]: archives and registries' images into the store. [`container`]: `kiln run`.
@@ -42,6 +43,7 @@ mod remote;
 mod resolve;
 mod rootfs;
 mod schedule;
+mod sealed;
 mod step;
 mod times;
 mod trail;
@@ -68,6 +70,8 @@ use registry::Client;
 use sandbox::Rung;
 use store::{Image, Layer, SnapshotId, Store};
 
+use crate::sealed::Sealed;
+
 /// A store, and the rung of the isolation ladder on which steps run. Clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -75,12 +79,13 @@ pub struct Engine {
     rung: Rung,
     registries: Option<Client>,
     lock: Option<Arc<Lock>>,
+    sealed: Sealed,
 }
 
 impl Engine {
     /// Works with an open store on a rung that was entered.
     pub fn new(store: Store, rung: Rung) -> Self {
-        Self { store, rung, registries: None, lock: None }
+        Self { store, rung, registries: None, lock: None, sealed: Sealed::default() }
     }
 
     /// Pulls bases that the store does not have.
@@ -113,11 +118,20 @@ impl Engine {
 
     /// Returns the size of an image as Docker counts it: what the files of each of its layers contain, in bytes.
     pub fn image_size(&self, image: &Image) -> Result<u64, Error> {
-        image.snapshots.iter().map(|snapshot| self.layer_size(snapshot)).sum()
+        self.layers_size(&image.snapshots)
+    }
+
+    /// Returns how many bytes the files of all these layers contain.
+    pub fn layers_size(&self, snapshots: &[SnapshotId]) -> Result<u64, Error> {
+        snapshots.iter().map(|snapshot| self.layer_size(snapshot)).sum()
     }
 
     /// Returns how many bytes the files of a layer contain. Counts them if nobody has yet.
     pub fn layer_size(&self, snapshot: &SnapshotId) -> Result<u64, Error> {
+        self.sealed.size(snapshot, || self.count_size(snapshot))
+    }
+
+    fn count_size(&self, snapshot: &SnapshotId) -> Result<u64, Error> {
         let known = self.store.layer(snapshot)?;
         if let Some(contents) = known.as_ref().and_then(|layer| layer.contents) {
             return Ok(contents);

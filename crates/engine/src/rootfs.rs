@@ -132,14 +132,9 @@ fn directories(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Vec<PathBuf>
     let mut directories = Vec::with_capacity(snapshots.len());
     for snapshot in snapshots.iter().rev() {
         let directory = engine.store.snapshot_dir(snapshot);
-        if !is_empty(&directory)? {
+        if !engine.sealed.is_empty(snapshot, &directory)? {
             directories.push(directory);
         }
     }
     Ok(directories)
-}
-
-fn is_empty(directory: &std::path::Path) -> Result<bool, Error> {
-    let mut entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
-    Ok(entries.next().is_none())
 }

@@ -363,7 +363,8 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
         if let Some(created_by) = &step.created_by {
             past.history.push(commit::entry(created_by, step.makes_layer(), &tip));
             let (history, layers) = (past.below + past.history.len(), tip.snapshots.len());
-            let ancestor = step.config.clone().map(|config| Ancestor { history, layers, config });
+            let ancestor = step.config.clone();
+            let ancestor = ancestor.map(|config| Ancestor { history, layers, config, id: None });
             past.ancestors.extend(ancestor);
         }
     }

@@ -1,7 +1,9 @@
-//! Images: a config and the snapshots of its layers. What an image was before its last steps is in `ancestor`.
+//! Images: a config and the snapshots of its layers. What an image was before its last steps is in `ancestor`, who
+//! descends from whom in `family`, what a listing needs of all of them in `outline`.
 
 mod ancestor;
 mod family;
+mod outline;
 
 use std::collections::BTreeSet;
 
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     ancestor::{Ancestor, Ancestry},
     family::Family,
+    outline::Outline,
 };
 use crate::{
     SnapshotId, Store,
@@ -104,6 +107,8 @@ impl Store {
         let lock = self.inner.lock_shared()?;
         self.inner.hold_made(&lock, Held::Image(id))?;
         let old = self.inner.get::<ImageRecord>(Kind::Image, &key(&id))?;
+        let known = old.as_ref().map(|old| &old.ancestry);
+        record.ancestry = record.ancestry.with_ids(&config, known);
         if let Some(old) = &old {
             // Built again, it is still the one that was pulled.
             record.manifest = record.manifest.or_else(|| old.manifest.clone());
@@ -151,6 +156,12 @@ impl Store {
     /// Returns an image, or what an image was before one of its steps; `None` if it is not there.
     pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Error> {
         self.inner.image(id)
+    }
+
+    /// Under which digests an image can be had from registries; none if it is not there, or only what another was before.
+    pub fn digests_of(&self, id: &ImageId) -> Result<BTreeSet<Reference>, Error> {
+        let record = self.inner.get::<ImageRecord>(Kind::Image, &key(id))?;
+        Ok(record.map(|record| references(&record.digests)).unwrap_or_default())
     }
 
     /// Returns all images, in the order of their ids; without what they were before.
@@ -203,9 +214,13 @@ impl Inner {
         let config_bytes = config.into_bytes();
         let config =
             ImageConfig::parse(&config_bytes).map_err(|source| Error::Config { source })?;
-        let digests = digests.iter().filter_map(|name| Reference::parse(name).ok()).collect();
+        let digests = references(&digests);
         Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest, digests, ancestry }))
     }
+}
+
+fn references(names: &BTreeSet<String>) -> BTreeSet<Reference> {
+    names.iter().filter_map(|name| Reference::parse(name).ok()).collect()
 }
 
 /// Returns the key of an image's record: a file name.

@@ -72,7 +72,7 @@ pub use container::{
     PublishedPort, Status,
 };
 pub use error::Error;
-pub use image::{Ancestor, Ancestry, Family, Image, StoredManifest};
+pub use image::{Ancestor, Ancestry, Family, Image, Outline, StoredManifest};
 pub use layer::Layer;
 pub use lease::Lease;
 pub use mount::{CacheMount, Sharing};

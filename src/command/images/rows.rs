@@ -3,14 +3,14 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
+    sync::Arc,
 };
 
 use engine::Engine;
 use filetree::glob;
 use jiff::Timestamp;
 use oci::{ImageId, Reference};
-use store::Image;
+use store::{Image, Outline};
 
 use super::Images;
 use crate::{filter::Filters, report::Failure};
@@ -18,7 +18,7 @@ use crate::{filter::Filters, report::Failure};
 /// An image under one of its names.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) image: Rc<Image>,
+    pub(super) image: Outline,
     pub(super) repository: Option<String>,
     pub(super) tag: Option<String>,
     pub(super) digest: Option<String>,
@@ -60,14 +60,16 @@ pub(super) fn select(
         if !wanted.fits(&image) {
             continue;
         }
-        let references = tagged.remove(&image.id).unwrap_or_default();
-        let is_named = !references.is_empty() || !image.digests.is_empty();
+        let references = tagged.remove(&image.id()).unwrap_or_default();
+        let no_digests = BTreeSet::new();
+        let digests = if image.is_image() { &image.image().digests } else { &no_digests };
+        let is_named = !references.is_empty() || !digests.is_empty();
         let dangles = !is_named && !is_parent;
         if wanted.dangling.is_some_and(|wanted| wanted != dangles) {
             continue;
         }
         if is_named {
-            let named = references.iter().chain(&image.digests);
+            let named = references.iter().chain(digests);
             let named: Vec<&Reference> = wanted
                 .named(named)
                 .collect::<Result<_, glob::BadPattern>>()
@@ -80,15 +82,15 @@ pub(super) fn select(
     rows.sort_by_cached_key(|row| {
         let names = (row.repository.clone(), row.tag.clone(), row.digest.clone());
         // Of what was made at the same time, the later step first.
-        let age = Reverse((created(&row.image), row.image.config.history.len()));
-        (age, names, row.image.id)
+        let age = Reverse((created(row.image.created()), row.image.steps()));
+        (age, names, row.image.id())
     });
     Ok(rows)
 }
 
 /// An image that may be listed.
 struct Listed {
-    image: Rc<Image>,
+    image: Outline,
     /// Whether another one was made on it.
     is_parent: bool,
 }
@@ -101,20 +103,22 @@ fn everything(
 ) -> Result<Vec<Listed>, Failure> {
     let whole = engine.store().images()?;
     if !images.all && whole.iter().all(|image| tagged.contains_key(&image.id)) {
-        let listed = |image| Listed { image: Rc::new(image), is_parent: false };
+        let listed = |image| Listed { image: Outline::of(Arc::new(image)), is_parent: false };
         return Ok(whole.into_iter().map(listed).collect());
     }
     let family = engine.store().family()?;
     let mut listed = Vec::new();
     let mut seen = BTreeSet::new();
     for image in whole {
+        let image = Arc::new(image);
         if images.all {
-            let steps = image.ancestors().filter(|step| family.ancestors().contains(&step.id));
-            let steps = steps.filter(|step| seen.insert(step.id));
-            listed.extend(steps.map(|step| Listed { image: Rc::new(step), is_parent: true }));
+            let steps = Outline::of_ancestors(&image);
+            let steps = steps.filter(|step| family.ancestors().contains(&step.id()));
+            let steps = steps.filter(|step| seen.insert(step.id()));
+            listed.extend(steps.map(|image| Listed { image, is_parent: true }));
         }
         let is_parent = family.has_children(&image.id);
-        listed.push(Listed { image: Rc::new(image), is_parent });
+        listed.push(Listed { image: Outline::of(image), is_parent });
     }
     Ok(listed)
 }
@@ -130,13 +134,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn fits(&self, image: &Image) -> bool {
-        let created = created(image);
+    fn fits(&self, image: &Outline) -> bool {
+        let created = created(image.created());
         let is_before = |limit: Option<Timestamp>| limit.is_none_or(|limit| created < Some(limit));
         is_before(self.before)
             && is_before(self.until)
             && self.since.is_none_or(|since| created > Some(since))
-            && self.filters.fit_labels(&image.config.config.labels)
+            && self.filters.fit_labels(&image.config().labels)
     }
 
     /// Returns the names that fit one of the patterns, if there are any.
@@ -171,13 +175,14 @@ fn bad_pattern(bad: glob::BadPattern) -> Failure {
     Failure::usage(format!("invalid filter 'reference': {bad}"))
 }
 
-fn created(image: &Image) -> Option<Timestamp> {
-    image.config.created.as_deref()?.parse().ok()
+fn created(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok()
 }
 
 fn created_of(engine: &Engine, filters: &Filters, key: &str) -> Result<Option<Timestamp>, Failure> {
     let [.., last] = filters.values(key) else { return Ok(None) };
-    Ok(created(&engine.store().find(last)?))
+    let image: Image = engine.store().find(last)?;
+    Ok(created(image.config.created.as_deref()))
 }
 
 impl Names {
@@ -197,9 +202,9 @@ impl Names {
 
     /// Returns a row for each tag, with each digest of its repository if they are shown; and for each repository that has
     /// digests only.
-    fn rows(mut self, image: &Rc<Image>, has_digests: bool) -> Vec<Row> {
+    fn rows(mut self, image: &Outline, has_digests: bool) -> Vec<Row> {
         let row = |repository: &str, tag: Option<&str>, digest: Option<&str>| Row {
-            image: Rc::clone(image),
+            image: image.clone(),
             repository: Some(repository.to_owned()),
             tag: tag.map(str::to_owned),
             digest: digest.map(str::to_owned),

@@ -41,13 +41,13 @@ pub(super) fn render(engine: &Engine, rows: &[Row], whole: bool) -> Result<Strin
         let name = match (&row.repository, &row.tag) {
             (Some(repository), Some(tag)) => format!("{repository}:{tag}"),
             (Some(repository), None) => repository.clone(),
-            (None, _) => super::id(&row.image.id, whole),
+            (None, _) => super::id(&row.image.id(), whole),
         };
-        names.entry(row.image.id).or_default().push(name);
+        names.entry(row.image.id()).or_default().push(name);
     }
     for row in rows {
-        if let Some(names) = names.remove(&row.image.id) {
-            root.add(engine, &row.image, names, whole)?;
+        if let Some(names) = names.remove(&row.image.id()) {
+            root.add(engine, row.image.image(), names, whole)?;
         }
     }
     let mut lines = "LAYER\tADDS\tTOTAL\tIMAGES\n".to_owned();

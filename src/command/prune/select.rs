@@ -210,8 +210,7 @@ fn with_parents(engine: &Engine, selected: &Selected) -> Result<BTreeSet<ImageId
         .map(|container| container.image)
         .collect();
     let below = |image: &Image| -> Vec<ImageId> {
-        let ancestors = image.ancestors().map(|ancestor| ancestor.id);
-        image.ancestry.base.into_iter().chain(ancestors).collect()
+        image.ancestry.base.into_iter().chain(image.ancestor_ids()).collect()
     };
     loop {
         let (gone, staying): (Vec<&Image>, Vec<&Image>) =

@@ -1,8 +1,9 @@
 //! Ancestors: what an image was before its last steps. Each is an image that can be looked into and run.
 //!
-//! Nothing is stored of an ancestor but what its image does not say: the config after that step. Its layers and its history
-//! are the beginning of the image's, so its own config document, and the id that is that document's digest, are made when
-//! somebody asks. A build with the same first steps has the same ancestors.
+//! Nothing is stored of an ancestor but what its image does not say: the config after that step, and its id. Its layers and
+//! its history are the beginning of the image's, so its own config document is made when somebody asks. The id is that
+//! document's digest, and is computed when the image is stored: to find one ancestor of an image with hundreds of steps,
+//! nobody has to make hundreds of documents. A build with the same first steps has the same ancestors.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,6 +35,8 @@ pub struct Ancestor {
     pub layers: usize,
     /// What it says of itself.
     pub config: Arc<Config>,
+    /// The digest of its document, once the image is stored; `None` too for what does not fit the image.
+    pub id: Option<ImageId>,
 }
 
 impl Ancestry {
@@ -41,6 +44,51 @@ impl Ancestry {
     pub(super) fn is_empty(&self) -> bool {
         self.base.is_none() && self.ancestors.is_empty()
     }
+
+    /// Whether it is the same but for the ids.
+    fn is_as(&self, other: &Self) -> bool {
+        fn parts(it: &Ancestor) -> (usize, usize, &Config) {
+            (it.history, it.layers, it.config.as_ref())
+        }
+        self.base == other.base
+            && self.ancestors.iter().map(parts).eq(other.ancestors.iter().map(parts))
+    }
+
+    /// Returns it with the ids of the ancestors of an image; `known` is what is known of the same image already.
+    pub(super) fn with_ids(&self, image: &ImageConfig, known: Option<&Self>) -> Self {
+        let has_ids = |known: &&Self| known.ancestors.iter().all(|ancestor| ancestor.id.is_some());
+        if let Some(known) = known.filter(has_ids).filter(|known| known.is_as(self)) {
+            return known.clone();
+        }
+        let mut whole = self.clone();
+        // From the last step back, so that one document is enough: each is the one behind it, cut.
+        let mut document = image.clone();
+        let mut length = (usize::MAX, usize::MAX);
+        for ancestor in whole.ancestors.iter_mut().rev() {
+            if ancestor.history > length.0 || ancestor.layers > length.1 {
+                document = image.clone();
+            }
+            length = (ancestor.history, ancestor.layers);
+            let fits = cut(&mut document, ancestor);
+            ancestor.id = fits.then(|| ImageId::new(Digest::of(&json::to_bytes(&document))));
+        }
+        whole
+    }
+}
+
+/// Makes an image's document what it was as an ancestor; `false` if there is less of it than that.
+fn cut(document: &mut ImageConfig, ancestor: &Ancestor) -> bool {
+    let Ancestor { history, layers, config, .. } = ancestor;
+    if document.history.len() < *history || document.rootfs.diff_ids.len() < *layers {
+        return false;
+    }
+    document.history.truncate(*history);
+    document.rootfs.diff_ids.truncate(*layers);
+    document.created = document.history.last().and_then(|entry| entry.created.clone());
+    if document.config != **config {
+        document.config = config.as_ref().clone();
+    }
+    true
 }
 
 /// As it is stored: a config only where it is another one than before.
@@ -58,17 +106,19 @@ struct StoredAncestor {
     layers: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     config: Option<Config>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<ImageId>,
 }
 
 impl Serialize for Ancestry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut before: Option<&Config> = None;
         let mut ancestors = Vec::with_capacity(self.ancestors.len());
-        for Ancestor { history, layers, config } in &self.ancestors {
+        for Ancestor { history, layers, config, id } in &self.ancestors {
             let is_new = before != Some(config.as_ref());
-            let (history, layers, config) = (*history, *layers, config.as_ref());
+            let (history, layers, config, id) = (*history, *layers, config.as_ref(), *id);
             let stored = is_new.then(|| config.clone());
-            ancestors.push(StoredAncestor { history, layers, config: stored });
+            ancestors.push(StoredAncestor { history, layers, config: stored, id });
             before = Some(config);
         }
         Stored { base: self.base, ancestors }.serialize(serializer)
@@ -84,8 +134,8 @@ impl<'de> Deserialize<'de> for Ancestry {
             if let Some(new) = ancestor.config {
                 config = Arc::new(new);
             }
-            let StoredAncestor { history, layers, .. } = ancestor;
-            ancestors.push(Ancestor { history, layers, config: Arc::clone(&config) });
+            let StoredAncestor { history, layers, id, .. } = ancestor;
+            ancestors.push(Ancestor { history, layers, config: Arc::clone(&config), id });
         }
         Ok(Self { base: stored.base, ancestors })
     }
@@ -95,49 +145,55 @@ impl Image {
     /// Returns what the image was after the step of this number, counted from the first; `None` if there is none, or if it
     /// does not fit the image.
     pub fn ancestor(&self, number: usize) -> Option<Self> {
-        let Ancestor { history, layers, config } = self.ancestry.ancestors.get(number)?;
-        let entries = self.config.history.get(..*history)?;
-        let snapshots = self.snapshots.get(..*layers)?;
-        let mut document = ImageConfig {
-            config: config.as_ref().clone(),
-            created: entries.last().and_then(|entry| entry.created.clone()),
-            history: entries.to_vec(),
-            // The longest part is not copied to be cut.
-            rootfs: oci::RootFs { diff_ids: Vec::new(), ..self.config.rootfs.clone() },
-            ..self.config.clone()
-        };
-        document.rootfs.diff_ids = self.config.rootfs.diff_ids.get(..*layers)?.to_vec();
-        let config_bytes = json::to_bytes(&document);
+        let ancestor = self.ancestry.ancestors.get(number)?;
+        let mut config = self.config.clone();
+        if !cut(&mut config, ancestor) {
+            return None;
+        }
+        let config_bytes = json::to_bytes(&config);
         let ancestry = Ancestry {
             base: self.ancestry.base,
             ancestors: self.ancestry.ancestors[..number].to_vec(),
         };
         Some(Self {
             id: ImageId::new(Digest::of(&config_bytes)),
-            config: document,
+            config,
             config_bytes,
-            snapshots: snapshots.to_vec(),
+            snapshots: self.snapshots.get(..ancestor.layers)?.to_vec(),
             manifest: None,
             digests: BTreeSet::new(),
             ancestry,
         })
     }
 
-    /// Returns all that the image was before, the first step first.
-    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
-        (0..self.ancestry.ancestors.len()).filter_map(|number| self.ancestor(number))
+    /// Returns the ids of all that the image was before, the first step first.
+    pub fn ancestor_ids(&self) -> impl DoubleEndedIterator<Item = ImageId> + '_ {
+        self.numbered_ancestors().map(|(_, id)| id)
+    }
+
+    /// Returns the numbers and the ids of what the image was before.
+    pub(super) fn numbered_ancestors(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (usize, ImageId)> + '_ {
+        // Records of an earlier version have no ids.
+        let id = |number: usize, ancestor: &Ancestor| {
+            ancestor.id.or_else(|| self.ancestor(number).map(|ancestor| ancestor.id))
+        };
+        let ancestors = self.ancestry.ancestors.iter().enumerate();
+        ancestors.filter_map(move |(number, ancestor)| Some((number, id(number, ancestor)?)))
     }
 }
 
 impl Inner {
     /// Returns the ancestors of all images whose ids are wanted, each once.
     pub(crate) fn ancestors(&self, is_wanted: impl Fn(&ImageId) -> bool) -> Result<Vec<Image>> {
-        let mut found: Vec<Image> = Vec::new();
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
         for id in self.image_ids()? {
             let Some(image) = self.whole_image(&id)? else { continue };
-            for ancestor in image.ancestors().filter(|ancestor| is_wanted(&ancestor.id)) {
-                if found.iter().all(|known| known.id != ancestor.id) {
-                    found.push(ancestor);
+            for (number, id) in image.numbered_ancestors() {
+                if is_wanted(&id) && seen.insert(id) {
+                    found.extend(image.ancestor(number));
                 }
             }
         }
@@ -162,7 +218,7 @@ mod tests {
     use oci::{DiffId, History, Reference};
 
     use super::*;
-    use crate::{SnapshotId, testing::Scratch};
+    use crate::{Outline, SnapshotId, testing::Scratch};
 
     /// An image that RUN, ENV and RUN have made on a base.
     fn built(store: &Store, base: ImageId, last: &str) -> (ImageId, Vec<SnapshotId>) {
@@ -190,8 +246,8 @@ mod tests {
             ..ImageConfig::default()
         };
         let ancestors = vec![
-            Ancestor { history: 1, layers: 1, config: with(&[]) },
-            Ancestor { history: 2, layers: 1, config: with(&["A=1"]) },
+            Ancestor { history: 1, layers: 1, config: with(&[]), id: None },
+            Ancestor { history: 2, layers: 1, config: with(&["A=1"]), id: None },
         ];
         let ancestry = Ancestry { base: Some(base), ancestors };
         let bytes = json::to_bytes(&config);
@@ -205,8 +261,17 @@ mod tests {
         let base = store.put_image(b"{}", &[], None).unwrap();
         let (id, snapshots) = built(&store, base, "RUN two");
         let image = store.image(&id).unwrap().unwrap();
-        let before: Vec<Image> = image.ancestors().collect();
-        assert_eq!(before.len(), 2);
+        let before = [0, 1].map(|number| image.ancestor(number).unwrap());
+        assert_eq!(image.ancestor_ids().collect::<Vec<_>>(), before.each_ref().map(|it| it.id));
+        let outlines: Vec<Outline> = Outline::of_ancestors(&Arc::new(image)).collect();
+        for (outline, ancestor) in outlines.iter().zip(&before) {
+            assert_eq!(outline.id(), ancestor.id);
+            assert_eq!(outline.created(), ancestor.config.created.as_deref());
+            assert_eq!(outline.steps(), ancestor.config.history.len());
+            assert_eq!(outline.snapshots(), ancestor.snapshots);
+            assert_eq!(*outline.config(), ancestor.config.config);
+            assert!(!outline.is_image() && outline.image().id == id);
+        }
         for ancestor in &before {
             assert_eq!(store.image(&ancestor.id).unwrap().as_ref(), Some(ancestor));
             assert_eq!(ancestor.id, ImageId::new(Digest::of(&ancestor.config_bytes)));
@@ -230,6 +295,28 @@ mod tests {
         }
         assert!(family.has_children(&base) && !family.has_children(&id));
         assert_eq!(family.ancestors().len(), 2);
+    }
+
+    #[test]
+    fn a_record_without_ids_is_as_good() {
+        let scratch = Scratch::new("ancestor-ids");
+        let store = scratch.store();
+        let base = store.put_image(b"{}", &[], None).unwrap();
+        let (id, _) = built(&store, base, "RUN two");
+        let image = store.image(&id).unwrap().unwrap();
+        let mut earlier = image.clone();
+        earlier.ancestry.ancestors.iter_mut().for_each(|ancestor| ancestor.id = None);
+        assert_eq!(earlier.ancestor_ids().count(), 2);
+        assert!(earlier.ancestor_ids().eq(image.ancestor_ids()));
+        // Made again, it is what it was.
+        let again = store.put_made_image(
+            &earlier.config_bytes,
+            &earlier.snapshots,
+            None,
+            &earlier.ancestry,
+        );
+        assert_eq!(again.unwrap(), id);
+        assert_eq!(store.image(&id).unwrap(), Some(image));
     }
 
     #[test]
@@ -286,11 +373,17 @@ mod tests {
     fn what_does_not_fit_is_no_ancestor() {
         let scratch = Scratch::new("ancestor-wrong");
         let store = scratch.store();
-        let ancestor = |history, layers| Ancestor { history, layers, config: Arc::default() };
+        let config = Arc::default();
+        let ancestor =
+            |history, layers| Ancestor { history, layers, config: Arc::clone(&config), id: None };
         let ancestors = vec![ancestor(1, 0), ancestor(0, 1)];
         let ancestry = Ancestry { base: None, ancestors };
         let id = store.put_made_image(b"{}", &[], None, &ancestry).unwrap();
-        assert_eq!(store.image(&id).unwrap().unwrap().ancestors().count(), 0);
+        let image = store.image(&id).unwrap().unwrap();
+        assert_eq!(
+            (image.ancestor_ids().count(), image.ancestor(0), image.ancestor(1)),
+            (0, None, None)
+        );
         assert!(store.family().unwrap().ancestors().is_empty());
     }
 }

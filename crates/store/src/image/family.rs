@@ -19,15 +19,14 @@ pub struct Family {
 impl Store {
     /// Returns what an image was made on, if that is here: what it was before its last step, or its base.
     pub fn parent(&self, image: &Image) -> Result<Option<ImageId>, Error> {
-        let steps = image.ancestry.ancestors.len();
-        if let Some(before) = (0..steps).rev().find_map(|number| image.ancestor(number)) {
-            return Ok(Some(before.id));
+        if let Some(before) = image.ancestor_ids().next_back() {
+            return Ok(Some(before));
         }
         let Some(base) = image.ancestry.base else { return Ok(None) };
         Ok(self.inner.image(&base)?.map(|base| base.id))
     }
 
-    /// Returns who descends from whom. Reads the record of each image, and hashes a document for each step of each.
+    /// Returns who descends from whom. Reads the record of each image.
     pub fn family(&self) -> Result<Family, Error> {
         let mut family = Family::default();
         let images = self.images()?;
@@ -35,8 +34,7 @@ impl Store {
         let mut bases = Vec::new();
         for image in &images {
             let mut below = None;
-            let ids = image.ancestors().map(|ancestor| ancestor.id);
-            for id in ids.chain([image.id]) {
+            for id in image.ancestor_ids().chain([image.id]) {
                 match below {
                     Some(parent) => family.add(parent, id),
                     None => bases.extend(image.ancestry.base.map(|base| (base, id))),
