@@ -66,6 +66,8 @@ mod build {
     mod hostile;
     /// `.dockerignore`.
     mod ignore;
+    /// Images with very many layers.
+    mod layers;
     /// Large and hostile Dockerfiles and ignore files.
     mod limits;
     /// Why a step is not in the cache.

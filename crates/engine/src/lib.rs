@@ -70,7 +70,7 @@ use registry::Client;
 use sandbox::Rung;
 use store::{Image, Layer, SnapshotId, Store};
 
-use crate::sealed::Sealed;
+use crate::{rootfs::Floors, sealed::Sealed};
 
 /// A store, and the rung of the isolation ladder on which steps run. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -80,12 +80,20 @@ pub struct Engine {
     registries: Option<Client>,
     lock: Option<Arc<Lock>>,
     sealed: Sealed,
+    floors: Floors,
 }
 
 impl Engine {
     /// Works with an open store on a rung that was entered.
     pub fn new(store: Store, rung: Rung) -> Self {
-        Self { store, rung, registries: None, lock: None, sealed: Sealed::default() }
+        Self {
+            store,
+            rung,
+            registries: None,
+            lock: None,
+            sealed: Sealed::default(),
+            floors: Floors::default(),
+        }
     }
 
     /// Pulls bases that the store does not have.

@@ -1,13 +1,17 @@
-//! Snapshots as a root file system: stacked by overlay, through mounts that are attached nowhere.
+//! Snapshots as a root file system: stacked by overlay, through mounts that are attached nowhere. What many layers are
+//! stacked on is in `floor`.
+
+mod floor;
 
 use std::path::PathBuf;
 
 use filetree::RootDir;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
-use sandbox::{Overlay, Syncs};
+use sandbox::{MOST_LAYERS, Overlay, Syncs};
 use store::{ContainerDirectory, Image, Open, Snapshot, SnapshotId};
 
-use crate::{Engine, Error};
+pub(crate) use self::floor::Floors;
+use crate::{Engine, Error, sealed};
 
 /// A root file system and what it needs to exist.
 #[derive(Debug)]
@@ -56,8 +60,22 @@ pub(crate) fn take_root_metadata(
         .map_err(Error::errno("set the times of", to))
 }
 
-/// Mounts `snapshot` on top of `below`, to be written.
+/// Mounts `snapshot` on top of `below`, to be written by this program.
 pub(crate) fn writable(
+    engine: &Engine,
+    snapshot: &Snapshot<Open>,
+    below: &[SnapshotId],
+) -> Result<Writable, Error> {
+    let (upper, work) = (Some(snapshot.fs()), Some(snapshot.work()));
+    let overlay = floor::mount_on(engine, below, |lowers| {
+        Ok(Overlay::mount(engine.rung, lowers, upper, work)?)
+    })?;
+    let root = RootDir::from_fd(overlay.try_clone_fd()?);
+    Ok(Writable { overlay, root })
+}
+
+/// Mounts `snapshot` on top of `below`, to be written by a program of the image.
+pub(crate) fn runnable(
     engine: &Engine,
     snapshot: &Snapshot<Open>,
     below: &[SnapshotId],
@@ -103,12 +121,13 @@ impl Writable {
 
 /// Mounts `snapshots`, the bottom first, to be read.
 pub(crate) fn readable(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Rootfs, Error> {
-    let lowers = directories(engine, snapshots)?;
-    if lowers.is_empty() {
+    if directories(engine, snapshots)?.is_empty() {
         let empty = fresh(engine, snapshots)?;
         return Ok(Rootfs { root: RootDir::open(empty.fs())?, _empty: Some(empty) });
     }
-    let overlay = Overlay::mount(engine.rung, &lowers, None, None)?;
+    let overlay = floor::mount_on(engine, snapshots, |lowers| {
+        Ok(Overlay::mount(engine.rung, lowers, None, None)?)
+    })?;
     Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
 }
 
@@ -119,12 +138,21 @@ pub(crate) fn readable_with(
     top: &std::path::Path,
 ) -> Result<Rootfs, Error> {
     let mut lowers = directories(engine, snapshots)?;
-    if is_empty(top)? {
+    if sealed::is_empty(top)? {
         return readable(engine, snapshots);
     }
     lowers.insert(0, top.to_owned());
     let overlay = Overlay::mount(engine.rung, &lowers, None, None)?;
     Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
+}
+
+/// Returns an error if one more layer is more than could be mounted.
+pub(crate) fn ensure_room(engine: &Engine, below: &[SnapshotId]) -> Result<(), Error> {
+    let layers = directories(engine, below)?.len() + 1;
+    if layers > MOST_LAYERS {
+        return Err(sandbox::Error::TooManyLayers { layers, most: MOST_LAYERS }.into());
+    }
+    Ok(())
 }
 
 /// The directories of `snapshots` that hold anything, the top first. A step that changed nothing costs later steps nothing.

@@ -44,8 +44,7 @@ impl Sealed {
         if let Some(is_empty) = known {
             return Ok(is_empty);
         }
-        let mut entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
-        let is_empty = entries.next().is_none();
+        let is_empty = is_empty(directory)?;
         self.facts().entry(*id).or_default().is_empty = Some(is_empty);
         Ok(is_empty)
     }
@@ -53,4 +52,10 @@ impl Sealed {
     fn facts(&self) -> MutexGuard<'_, HashMap<SnapshotId, Facts>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether there is nothing in a directory.
+pub(crate) fn is_empty(directory: &Path) -> Result<bool, Error> {
+    let mut entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    Ok(entries.next().is_none())
 }

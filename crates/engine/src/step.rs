@@ -39,6 +39,7 @@ pub(crate) fn run(
         Some(found) => (found, Outcome::Cached),
         None => {
             explain(build, stage, step, number, &derived, &contents);
+            rootfs::ensure_room(&build.engine, &below.snapshots)?;
             let began = commit::now();
             let snapshot = execute(build, stage, step, number, contents, below)?;
             settle(build, step, &snapshot, below)?;

@@ -78,6 +78,7 @@ pub use network::host_gateway;
 pub use network::host_resolv_conf;
 pub use network::own_resolv_conf;
 pub use network::pasta_missing;
+pub use overlay::MOST_LAYERS;
 pub use overlay::Overlay;
 pub use overlay::Syncs;
 pub use overlay::detach;

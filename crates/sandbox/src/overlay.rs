@@ -41,8 +41,8 @@ const OPTIONS: &[(&str, Option<&str>)] = &[
     ("xino", Some("off")),
 ];
 
-/// The kernel's `OVL_MAX_STACK`.
-const MOST_LAYERS: usize = 500;
+/// How many layers can be mounted below an upper directory: the kernel's `OVL_MAX_STACK`.
+pub const MOST_LAYERS: usize = 500;
 
 /// What becomes of the syncs of programs that write to an overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ impl Overlay {
     /// The root of the mount.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()
+    }
+
+    /// A path by which this process finds the root of the mount as long as it is there: to be a layer of another one. Kernels
+    /// before 6.15 have no such layer.
+    pub fn path(&self) -> PathBuf {
+        link(&self.mount).into()
     }
 
     /// One more descriptor of the root of the mount.

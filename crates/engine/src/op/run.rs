@@ -45,7 +45,7 @@ pub(crate) fn run(
 ) -> Result<Snapshot<Open>, Error> {
     foreign::ensure_runs(&build.engine, &place.platform, below)?;
     let snapshot = rootfs::fresh(&build.engine, below)?;
-    let mounted = rootfs::writable(&build.engine, &snapshot, below)?;
+    let mounted = rootfs::runnable(&build.engine, &snapshot, below)?;
     let root = mounted.root();
     let user = filetree::resolve_user(root, &run.user)?;
     root.create_dir_all(&run.workdir, 0o755, 0, 0, None)?;
