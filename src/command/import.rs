@@ -9,8 +9,9 @@ use engine::{
     load::{self, ImportRequest},
 };
 use oci::Reference;
+use registry::Client;
 
-use super::output;
+use super::{output, runtime};
 use crate::{
     environment,
     report::{Exit, Failure},
@@ -27,7 +28,7 @@ pub(crate) struct Import {
     /// Where the image comes from, or why it was made
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-    /// The tar, compressed or not; `-` for standard input
+    /// The tar, compressed or not: a file, an http or https address, or `-` for standard input
     #[arg(value_name = "TAR")]
     pub(crate) source: PathBuf,
     /// The image's name, `name[:tag]`
@@ -45,7 +46,14 @@ pub(super) fn run(engine: &Engine, import: &Import) -> Result<Exit, Failure> {
         message: import.message.clone(),
         changes: import.changes.clone(),
     };
-    let id = if environment::is_stream(&import.source) {
+    let address = import.source.to_str().filter(|text| is_address(text));
+    let id = if let Some(address) = address {
+        let client = Client::new(environment::registry_options()?)?;
+        // A user and a query may be a key.
+        let shown = plan::redact(address.split(['?', '#']).next().unwrap_or_default());
+        output::tell(&format!("Downloading from {shown}"));
+        runtime()?.block_on(load::import_from(engine, &client, address, &request))?
+    } else if environment::is_stream(&import.source) {
         load::import(engine, io::stdin().lock(), &request)?
     } else {
         let path = import.source.display();
@@ -54,4 +62,20 @@ pub(super) fn run(engine: &Engine, import: &Import) -> Result<Exit, Failure> {
     };
     output::print(&format!("{id}\n"))?;
     Ok(Exit::Done)
+}
+
+fn is_address(source: &str) -> bool {
+    let scheme = source.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| ["http", "https"].iter().any(|it| scheme.eq_ignore_ascii_case(it)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert!(is_address("http://a/b") && is_address("HTTPS://a"));
+        assert!(!is_address("a/b.tar") && !is_address("ftp://a") && !is_address("http:/a"));
+    }
 }

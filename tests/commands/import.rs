@@ -2,6 +2,7 @@
 
 use crate::support::archive::{Tarball, gzip};
 use crate::support::env::{IMAGE, TestEnv};
+use crate::support::web::{Page, Site};
 
 fn tar() -> Vec<u8> {
     Tarball::new()
@@ -75,4 +76,32 @@ fn a_wrong_name_is_refused_before_anything_is_read() {
     let output = env.kiln(["import", "-", "Not/Valid:1"]).stdin(tar()).run();
     assert!(!output.status.success());
     output.says(&["Not/Valid"]);
+}
+
+#[test]
+fn from_the_web() {
+    let env = TestEnv::empty();
+    let site = Site::start();
+    site.page("/root.tgz", Page::new(gzip(&tar())))
+        .page("/moved", Page::redirect("/root.tgz"))
+        .page("/cut", Page::new(tar()).cut())
+        .page("/text", Page::new("no archive, and enough of it\n".repeat(100)));
+    let address = |path: &str| format!("{}{path}", site.url);
+    let output = env.ok(&["import", "-m", "from afar", &address("/moved?key=secret"), "web:1"]);
+    let output = output.says(&["Downloading from", "/moved"]);
+    assert!(!output.stderr.contains("secret"));
+    assert_eq!(output.text(), env.id("web:1"));
+    assert_eq!(env.inspect("web:1")["Comment"], "from afar");
+    assert_eq!(env.tree(&env.context("FROM web:1\n"), &[]).text("d/f"), "content\n");
+    let images = env.ok(&["images", "-aq"]).text();
+    // Nothing is asked for if the rest makes no sense.
+    site.requests();
+    let args = ["import", "-c", "RUN x", &address("/root.tgz"), "never"];
+    env.kiln(args).run().fails(1).says(&["run is not a valid change command"]);
+    assert!(site.requests().is_empty());
+    env.kiln(["import", &address("/missing"), "x"]).run().fails(1).says(&["404", "/missing"]);
+    env.kiln(["import", &address("/text"), "x"]).run().fails(1);
+    env.kiln(["import", &address("/cut"), "x"]).run().fails(1);
+    env.kiln(["--offline", "import", &address("/root.tgz"), "x"]).run().fails(1);
+    assert_eq!(env.ok(&["images", "-aq"]).text(), images);
 }

@@ -7,14 +7,18 @@ mod archive;
 mod contents;
 pub(crate) mod layer;
 
-use std::{io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path};
 
 use oci::{Config, Descriptor, ImageConfig, ImageId, ManifestDigest, Platform, Reference};
+use registry::Client;
 use store::{Image, SnapshotId, StoredManifest};
 
-use crate::{Engine, Error, commit, container::change, rootfs};
+use crate::{Engine, Error, commit, container::change, remote::web, rootfs};
 use archive::Archive;
 use contents::{Found, LayerFile, named};
+
+/// More than any root file system has; what is larger is refused before the disk is full of it.
+const MOST: u64 = 1 << 40;
 
 /// An image that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,12 +131,7 @@ pub fn import(
     request: &ImportRequest,
 ) -> Result<ImageId, Error> {
     let created = Some(commit::now());
-    let mut config = ImageConfig {
-        config: Config::default(),
-        created: created.clone(),
-        ..ImageConfig::scratch(&request.platform)
-    };
-    config.config = change::apply(&config, &request.changes)?;
+    let mut config = changed(request, created.clone())?;
     let snapshot = rootfs::fresh(engine, &[])?;
     layer::unpack(engine, input, &snapshot, &[])?;
     let snapshot = snapshot.seal()?;
@@ -145,6 +144,36 @@ pub fn import(
         engine.store().tag(&name.tagged(), &id)?;
     }
     Ok(id)
+}
+
+/// The same from the archive at an http or https address. The archive is kept only until it is unpacked.
+///
+/// # Errors
+/// Those of [`import`]; [`Error::Registry`] when the download fails.
+pub async fn import_from(
+    engine: &Engine,
+    client: &Client,
+    address: &str,
+    request: &ImportRequest,
+) -> Result<ImageId, Error> {
+    // Wrong instructions need not wait for the download.
+    changed(request, None)?;
+    let temporary = engine.store().create_snapshot()?;
+    let path = temporary.fs().join("archive");
+    web::download_to(client, address, MOST, &path).await?;
+    let archive = File::open(&path).map_err(Error::io("open", &path))?;
+    import(engine, archive, request)
+}
+
+/// The config of an image that is imported.
+fn changed(request: &ImportRequest, created: Option<String>) -> Result<ImageConfig, Error> {
+    let mut config = ImageConfig {
+        config: Config::default(),
+        created,
+        ..ImageConfig::scratch(&request.platform)
+    };
+    config.config = change::apply(&config, &request.changes)?;
+    Ok(config)
 }
 
 fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Image, Error> {

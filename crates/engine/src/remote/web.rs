@@ -15,7 +15,7 @@ use filetree::{Owners, RootDir, Wanted};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use oci::{ContentDigest, Digest, Hasher};
 use plan::Copy;
-use registry::{Download, FileRequest, Piece};
+use registry::{Client, Download, FileRequest, Piece};
 use store::SnapshotId;
 
 use crate::{
@@ -263,6 +263,21 @@ fn download(
             () = cancel.cancelled() => Err(Error::Cancelled),
         }
     })
+}
+
+/// Downloads a file to a path at which nothing is, whatever may be known of it.
+pub(crate) async fn download_to(
+    client: &Client,
+    address: &str,
+    limit: u64,
+    path: &Path,
+) -> Result<(), Error> {
+    let request =
+        FileRequest { address, authorization: None, etag: None, last_modified: None, limit };
+    let download = client.file(&request).await.map_err(|error| fetch_error(error, address))?;
+    // Nothing is known, so nothing can still be current.
+    let mut download = download.ok_or(Error::Lost { what: "a download" })?;
+    write(&mut download, address, path).await.map(drop)
 }
 
 async fn write(download: &mut Download, address: &str, path: &Path) -> Result<Digest, Error> {
