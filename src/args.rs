@@ -10,8 +10,9 @@ use sandbox::Rung;
 use crate::{
     command::{
         Attach, Build, Check, Commit, Cp, Create, Df, Diff, Exec, Export, History, Images, Import,
-        Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Prune, Ps, Pull, Push, Rename,
-        Restart, Rm, Rmi, Run, Save, Search, Start, Stop, Sync, Tag, VolumeArgs, Wait,
+        Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Pause, Port, Prune, Ps, Pull,
+        Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start, Stop, Sync, Tag, Top, VolumeArgs,
+        Wait,
     },
     report::Exit,
 };
@@ -101,6 +102,10 @@ pub(crate) enum Command {
     Restart(Restart),
     /// Send containers a signal
     Kill(Kill),
+    /// Let every process of containers stand still
+    Pause(Pause),
+    /// Let paused containers go on
+    Unpause(Pause),
     /// Wait for the end of containers, and print their exit codes
     Wait(Wait),
     /// Run a command in a container that runs
@@ -111,6 +116,10 @@ pub(crate) enum Command {
     Logs(Logs),
     /// List containers
     Ps(Ps),
+    /// Show the processes of a container
+    Top(Top),
+    /// Show which ports of the host lead to a container
+    Port(Port),
     /// Remove containers
     Rm(Rm),
     /// Give a container another name

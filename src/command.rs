@@ -22,7 +22,9 @@ mod login;
 mod logout;
 mod logs;
 mod output;
+mod pause;
 mod platform;
+mod port;
 mod prune;
 mod ps;
 mod pull;
@@ -39,6 +41,7 @@ mod start;
 mod stop;
 mod sync;
 mod tag;
+mod top;
 mod volume;
 mod wait;
 
@@ -66,6 +69,8 @@ pub(crate) use self::{
     login::Login,
     logout::Logout,
     logs::Logs,
+    pause::Pause,
+    port::Port,
     prune::{BuilderPrune, ContainerPrune, ImagePrune, Prune},
     ps::Ps,
     pull::Pull,
@@ -80,6 +85,7 @@ pub(crate) use self::{
     stop::{Restart, Stop},
     sync::Sync,
     tag::Tag,
+    top::Top,
     volume::VolumeArgs,
     wait::Wait,
 };
@@ -134,6 +140,10 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Kill(kill) => kill::run(engine, &kill),
         Command::Wait(wait) => wait::run(engine, &wait),
         Command::Exec(exec) => exec::run(engine, *exec),
+        Command::Pause(pause) => pause::pause(engine, &pause),
+        Command::Unpause(pause) => pause::unpause(engine, &pause),
+        Command::Top(top) => top::run(engine, &top),
+        Command::Port(port) => port::run(engine, &port),
         Command::Attach(attach) => attach::run(engine, &attach),
         Command::Logs(logs) => logs::run(engine, &logs),
         Command::Ps(ps) => ps::run(engine, &ps),

@@ -34,6 +34,12 @@ pub(crate) enum Failure {
     /// Neither a container nor an image has this name.
     #[error("no such object: `{name}`")]
     NoSuchObject { name: String },
+    /// No port of the host leads to a port of a container.
+    #[error("{message}")]
+    NoPort { message: String },
+    /// The machine's `ps` does not list processes as it was asked to.
+    #[error("cannot list processes by `ps`: {said}")]
+    Ps { said: String },
     /// The command line makes no sense.
     #[error("{message}")]
     Usage { message: String },

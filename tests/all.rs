@@ -132,6 +132,8 @@ mod commands {
     mod login;
     /// `kiln logs`.
     mod logs;
+    /// `kiln pause`, `unpause` and `top`.
+    mod pause;
     /// Ports of the host that lead to a container, and how a container reaches the host.
     mod ports;
     /// `kiln prune`.

@@ -5,9 +5,9 @@ use clap::Subcommand;
 
 use super::Command;
 use crate::command::{
-    Attach, Build, BuilderPrune, ContainerPrune, Create, Df, Exec, History, ImagePrune, Images,
-    Import, Inspect, InspectKind, Kill, Load, Logs, Prune, Ps, Pull, Push, Rename, Restart, Rm,
-    Rmi, Run, Save, Start, Stop, Tag, Wait,
+    Attach, Build, BuilderPrune, Commit, ContainerPrune, Cp, Create, Df, Diff, Exec, Export,
+    History, ImagePrune, Images, Import, Inspect, InspectKind, Kill, Load, Logs, Pause, Port,
+    Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start, Stop, Tag, Top, Wait,
 };
 
 #[derive(Debug, Subcommand)]
@@ -45,10 +45,18 @@ pub(crate) enum Image {
 pub(crate) enum Container {
     /// Show a container that runs, and give it input
     Attach(Attach),
+    /// Make an image from a container
+    Commit(Box<Commit>),
+    /// Copy files between a container and the host
+    Cp(Cp),
     /// Make a container, to be started later
     Create(Box<Create>),
+    /// Show what a container has changed in its file system
+    Diff(Diff),
     /// Run a command in a container that runs
     Exec(Box<Exec>),
+    /// Write the file system of a container as a tar
+    Export(Export),
     /// Show what is known about containers
     Inspect(Inspect),
     /// Send containers a signal
@@ -58,6 +66,10 @@ pub(crate) enum Container {
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
     Ls(Ps),
+    /// Let every process of containers stand still
+    Pause(Pause),
+    /// Show which ports of the host lead to a container
+    Port(Port),
     /// Remove containers that do not run
     Prune(ContainerPrune),
     /// Give a container another name
@@ -73,6 +85,10 @@ pub(crate) enum Container {
     Start(Start),
     /// Stop containers
     Stop(Stop),
+    /// Show the processes of a container
+    Top(Top),
+    /// Let paused containers go on
+    Unpause(Pause),
     /// Wait for the end of containers, and print their exit codes
     Wait(Wait),
 }
@@ -119,14 +135,20 @@ impl From<Container> for Command {
     fn from(command: Container) -> Self {
         match command {
             Container::Attach(attach) => Self::Attach(attach),
+            Container::Commit(commit) => Self::Commit(commit),
+            Container::Cp(cp) => Self::Cp(cp),
             Container::Create(create) => Self::Create(create),
+            Container::Diff(diff) => Self::Diff(diff),
             Container::Exec(exec) => Self::Exec(exec),
+            Container::Export(export) => Self::Export(export),
             Container::Inspect(inspect) => {
                 Self::Inspect(Inspect { kind: Some(InspectKind::Container), ..inspect })
             }
             Container::Kill(kill) => Self::Kill(kill),
             Container::Logs(logs) => Self::Logs(logs),
             Container::Ls(ps) => Self::Ps(ps),
+            Container::Pause(pause) => Self::Pause(pause),
+            Container::Port(port) => Self::Port(port),
             Container::Prune(prune) => Self::Prune(prune.into()),
             Container::Rename(rename) => Self::Rename(rename),
             Container::Restart(restart) => Self::Restart(restart),
@@ -134,6 +156,8 @@ impl From<Container> for Command {
             Container::Run(run) => Self::Run(run),
             Container::Start(start) => Self::Start(start),
             Container::Stop(stop) => Self::Stop(stop),
+            Container::Top(top) => Self::Top(top),
+            Container::Unpause(pause) => Self::Unpause(pause),
             Container::Wait(wait) => Self::Wait(wait),
         }
     }

@@ -69,6 +69,17 @@ fn a_port_of_the_host_leads_to_the_container() {
     let server = Server::start(&env, &["-p", &format!("{port}:80")]);
     assert_eq!(echo(&format!("127.0.0.1:{port}")), "hello");
     assert_eq!(server.ports(), format!("0.0.0.0:{port}->80/tcp, [::]:{port}->80/tcp"));
+    let lines = format!("80/tcp -> 0.0.0.0:{port}\n80/tcp -> [::]:{port}");
+    assert_eq!(env.ok(&["port", "server"]).text(), lines);
+    let place = format!("0.0.0.0:{port}\n[::]:{port}");
+    assert_eq!(env.ok(&["port", "server", "80"]).text(), place);
+    assert_eq!(env.ok(&["container", "port", "server", "80/tcp"]).text(), place);
+    for (wanted, words) in
+        [("81", "no public port '81/tcp' published for server"), ("80/udp", "80/udp")]
+    {
+        env.kiln(["port", "server", wanted]).run().fails(1).says(&[words]);
+    }
+    env.kiln(["port", "server", "x"]).run().fails(2).says(&["invalid port `x`"]);
     drop(server);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens any more");
 }

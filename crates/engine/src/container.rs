@@ -11,7 +11,7 @@
 //! - `keeper`: the process that keeps a container. `restart`: when it starts the program again. `program`, `streams`: a program there, and its output to everyone who
 //!   listens. `log`: what is kept of that.
 //! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
-//! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove. `exec`: what another program there is like.
+//! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove, pause. `exec`: what another program there is like.
 //! - `moment`: what it has written, seen from outside; `diff` and `export`. `commit`: that as an image; `change`: how its
 //!   config is changed then.
 //! - `transfer`: files in and out. `pipe`: an archive from one tree into another.
@@ -58,7 +58,7 @@ pub use self::{
     root::{ContainerRoot, root},
     session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
     size::{image_size, written_size},
-    stop::{Removal, Stop, kill, remove, stop, stop_to_restart, wait},
+    stop::{Removal, Stop, kill, pause, processes, remove, stop, stop_to_restart, unpause, wait},
     streams::OutputStream,
     transfer::{End, TransferOptions, transfer},
     wire::{Attach, Size},

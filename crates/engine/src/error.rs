@@ -310,6 +310,24 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// Something that a container cannot do while it stands still.
+    #[error("container `{name}` is paused, unpause the container before")]
+    Paused {
+        /// Its name.
+        name: String,
+    },
+    /// A container that stands still shall stand still.
+    #[error("container `{name}` is already paused")]
+    AlreadyPaused {
+        /// Its name.
+        name: String,
+    },
+    /// A container that does not stand still shall go on.
+    #[error("container `{name}` is not paused")]
+    NotPaused {
+        /// Its name.
+        name: String,
+    },
     /// Something that a running container has to be stopped for.
     #[error("cannot remove container `{name}`: it is running; stop it before, or use `rm --force`")]
     Running {

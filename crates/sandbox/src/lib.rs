@@ -84,6 +84,7 @@ pub use overlay::Syncs;
 pub use overlay::detach;
 pub use pause::Paused;
 pub use pause::pause;
+pub use pause::processes;
 pub use pty::RawMode;
 pub use pty::copy_window_size;
 pub use rung::Rung;

@@ -52,7 +52,7 @@ pub fn pause(first: &Process) -> Result<Paused, Error> {
     let mut paused = Paused { stopped: Vec::new() };
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let running = paused.running(first).map_err(Error::setup(failed))?;
+        let running = running(first).map_err(Error::setup(failed))?;
         if running.is_empty() {
             return Ok(paused);
         }
@@ -76,29 +76,41 @@ pub fn pause(first: &Process) -> Result<Paused, Error> {
     }
 }
 
-impl Paused {
-    /// The processes of the sandbox that do not stand still yet.
-    fn running(&self, first: &Process) -> io::Result<Vec<(i32, Stat)>> {
-        let all = all_processes()?;
-        let namespace = namespace(first.pid)?;
-        let is_inside = |pid: i32| {
-            let mut at = pid;
-            // Whoever was started inside has the first process above it; whoever joined is in its namespace.
-            while at > 1 {
-                if at == first.pid || namespace_is(at, &namespace) {
-                    return true;
-                }
-                match all.get(&at) {
-                    Some(stat) => at = stat.parent,
-                    None => return false,
-                }
+/// Returns the process ids of all processes of a sandbox, lowest first, as this process sees them.
+///
+/// # Errors
+/// When the first process has ended.
+pub fn processes(first: &Process) -> Result<Vec<i32>, Error> {
+    let inside = inside(first).map_err(Error::setup("list the processes of the container"))?;
+    Ok(inside.into_iter().map(|(pid, _)| pid).collect())
+}
+
+fn inside(first: &Process) -> io::Result<Vec<(i32, Stat)>> {
+    let all = all_processes()?;
+    let namespace = namespace(first.pid)?;
+    let is_inside = |pid: i32| {
+        let mut at = pid;
+        // Whoever was started inside has the first process above it; whoever joined is in its namespace.
+        while at > 1 {
+            if at == first.pid || namespace_is(at, &namespace) {
+                return true;
             }
-            false
-        };
-        let runs = |stat: &Stat| !matches!(stat.state, b'T' | b't' | b'Z' | b'X');
-        let running = all.iter().filter(|(pid, stat)| runs(stat) && is_inside(**pid));
-        Ok(running.map(|(pid, stat)| (*pid, *stat)).collect())
-    }
+            match all.get(&at) {
+                Some(stat) => at = stat.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    let inside = all.iter().filter(|(pid, _)| is_inside(**pid));
+    Ok(inside.map(|(pid, stat)| (*pid, *stat)).collect())
+}
+
+/// The processes of a sandbox that do not stand still yet.
+fn running(first: &Process) -> io::Result<Vec<(i32, Stat)>> {
+    let mut inside = inside(first)?;
+    inside.retain(|(_, stat)| !matches!(stat.state, b'T' | b't' | b'Z' | b'X'));
+    Ok(inside)
 }
 
 impl Drop for Paused {

@@ -6,6 +6,7 @@
 //! container if it was made for one run, and ends. If it is killed, the kernel kills what it kept, and frees the lock when the last of it is dead: the next look at
 //! the state finds out.
 
+mod register;
 mod service;
 mod start;
 mod turn;
@@ -22,6 +23,7 @@ use sandbox::{Exit, Process, Termination};
 use store::{ContainerDirectory, ContainerId, ContainerState, Kept, Status};
 
 use self::{
+    register::Register,
     service::{Connection, Service},
     start::Started,
     turn::Turn,
@@ -73,7 +75,7 @@ pub fn keep(
 /// A container in the hands of this process.
 struct Keeper {
     engine: Engine,
-    kept: Kept,
+    register: Arc<Register>,
     settings: Settings,
     directory: ContainerDirectory,
     service: Arc<Service>,
@@ -102,9 +104,11 @@ impl Keeper {
         let Some(kept) = engine.store().keep_container(id)? else { return Ok(None) };
         let settings = Settings::of(kept.container())?;
         let (stop_signal, grace) = stop::manner(kept.container(), Stop::default())?;
-        let service = Service::new(kept.container().name.clone(), stop_signal);
+        let name = kept.container().name.clone();
+        let register = Arc::new(Register::new(kept)?);
+        let service = Service::new(name, stop_signal, Arc::clone(&register));
         let (engine, directory) = (engine.clone(), engine.store().container_directory(id));
-        Ok(Some(Self { engine, kept, settings, directory, service, grace }))
+        Ok(Some(Self { engine, register, settings, directory, service, grace }))
     }
 
     /// Starts the program, again and again if that is wanted, and leaves everything in order.
@@ -159,13 +163,13 @@ impl Keeper {
     }
 
     fn start(&self, attach: Option<&Attach>, restarts: u32) -> Result<Started, Error> {
-        let started = start::start(&self.engine, &self.kept, &self.settings, attach)?;
-        let state = ContainerState {
+        let start = |kept: &Kept| start::start(&self.engine, kept, &self.settings, attach);
+        let started = self.register.with(start)?;
+        self.register.change(|before| ContainerState {
             ports: started.world.outside.published_ports(),
             restarts,
-            ..running(&started.inside.process, &self.kept.state()?)
-        };
-        self.kept.set_state(&state)?;
+            ..running(&started.inside.process, &before)
+        })?;
         Ok(started)
     }
 
@@ -196,12 +200,11 @@ impl Keeper {
         let written = self.write_end(Status::Exited, &ended);
         // If it stays, the next keeper removes it.
         let _ = fs::remove_file(self.directory.path().join(self.directory.control()));
-        let removed = match self.settings.auto_remove && !self.service.stays() {
-            true => remove(&self.engine, self.kept),
-            false => {
-                drop(self.kept);
-                Ok(())
-            }
+        let goes = self.settings.auto_remove && !self.service.stays();
+        let removed = match self.register.release() {
+            Some(kept) if goes => remove(&self.engine, kept),
+            // Dropped, which gives it back.
+            Some(_) | None => Ok(()),
         };
         Service::close(listener);
         turn.end(ended.code());
@@ -209,7 +212,7 @@ impl Keeper {
     }
 
     fn write_end(&self, status: Status, ended: &Ended) -> Result<(), Error> {
-        let state = ContainerState {
+        self.register.change(|before| ContainerState {
             status,
             pid: None,
             ports: Vec::new(),
@@ -217,20 +220,21 @@ impl Keeper {
             exit_code: ended.code(),
             error: ended.exit.as_ref().err().map(ToString::to_string),
             oom_killed: ended.out_of_memory,
-            ..self.kept.state()?
-        };
-        Ok(self.kept.set_state(&state)?)
+            ..before
+        })
     }
 
     /// Leaves a container that could not be started: with the reason, or not at all if it was made for one run.
     fn give_up(self, error: &Error) -> Result<(), Error> {
         if self.settings.auto_remove {
-            return remove(&self.engine, self.kept);
+            return self.register.release().map_or(Ok(()), |kept| remove(&self.engine, kept));
         }
         let exit_code = exit_code_without_a_start(error).unwrap_or(NOT_STARTED);
-        let state =
-            ContainerState { exit_code, error: Some(error.to_string()), ..self.kept.state()? };
-        Ok(self.kept.set_state(&state)?)
+        self.register.change(|before| ContainerState {
+            exit_code,
+            error: Some(error.to_string()),
+            ..before
+        })
     }
 
     /// Stops the container when this process is asked to end: when the machine goes down, or its user leaves.

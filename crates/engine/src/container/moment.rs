@@ -45,7 +45,7 @@ pub(super) fn hold(
     meanwhile: Meanwhile,
 ) -> Result<Moment, Error> {
     let paused = match meanwhile {
-        Meanwhile::Paused => control::request(engine, container, &Request::Pause),
+        Meanwhile::Paused => control::request(engine, container, &Request::HoldStill),
         Meanwhile::Running => control::request(engine, container, &Request::MountPoints),
     };
     let not_running = match paused {

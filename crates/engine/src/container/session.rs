@@ -133,7 +133,11 @@ impl Session {
                 Err(store::Error::ContainerKept { name: container.name.clone() }.into())
             }
             Ok((
-                Answer::Done | Answer::MountPoints(_) | Answer::OutOfMemory | Answer::Exited(_),
+                Answer::Done
+                | Answer::MountPoints(_)
+                | Answer::Processes(_)
+                | Answer::OutOfMemory
+                | Answer::Exited(_),
                 _,
             ))
             | Err(_) => Err(lost()),

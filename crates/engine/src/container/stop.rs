@@ -1,4 +1,4 @@
-//! Ending containers: by a signal, by the kernel, or by waiting; and taking them away.
+//! Ending containers: by a signal, by the kernel, or by waiting; taking them away; and letting them stand still.
 
 use std::{
     io,
@@ -61,6 +61,33 @@ pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<(), E
         return Ok(());
     }
     sent.map(drop)
+}
+
+/// Lets every process of a container stand still until [`unpause`].
+///
+/// # Errors
+/// [`Error::NotRunning`], [`Error::AlreadyPaused`], [`Error::Restarting`].
+pub fn pause(engine: &Engine, container: &Container) -> Result<(), Error> {
+    control::request(engine, container, &Request::Pause).map(drop)
+}
+
+/// Lets a container that was paused go on.
+///
+/// # Errors
+/// [`Error::NotRunning`], [`Error::NotPaused`].
+pub fn unpause(engine: &Engine, container: &Container) -> Result<(), Error> {
+    control::request(engine, container, &Request::Unpause).map(drop)
+}
+
+/// Returns the process ids of all processes of a container, as the machine knows them.
+///
+/// # Errors
+/// [`Error::NotRunning`], [`Error::Restarting`].
+pub fn processes(engine: &Engine, container: &Container) -> Result<Vec<i32>, Error> {
+    match control::request(engine, container, &Request::Processes)? {
+        (Answer::Processes(processes), _) => Ok(processes),
+        _ => Err(Error::Lost { what: "its processes" }),
+    }
 }
 
 /// Waits until a container does not run; returns how it ended.

@@ -76,7 +76,13 @@ pub(super) enum Request {
     /// Tell what is in the root file system only because the container runs.
     MountPoints,
     /// The same, and let all of its processes stand still until this connection is closed.
+    HoldStill,
+    /// Let all of its processes stand still until somebody says that they go on.
     Pause,
+    /// Let them go on.
+    Unpause,
+    /// Tell the process ids of its processes.
+    Processes,
     /// Do not remove the container at its end, though it was made so: it is going to be started again.
     Stay,
 }
@@ -116,6 +122,8 @@ pub(super) enum Answer {
     OutOfMemory,
     /// What was made in the root file system to mount on.
     MountPoints(MountPoints),
+    /// The process ids of its processes, as the keeper sees them.
+    Processes(Vec<i32>),
     /// Somebody else keeps the container.
     Kept,
     /// It could not be done.

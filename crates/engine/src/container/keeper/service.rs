@@ -13,9 +13,11 @@ use std::{
 };
 
 use sandbox::MountPoints;
+use store::{ContainerState, Status};
 
 use super::{
     super::wire::{self, Answer, Kind, ProgramNumber, Request},
+    register::Register,
     turn::{MAIN, Turn},
 };
 use crate::Error;
@@ -29,6 +31,7 @@ pub(super) struct Service {
     name: String,
     /// The signal that asks the container to end.
     pub(super) stop_signal: i32,
+    register: Arc<Register>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -66,6 +69,13 @@ impl Connection {
         let _ = wire::write_json(&self.0, Kind::Answer, answer);
     }
 
+    pub(super) fn answer_done(&self, done: Result<(), Error>) {
+        self.answer(&match done {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Failed((&error).into()),
+        });
+    }
+
     pub(super) fn answer_with(&self, answer: &Answer, descriptor: BorrowedFd<'_>) {
         // As above.
         let _ = wire::answer_with(&self.0, answer, descriptor);
@@ -87,9 +97,9 @@ impl Connection {
 }
 
 impl Service {
-    pub(super) fn new(name: String, stop_signal: i32) -> Arc<Self> {
+    pub(super) fn new(name: String, stop_signal: i32, register: Arc<Register>) -> Arc<Self> {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { name, stop_signal, state, changed })
+        Arc::new(Self { name, stop_signal, register, state, changed })
     }
 
     /// Serves whoever connects, until it is closed.
@@ -151,6 +161,8 @@ impl Service {
         let turn = self.lock().turn.clone();
         if let Some(turn) = turn {
             turn.main().signal(signal);
+            // One that stands still would not hear of it.
+            self.unpause(&turn);
         }
     }
 
@@ -170,12 +182,9 @@ impl Service {
                 connection.answer(&Answer::Done);
             }
             Some(request) => {
-                if let Request::Signal { program, signal } = request {
-                    self.note_signal(program, signal);
-                }
                 let turn = self.lock().turn.clone();
                 match turn {
-                    Some(turn) => turn.serve(connection, request),
+                    Some(turn) => self.serve_running(&turn, connection, request),
                     None => self.serve_at_rest(&connection, &request),
                 }
             }
@@ -183,11 +192,53 @@ impl Service {
         }
     }
 
-    /// Who ends the program does not want it back: Docker's rule.
-    fn note_signal(&self, program: ProgramNumber, signal: i32) {
-        if program == MAIN && [KILL, self.stop_signal].contains(&signal) {
-            self.stop_restarting();
+    fn serve_running(&self, turn: &Arc<Turn>, connection: Connection, request: Request) {
+        match request {
+            Request::Pause => connection.answer_done(self.pause_all(turn)),
+            Request::Unpause => {
+                let not_paused = Error::NotPaused { name: self.name.clone() };
+                connection.answer_done(self.unpause(turn).then_some(()).ok_or(not_paused));
+            }
+            Request::Exec { .. } | Request::Attach(_) if turn.is_paused() => {
+                connection.answer_done(Err(Error::Paused { name: self.name.clone() }));
+            }
+            Request::Signal { program, signal } if self.is_meant_to_end(program, signal) => {
+                // Who ends the program does not want it back, and does not want it to stand still: Docker's rules.
+                self.stop_restarting();
+                turn.serve(connection, request);
+                self.unpause(turn);
+            }
+            request => turn.serve(connection, request),
         }
+    }
+
+    fn is_meant_to_end(&self, program: ProgramNumber, signal: i32) -> bool {
+        program == MAIN && [KILL, self.stop_signal].contains(&signal)
+    }
+
+    fn pause_all(&self, turn: &Turn) -> Result<(), Error> {
+        if !turn.pause()? {
+            return Err(Error::AlreadyPaused { name: self.name.clone() });
+        }
+        // If it has ended meanwhile, that is what is said of it.
+        self.register.change(|state| match state.status {
+            Status::Running => ContainerState { status: Status::Paused, ..state },
+            _ => state,
+        })
+    }
+
+    /// Lets a container that was paused go on; says whether it was.
+    fn unpause(&self, turn: &Turn) -> bool {
+        let was_paused = turn.unpause();
+        if was_paused {
+            let written = self.register.change(|state| match state.status {
+                Status::Paused => ContainerState { status: Status::Running, ..state },
+                _ => state,
+            });
+            // It goes on all the same; the next state that is written is right again.
+            drop(written);
+        }
+        was_paused
     }
 
     fn serve_at_rest(&self, connection: &Connection, request: &Request) {
@@ -196,15 +247,24 @@ impl Service {
                 connection.answer(&Answer::Done);
                 connection.answer(&Answer::Exited(self.lock().last));
             }
-            Request::Attach(_) | Request::Exec { .. } | Request::Root => {
+            Request::Attach(_)
+            | Request::Exec { .. }
+            | Request::Root
+            | Request::Pause
+            | Request::Unpause
+            | Request::Processes => {
                 let error = Error::Restarting { name: self.name.clone() };
                 connection.answer(&Answer::Failed((&error).into()));
             }
             // Nothing is mounted there, and nothing runs.
-            Request::MountPoints | Request::Pause => {
+            Request::MountPoints | Request::HoldStill => {
                 connection.answer(&Answer::MountPoints(MountPoints::default()));
             }
-            _ => connection.answer(&Answer::Done),
+            Request::Start { .. }
+            | Request::Signal { .. }
+            | Request::Resize { .. }
+            | Request::Stop
+            | Request::Stay => connection.answer(&Answer::Done),
         }
     }
 

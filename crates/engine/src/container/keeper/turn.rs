@@ -8,6 +8,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use sandbox::Paused;
+
 use super::{
     super::{
         exec::{ExecRequest, Inside},
@@ -29,6 +31,8 @@ pub(super) struct Turn {
     /// Whether the container's input ends with that of the first one who attaches.
     stdin_once: bool,
     programs: Mutex<Programs>,
+    /// While its processes stand still because somebody wants that.
+    paused: Mutex<Option<Paused>>,
 }
 
 struct Programs {
@@ -46,7 +50,8 @@ impl Turn {
             next: MAIN + 1,
             threads: Vec::new(),
         };
-        Arc::new(Self { main, inside, stdin_once, programs: Mutex::new(programs) })
+        let (programs, paused) = (Mutex::new(programs), Mutex::default());
+        Arc::new(Self { main, inside, stdin_once, programs, paused })
     }
 
     /// The container's own program.
@@ -113,23 +118,58 @@ impl Turn {
             Request::MountPoints => {
                 connection.answer(&Answer::MountPoints(self.inside.mount_points.clone()));
             }
-            Request::Pause => self.pause(&connection),
+            Request::HoldStill => self.hold_still(&connection),
+            Request::Processes => match sandbox::processes(&self.inside.process) {
+                Ok(processes) => connection.answer(&Answer::Processes(processes)),
+                Err(error) => connection.answer_done(Err(error.into())),
+            },
             // They are not for the program.
-            Request::Start { .. } | Request::Stay | Request::Stop => {}
+            Request::Start { .. }
+            | Request::Stay
+            | Request::Stop
+            | Request::Pause
+            | Request::Unpause => {}
         }
     }
 
-    /// Lets everything stand still until the other side is gone.
-    fn pause(&self, connection: &Connection) {
-        match sandbox::pause(&self.inside.process) {
-            Ok(paused) => {
+    /// Lets everything stand still until the other side is gone; who wants to pause it or let it go on waits meanwhile.
+    fn hold_still(&self, connection: &Connection) {
+        let paused = self.lock_paused();
+        let held = match &*paused {
+            Some(_) => Ok(None),
+            None => sandbox::pause(&self.inside.process).map(Some),
+        };
+        match held {
+            Ok(held) => {
                 connection.answer(&Answer::MountPoints(self.inside.mount_points.clone()));
-                // Nothing more is said; the end is what is waited for.
                 connection.wait_for_its_end();
-                drop(paused);
+                drop(held);
             }
-            Err(error) => connection.answer(&Answer::Failed((&Error::from(error)).into())),
+            Err(error) => connection.answer_done(Err(error.into())),
         }
+    }
+
+    /// Lets everything stand still; says whether it went before.
+    pub(super) fn pause(&self) -> Result<bool, Error> {
+        let mut paused = self.lock_paused();
+        if paused.is_some() {
+            return Ok(false);
+        }
+        *paused = Some(sandbox::pause(&self.inside.process)?);
+        Ok(true)
+    }
+
+    /// Lets everything go on; says whether it stood still.
+    pub(super) fn unpause(&self) -> bool {
+        self.lock_paused().take().is_some()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.lock_paused().is_some()
+    }
+
+    fn lock_paused(&self) -> MutexGuard<'_, Option<Paused>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with_program(
