@@ -64,7 +64,7 @@ fn without_offset(text: &str) -> Option<Timestamp> {
 }
 
 /// Reads a duration as Go writes it: numbers with units, one after the other.
-fn duration(text: &str) -> Option<SignedDuration> {
+pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
     const UNITS: [(&str, f64); 7] = [
         ("ns", 1e-9),
         ("us", 1e-6),

@@ -118,6 +118,8 @@ mod commands {
     mod exec;
     /// `kiln export`, and what `kiln import` makes of it.
     mod export;
+    /// HEALTHCHECK of containers.
+    mod health;
     /// Pulls and pushes through what spoils them.
     mod hostile;
     /// `kiln images`.

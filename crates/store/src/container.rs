@@ -3,9 +3,10 @@
 //! A container is a record, which says everything that is needed to start it again, and a directory with what it has
 //! written (`fs/`, `work/`) and what became of it (`state`, `log`). The record keeps the snapshots of the image: what a
 //! container stands on is not collected. Whether it runs is told by a lock on the directory, never by a process id: see
-//! `keep`. Its names for people are in `name`, its states in `state`.
+//! `keep`. Its names for people are in `name`, its states in `state` and `health`.
 
 mod directory;
+mod health;
 mod id;
 mod keep;
 mod name;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     directory::ContainerDirectory,
+    health::{Health, HealthCheck, HealthStatus},
     id::ContainerId,
     keep::Kept,
     state::{ContainerState, PublishedPort, Status},

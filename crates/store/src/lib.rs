@@ -68,8 +68,8 @@ mod testing;
 pub use blob::{BlobWriter, VerifiedReader};
 pub use collect::{CacheRule, Collect, Freed, ImageRule, Which, Without};
 pub use container::{
-    Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Kept,
-    PublishedPort, Status,
+    Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Health,
+    HealthCheck, HealthStatus, Kept, PublishedPort, Status,
 };
 pub use error::Error;
 pub use image::{Ancestor, Ancestry, Family, Image, Outline, StoredManifest};

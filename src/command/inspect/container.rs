@@ -14,7 +14,7 @@ use engine::{
 use jiff::Timestamp;
 use oci::{Config, ImageConfig, Platform};
 use serde_json::{Value, json};
-use store::{Container, ContainerState, Status};
+use store::{Container, ContainerState, Health, HealthCheck, Status};
 use template::{Absent, Data};
 
 use super::Found;
@@ -87,7 +87,7 @@ impl Known<'_> {
 
     fn state(&self) -> Value {
         let state = &self.state;
-        json!({
+        let mut document = json!({
             "Status": state.status.as_str(),
             "Running": state.status.is_alive(),
             "Paused": state.status == Status::Paused,
@@ -99,7 +99,11 @@ impl Known<'_> {
             "Error": state.error.as_deref().unwrap_or_default(),
             "StartedAt": time(state.started),
             "FinishedAt": time(state.finished),
-        })
+        });
+        if let Some(health) = &state.health {
+            document["Health"] = health_document(health);
+        }
+        document
     }
 
     /// The layers of the image, the top first, and what the container writes on them. No merged tree is mounted anywhere.
@@ -133,6 +137,22 @@ impl Known<'_> {
             "Networks": networks,
         })
     }
+}
+
+fn health_document(health: &Health) -> Value {
+    let check = |check: &HealthCheck| {
+        json!({
+            "Start": time(Some(check.start)),
+            "End": time(Some(check.end)),
+            "ExitCode": check.exit_code,
+            "Output": check.output,
+        })
+    };
+    json!({
+        "Status": health.status.as_str(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(check).collect::<Vec<_>>(),
+    })
 }
 
 /// A time as Go writes it; what never was is its zero.

@@ -160,6 +160,11 @@ fn command(config: &Config, settings: &Settings) -> Result<String, Failure> {
     Ok(words.join(" "))
 }
 
+/// How well a container is, in Docker's words.
+pub(super) fn health(state: &ContainerState) -> &'static str {
+    state.health.as_ref().map_or("none", |health| health.status.as_str())
+}
+
 /// What a container does, and since when.
 fn status(state: &ContainerState, now: Timestamp) -> String {
     let since = |time: Option<std::time::SystemTime>| {
@@ -168,7 +173,14 @@ fn status(state: &ContainerState, now: Timestamp) -> String {
     };
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", since(state.started)),
+        Status::Running => {
+            let health = match health(state) {
+                "none" => String::new(),
+                "starting" => " (health: starting)".to_owned(),
+                health => format!(" ({health})"),
+            };
+            format!("Up {}{health}", since(state.started))
+        }
         Status::Paused => format!("Up {} (Paused)", since(state.started)),
         Status::Restarting => {
             format!("Restarting ({}) {} ago", state.exit_code, since(state.finished))

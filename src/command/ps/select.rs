@@ -53,6 +53,14 @@ fn check(filters: &Filters) -> Result<(), Failure> {
             STATES.join(", ")
         )));
     }
+    const HEALTH: &[&str] = &["starting", "healthy", "unhealthy", "none"];
+    if let Some(health) = filters.values("health").iter().find(|it| !HEALTH.contains(&it.as_str()))
+    {
+        return Err(Failure::usage(format!(
+            "invalid filter 'health={health}': there are {}",
+            HEALTH.join(", ")
+        )));
+    }
     if let Some(code) = filters.values("exited").iter().find(|code| code.parse::<i32>().is_err()) {
         return Err(Failure::usage(format!("invalid filter 'exited={code}': it is an exit code")));
     }
@@ -135,8 +143,7 @@ impl Wanted {
             && filters.fits("network", |wanted| network == wanted)
             && filters.fits("publish", |wanted| row::publishes(&settings, wanted))
             && filters.fits("expose", |wanted| row::exposes(config, &settings, wanted))
-            // Nobody looks after the health of a container here.
-            && filters.fits("health", |wanted| wanted == "none")
+            && filters.fits("health", |wanted| wanted == row::health(state))
             && self.fits_others(filters, container, &image))
     }
 

@@ -7,9 +7,12 @@ use engine::container::options::{
     MemorySwap, Mount, Network, Port, Publish, Resources, SecurityOption, Sysctl, Ulimit, Variable,
 };
 
+use jiff::SignedDuration;
+use oci::Healthcheck;
+
 use super::refused::Options;
 use crate::command::refused::Refused;
-use crate::{environment, report::Failure};
+use crate::{environment, moment, report::Failure};
 
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
@@ -56,6 +59,9 @@ pub(crate) struct ContainerArgs {
     /// Seconds from that signal to the kill; -1 for ever
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     stop_timeout: Option<i64>,
+
+    #[command(flatten)]
+    health: HealthArgs,
 
     /// Directory of the host, or volume, in the container
     #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:ro]", value_parser = Mount::parse_volume)]
@@ -144,6 +150,70 @@ pub(crate) struct ContainerArgs {
         value_name = "IMAGE [COMMAND]"
     )]
     image_and_command: Vec<String>,
+}
+
+/// How a container is found to be healthy.
+#[derive(Debug, clap::Args)]
+struct HealthArgs {
+    /// Command that tells by its exit code whether the container is healthy
+    #[arg(long = "health-cmd", value_name = "COMMAND")]
+    command: Option<String>,
+    /// Time between two checks [default: 30s]
+    #[arg(long = "health-interval", value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
+    interval: Option<i64>,
+    /// Failures in a row that make the container unhealthy [default: 3]
+    #[arg(long = "health-retries", value_name = "NUMBER", allow_negative_numbers = true)]
+    retries: Option<i64>,
+    /// Longest time of one check [default: 30s]
+    #[arg(long = "health-timeout", value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
+    timeout: Option<i64>,
+    /// Time for the container to start in, when failures do not count [default: 0s]
+    #[arg(long = "health-start-period", value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
+    start_period: Option<i64>,
+    /// Time between two checks then [default: 5s]
+    #[arg(long = "health-start-interval", value_name = "TIME", value_parser = parse_time, allow_hyphen_values = true)]
+    start_interval: Option<i64>,
+    /// Do not check, whatever the image says
+    #[arg(long = "no-healthcheck", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    none: Flag,
+}
+
+impl HealthArgs {
+    fn healthcheck(self) -> Result<Option<Healthcheck>, Failure> {
+        let times = [self.interval, self.timeout, self.start_period, self.start_interval];
+        let is_given =
+            self.command.is_some() || self.retries.is_some() || times.iter().any(Option::is_some);
+        if self.none.0 {
+            if is_given {
+                let message = "--no-healthcheck conflicts with --health-* options";
+                return Err(Failure::usage(message));
+            }
+            let test = vec!["NONE".to_owned()];
+            return Ok(Some(Healthcheck { test, ..Healthcheck::default() }));
+        }
+        let shell = |command: String| vec!["CMD-SHELL".to_owned(), command];
+        let [interval, timeout, start_period, start_interval] =
+            times.map(Option::unwrap_or_default);
+        let check = Healthcheck {
+            test: self.command.filter(|it| !it.is_empty()).map(shell).unwrap_or_default(),
+            interval,
+            timeout,
+            start_period,
+            start_interval,
+            retries: self.retries.unwrap_or_default(),
+        };
+        Ok(is_given.then_some(check))
+    }
+}
+
+/// Reads a duration as Go writes it, in nanoseconds.
+fn parse_time(text: &str) -> Result<i64, String> {
+    let (is_negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let time = if rest == "0" { Some(SignedDuration::ZERO) } else { moment::duration(rest) };
+    let nanoseconds = time.and_then(|time| i64::try_from(time.as_nanos()).ok());
+    let nanoseconds =
+        nanoseconds.ok_or("it is a number with a unit, such as 500ms, 30s or 1m30s")?;
+    Ok(if is_negative { -nanoseconds } else { nanoseconds })
 }
 
 /// Limits of all processes of a container together; `build` has the same for each step.
@@ -263,6 +333,7 @@ impl ContainerArgs {
             labels: labels.into_iter().map(|label| (label.name, label.value)).collect(),
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
+            health: self.health.healthcheck()?,
             init: self.init.0,
             hostname: self.hostname,
             network: self.network,

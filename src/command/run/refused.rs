@@ -38,12 +38,6 @@ const OPTIONS: &[Entry] = &[
     ("device-cgroup-rule", &[], "devices are lent one by one, by `--device`"),
     ("log-driver", &["json-file", "local", ""], "`kiln logs` has the output"),
     ("log-opt", &[], "`kiln logs` has the output"),
-    ("health-cmd", &[], HEALTH),
-    ("health-interval", &[], HEALTH),
-    ("health-retries", &[], HEALTH),
-    ("health-timeout", &[], HEALTH),
-    ("health-start-period", &[], HEALTH),
-    ("health-start-interval", &[], HEALTH),
     ("blkio-weight", &["0"], IO),
     ("blkio-weight-device", &[], IO),
     ("device-read-bps", &[], IO),
@@ -62,6 +56,5 @@ const OPTIONS: &[Entry] = &[
 const NETWORKS: &str =
     "a container has the host's network, one of its own without neighbours, or none";
 const NAMESPACES: &str = "a container has namespaces of its own";
-const HEALTH: &str = "nothing of kiln stays around to check a container's health";
 const IO: &str = "disk throughput is not limited";
 const RT: &str = "real-time scheduling is not handed out";

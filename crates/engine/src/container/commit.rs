@@ -84,7 +84,8 @@ pub fn commit(
 /// The config that a container was started with: the image's with what it was asked to be. Without triggers, which were
 /// meant for builds on the image.
 fn config_of(engine: &Engine, image: Config, options: &ContainerOptions) -> Result<Config, Error> {
-    let mut config = Config { on_build: Vec::new(), ..image };
+    let healthcheck = options.health_check(&image);
+    let mut config = Config { on_build: Vec::new(), healthcheck, ..image };
     for variable in &options.env {
         match &variable.value {
             Some(value) => config.set_env(&variable.name, value),

@@ -16,7 +16,7 @@ use super::{
 use crate::Error;
 
 /// A program that is to run in a container.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// The program and its arguments.
     pub command: Vec<String>,

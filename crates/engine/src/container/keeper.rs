@@ -6,6 +6,7 @@
 //! container if it was made for one run, and ends. If it is killed, the kernel kills what it kept, and frees the lock when the last of it is dead: the next look at
 //! the state finds out.
 
+mod health;
 mod register;
 mod service;
 mod start;
@@ -19,10 +20,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use oci::{Config, ImageConfig};
 use sandbox::{Exit, Process, Termination};
-use store::{ContainerDirectory, ContainerId, ContainerState, Kept, Status};
+use store::{ContainerDirectory, ContainerId, ContainerState, Health, Kept, Status};
 
 use self::{
+    health::Probe,
     register::Register,
     service::{Connection, Service},
     start::Started,
@@ -77,6 +80,8 @@ struct Keeper {
     engine: Engine,
     register: Arc<Register>,
     settings: Settings,
+    /// What the image says.
+    config: Config,
     directory: ContainerDirectory,
     service: Arc<Service>,
     grace: Option<Duration>,
@@ -103,12 +108,13 @@ impl Keeper {
     fn take(engine: &Engine, id: &ContainerId) -> Result<Option<Self>, Error> {
         let Some(kept) = engine.store().keep_container(id)? else { return Ok(None) };
         let settings = Settings::of(kept.container())?;
+        let config = ImageConfig::parse(kept.container().image_config.as_bytes())?.config;
         let (stop_signal, grace) = stop::manner(kept.container(), Stop::default())?;
         let name = kept.container().name.clone();
         let register = Arc::new(Register::new(kept)?);
         let service = Service::new(name, stop_signal, Arc::clone(&register));
         let (engine, directory) = (engine.clone(), engine.store().container_directory(id));
-        Ok(Some(Self { engine, register, settings, directory, service, grace }))
+        Ok(Some(Self { engine, register, settings, config, directory, service, grace }))
     }
 
     /// Starts the program, again and again if that is wanted, and leaves everything in order.
@@ -168,6 +174,7 @@ impl Keeper {
         self.register.change(|before| ContainerState {
             ports: started.world.outside.published_ports(),
             restarts,
+            health: self.probe().map(|_| Health::starting()),
             ..running(&started.inside.process, &before)
         })?;
         Ok(started)
@@ -186,7 +193,16 @@ impl Keeper {
         if let Some((first, attach)) = first {
             turn.begin(first, attach);
         }
-        let exit = turn.main().run(&mut child, outputs, Some(&log));
+        let probe = self.probe();
+        let exit = thread::scope(|scope| {
+            if let Some(probe) = &probe {
+                scope.spawn(|| probe.watch(&turn, &self.register));
+            }
+            let exit = turn.main().run(&mut child, outputs, Some(&log));
+            // Everything there is dead, the check too: nobody is waited for in vain.
+            turn.set_over();
+            exit
+        });
         let out_of_memory = child.ran_out_of_memory();
         if out_of_memory {
             turn.main().listeners.tell(&Answer::OutOfMemory);
@@ -220,8 +236,13 @@ impl Keeper {
             exit_code: ended.code(),
             error: ended.exit.as_ref().err().map(ToString::to_string),
             oom_killed: ended.out_of_memory,
-            ..before
+            ..before.unwatched()
         })
+    }
+
+    fn probe(&self) -> Option<Probe> {
+        let check = self.settings.options.health_check(&self.config)?;
+        Probe::of(&check, &self.config.shell)
     }
 
     /// Leaves a container that could not be started: with the reason, or not at all if it was made for one run.

@@ -17,6 +17,7 @@ mod tests;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use oci::{Config, Healthcheck};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -70,6 +71,8 @@ pub struct ContainerOptions {
     pub stop_signal: Option<String>,
     /// Seconds between that signal and the kill; negative: for ever.
     pub stop_timeout: Option<i64>,
+    /// How it is found to be healthy, over what the image says.
+    pub health: Option<Healthcheck>,
     /// Whether the first process is kiln's own, which passes signals on and reaps.
     pub init: bool,
 
@@ -166,11 +169,53 @@ impl ContainerOptions {
         if let Some(signal) = self.stop_signal.as_deref().filter(|it| signal_number(it).is_none()) {
             return Err(BadOption::new(format!("invalid signal: {signal}")));
         }
+        if let Some(health) = &self.health {
+            check_health(health)?;
+        }
         mount::check_unique(&self.mounts)
+    }
+
+    /// How a container of an image with this config is found to be healthy. What the options do not say is the image's to
+    /// say; one of them is enough for that.
+    pub fn health_check(&self, image: &Config) -> Option<Healthcheck> {
+        let Some(own) = &self.health else { return image.healthcheck.clone() };
+        let below = image.healthcheck.clone().unwrap_or_default();
+        let or = |own: i64, below: i64| if own == 0 { below } else { own };
+        Some(Healthcheck {
+            test: if own.test.is_empty() { below.test } else { own.test.clone() },
+            interval: or(own.interval, below.interval),
+            timeout: or(own.timeout, below.timeout),
+            start_period: or(own.start_period, below.start_period),
+            start_interval: or(own.start_interval, below.start_interval),
+            retries: or(own.retries, below.retries),
+        })
     }
 
     /// Whether set-user-id programs give nothing more.
     pub fn no_new_privileges(&self) -> bool {
         self.security.contains(&SecurityOption::NoNewPrivileges)
+    }
+}
+
+/// Finds times that make no sense, in Docker's words.
+fn check_health(health: &Healthcheck) -> Result<(), BadOption> {
+    const LEAST: i64 = 1_000_000;
+    let times = [
+        ("Interval", "interval", health.interval),
+        ("Timeout", "timeout", health.timeout),
+        ("StartPeriod", "start-period", health.start_period),
+        ("StartInterval", "start-interval", health.start_interval),
+    ];
+    for (name, option, time) in times {
+        if time < 0 {
+            return Err(BadOption::new(format!("--health-{option} cannot be negative")));
+        }
+        if time != 0 && time < LEAST {
+            return Err(BadOption::new(format!("{name} in Healthcheck cannot be less than 1ms")));
+        }
+    }
+    match health.retries {
+        ..0 => Err(BadOption::new("--health-retries cannot be negative")),
+        _ => Ok(()),
     }
 }

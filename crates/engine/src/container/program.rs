@@ -77,6 +77,11 @@ impl Program {
         self.killer.signal(signal);
     }
 
+    /// Kills it.
+    pub(super) fn kill(&self) {
+        self.killer.kill();
+    }
+
     /// Whether it has a terminal.
     pub(super) fn has_terminal(&self) -> bool {
         self.pty.is_some()

@@ -80,6 +80,18 @@ impl Listener {
         let _ = stream.shutdown(std::net::Shutdown::Write);
     }
 
+    /// Returns the first bytes of all output when there will be no more.
+    pub(super) fn collect(&self, most: usize) -> Vec<u8> {
+        let mut collected = Vec::new();
+        while let Some((kind, bytes)) = self.next() {
+            if kind != Kind::Answer {
+                let room = most.saturating_sub(collected.len()).min(bytes.len());
+                collected.extend_from_slice(&bytes[..room]);
+            }
+        }
+        collected
+    }
+
     /// Says that nobody is there any more.
     pub(super) fn leave(&self) {
         self.change(|queue| {

@@ -7,6 +7,7 @@ use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Sys
 
 use serde::{Deserialize, Serialize};
 
+use super::health::{Health, HealthStatus};
 use crate::{
     error::{Error, Result},
     tmp,
@@ -94,6 +95,9 @@ pub struct ContainerState {
     /// The ports that lead to it, while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PublishedPort>,
+    /// How well it is; not of one that nobody checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl ContainerState {
@@ -108,6 +112,7 @@ impl ContainerState {
             error: None,
             oom_killed: false,
             restarts: 0,
+            health: None,
             ports: Vec::new(),
         }
     }
@@ -122,7 +127,23 @@ impl ContainerState {
             Boot::Another => LOST,
         };
         let finished = Some(SystemTime::now());
-        Self { status: Status::Exited, pid: None, finished, exit_code, ports: Vec::new(), ..self }
+        let before = Self {
+            status: Status::Exited,
+            pid: None,
+            finished,
+            exit_code,
+            ports: Vec::new(),
+            ..self
+        };
+        before.unwatched()
+    }
+
+    /// What is true of its health when nobody checks any more: Docker's rule.
+    pub fn unwatched(mut self) -> Self {
+        if let Some(health) = &mut self.health {
+            health.status = HealthStatus::Unhealthy;
+        }
+        self
     }
 }
 

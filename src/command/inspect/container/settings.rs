@@ -48,7 +48,7 @@ pub(super) fn document(container: &Container, settings: &Settings, config: &Conf
         "StdinOnce": settings.stdin_once,
         "Env": merged.env,
         "Cmd": cmd,
-        "Healthcheck": merged.healthcheck,
+        "Healthcheck": options.health_check(config),
         "Image": container.image_name,
         "Volumes": or_null(merged.volumes.is_empty(), json!(merged.volumes)),
         "WorkingDir": options.workdir.clone().unwrap_or(merged.working_dir),

@@ -4,8 +4,9 @@
 use std::{
     collections::BTreeMap,
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use sandbox::Paused;
@@ -33,6 +34,8 @@ pub(super) struct Turn {
     programs: Mutex<Programs>,
     /// While its processes stand still because somebody wants that.
     paused: Mutex<Option<Paused>>,
+    is_over: Mutex<bool>,
+    ended: Condvar,
 }
 
 struct Programs {
@@ -50,8 +53,33 @@ impl Turn {
             next: MAIN + 1,
             threads: Vec::new(),
         };
-        let (programs, paused) = (Mutex::new(programs), Mutex::default());
-        Arc::new(Self { main, inside, stdin_once, programs, paused })
+        Arc::new(Self {
+            main,
+            inside,
+            stdin_once,
+            programs: Mutex::new(programs),
+            paused: Mutex::default(),
+            is_over: Mutex::default(),
+            ended: Condvar::new(),
+        })
+    }
+
+    /// What is known of the container that runs.
+    pub(super) fn inside(&self) -> &Inside {
+        &self.inside
+    }
+
+    /// Waits so long; says at once if the program has ended before, or ends meanwhile.
+    pub(super) fn goes_on_for(&self, pause: Duration) -> bool {
+        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(is_over, pause, |is_over| !*is_over);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The program has ended: nobody has to look after it any more.
+    pub(super) fn set_over(&self) {
+        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.notify_all();
     }
 
     /// The container's own program.
