@@ -9,7 +9,7 @@ use std::{
 use dockerfile::Source;
 use oci::{History, ImageId, Platform};
 use plan::{Base, Joint, Stage, StageId, StepKey};
-use sandbox::BuildNetwork;
+use sandbox::{BuildNetwork, Zygote};
 use store::{Ancestor, Lease, Record, SnapshotId};
 use tokio::{
     sync::{Semaphore, watch},
@@ -38,6 +38,8 @@ pub(crate) struct Build {
     pub(crate) lease: Lease,
     /// The layers that are being packed.
     pub(crate) packing: Packing,
+    /// What starts the RUNs.
+    pub(crate) zygote: Zygote,
     /// The network of the RUNs, once one needs it; none inside if there can be none of the build's own.
     pub(crate) network: Mutex<Option<Option<Arc<BuildNetwork>>>>,
     /// What each key has made in this build, so that equal steps are done once.
@@ -149,6 +151,7 @@ impl Build {
             events,
             lease: engine.store.lease()?,
             packing: Packing::default(),
+            zygote: Zygote::default(),
             network: Mutex::new(None),
             made: Mutex::new(HashMap::new()),
             started_caches: Mutex::default(),

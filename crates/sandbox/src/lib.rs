@@ -7,6 +7,7 @@
 //! - [`overlay`](Overlay): a root file system from layers, as a mount that is attached nowhere.
 //! - [`spawn`](spawn()): the caller's side of a sandbox: start, output, kill, wait.
 //! - `executable`: this very program, in a form that a sandbox cannot change.
+//! - [`zygote`](Zygote): the same for many sandboxes, faster.
 //! - `wire`: what the caller and the supervisor say to each other.
 //! - `supervisor`: the re-executed binary, parent of the sandbox's first process.
 //! - `container`: the story of that first process, from `clone` to `execve`.
@@ -35,6 +36,7 @@ mod executable;
 mod spawn;
 mod supervisor;
 mod wire;
+mod zygote;
 
 mod container;
 mod join;
@@ -107,3 +109,4 @@ pub use spec::Terminal;
 pub use supervisor::leave_caller;
 pub use supervisor::reexec_if_asked;
 pub use target::MountPoints;
+pub use zygote::Zygote;

@@ -42,7 +42,8 @@ use crate::Network;
 use crate::rootfs::attach;
 use crate::rootfs::new_mount;
 use crate::rootfs::part_of;
-use crate::spawn::Supervisor;
+use crate::spawn::supervisor::Outputs;
+use crate::spawn::supervisor::Supervisor;
 use crate::sys;
 use crate::sys::Depth;
 use crate::wire::Luggage;
@@ -188,7 +189,7 @@ fn connect(
     };
     let mut luggage = Luggage::default();
     luggage.add(namespace);
-    let mut supervisor = Supervisor::start(Stdio::null(), Stdio::null())?;
+    let mut supervisor = Supervisor::start(Outputs::null()?)?;
     ready();
     supervisor.order(&Order::Network { pasta, arguments }, &luggage)?;
     drop(luggage);

@@ -1,21 +1,17 @@
 //! The caller's side of a sandbox: start it, read its output, kill it, wait for its end.
 //!
-//! What happens on the other side is in `supervisor` and `container`.
+//! What happens on the other side is in `crate::supervisor` and `container`.
+
+pub(crate) mod supervisor;
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::process::Stdio;
 use std::sync::Arc;
 
-use rustix::net::AddressFamily;
 use rustix::net::SendFlags;
 use rustix::net::Shutdown;
-use rustix::net::SocketFlags;
-use rustix::net::SocketType;
+use supervisor::Outputs;
+use supervisor::Supervisor;
 
 use crate::Error;
 use crate::Limit;
@@ -26,9 +22,6 @@ use crate::Rights;
 use crate::Spec;
 use crate::Stdin;
 use crate::Terminal;
-use crate::executable;
-use crate::supervisor::ARG0;
-use crate::wire;
 use crate::wire::Job;
 use crate::wire::Luggage;
 use crate::wire::MountJob;
@@ -78,36 +71,44 @@ pub struct Killer {
     socket: Arc<OwnedFd>,
 }
 
-/// The supervisor process and the socket to it.
-#[derive(Debug)]
-pub(crate) struct Supervisor {
-    process: std::process::Child,
-    socket: Arc<OwnedFd>,
-}
-
 /// Starts a process in a sandbox of its own. Any thread may call this.
 ///
 /// The mounts that the spec brings along are moved into the sandbox, so each serves once. Errors of
 /// setting up come from [`Child::wait`], as they happen while the caller already goes on; with
 /// [`Terminal::Pty`] they may come from here, too.
 pub fn spawn(spec: Spec) -> Result<Child, Error> {
+    spawn_by(spec, Supervisor::start)
+}
+
+/// The same, with a supervisor that is made by `make`.
+pub(crate) fn spawn_by(
+    spec: Spec,
+    make: impl FnOnce(Outputs) -> Result<Supervisor, Error>,
+) -> Result<Child, Error> {
     check(&spec)?;
     let terminal = spec.terminal;
     let (order, luggage) = pack(spec)?;
-    start(&order, &luggage, terminal)
+    start_by(&order, &luggage, terminal, make)
 }
 
 /// Starts a supervisor for an order.
 pub(crate) fn start(order: &Order, luggage: &Luggage, terminal: Terminal) -> Result<Child, Error> {
-    let piped = || match terminal {
-        Terminal::None => Stdio::piped(),
-        Terminal::Pty => Stdio::null(),
+    start_by(order, luggage, terminal, Supervisor::start)
+}
+
+fn start_by(
+    order: &Order,
+    luggage: &Luggage,
+    terminal: Terminal,
+    make: impl FnOnce(Outputs) -> Result<Supervisor, Error>,
+) -> Result<Child, Error> {
+    let (outputs, stdout, stderr) = match terminal {
+        Terminal::None => piped()?,
+        Terminal::Pty => (Outputs::null()?, None, None),
     };
-    let mut supervisor = Supervisor::start(piped(), piped())?;
+    let mut supervisor = make(outputs)?;
     supervisor.order(order, luggage)?;
 
-    let stdout = supervisor.process.stdout.take().map(OwnedFd::from);
-    let stderr = supervisor.process.stderr.take().map(OwnedFd::from);
     let mut child = Child {
         supervisor,
         stdout,
@@ -125,6 +126,14 @@ pub(crate) fn start(order: &Order, luggage: &Luggage, terminal: Terminal) -> Res
         }
     }
     Ok(child)
+}
+
+/// Pipes for what a program writes, and their other ends.
+fn piped() -> Result<(Outputs, Option<OwnedFd>, Option<OwnedFd>), Error> {
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let (read_stdout, stdout) = pipe().map_err(Error::setup("make a pipe"))?;
+    let (read_stderr, stderr) = pipe().map_err(Error::setup("make a pipe"))?;
+    Ok((Outputs { stdout, stderr }, Some(read_stdout), Some(read_stderr)))
 }
 
 impl Child {
@@ -202,7 +211,7 @@ impl Child {
                 }
             }
         };
-        let status = self.supervisor.process.wait().map_err(Error::setup("wait for it"))?;
+        let status = self.supervisor.wait().map_err(Error::setup("wait for it"))?;
         match report {
             Report::Exited(code) => Ok(Exit::Code(code)),
             Report::Killed(signal) => Ok(Exit::Signal(signal)),
@@ -229,66 +238,6 @@ impl Killer {
     pub fn kill(&self) {
         // It fails when the supervisor is gone already, which is what is wanted.
         let _ = rustix::net::shutdown(&*self.socket, Shutdown::Write);
-    }
-}
-
-impl Supervisor {
-    /// Starts a supervisor, which waits for its order.
-    ///
-    /// It is tied to this process by the socket and not by a parent death signal, which would come
-    /// when the calling *thread* ends.
-    pub(crate) fn start(stdout: Stdio, stderr: Stdio) -> Result<Self, Error> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(Error::setup("make a pair of sockets"))?;
-        let process = Command::new(executable::path()?)
-            .arg0(ARG0)
-            .env_clear()
-            .stdin(theirs)
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn()
-            .map_err(Error::setup("start the supervisor"))?;
-        Ok(Self { process, socket: Arc::new(ours) })
-    }
-
-    /// Tells it what to do.
-    pub(crate) fn order(&mut self, order: &Order, luggage: &Luggage) -> Result<(), Error> {
-        match wire::send_order(&self.socket, order, luggage) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.lost()),
-            Err(error) => Err(Error::setup("send the order to the supervisor")(error)),
-        }
-    }
-
-    /// Waits for what it says next.
-    pub(crate) fn next_report(&mut self) -> Result<(Report, Option<OwnedFd>), Error> {
-        match wire::receive_report(self.socket.as_fd()) {
-            Ok(Some(report)) => Ok(report),
-            Ok(None) => Err(self.lost()),
-            Err(error) => Err(Error::setup("hear from the supervisor")(error)),
-        }
-    }
-
-    /// The error for a supervisor that is gone.
-    fn lost(&mut self) -> Error {
-        let how = match self.process.wait() {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        Error::SupervisorLost { how }
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        // Ends everything, if it has not ended. Both fail only when it has, or was waited for.
-        let _ = rustix::net::shutdown(&*self.socket, Shutdown::Both);
-        let _ = self.process.wait();
     }
 }
 

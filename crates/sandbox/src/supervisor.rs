@@ -43,6 +43,7 @@ use crate::wire::Luggage;
 use crate::wire::NetworkJob;
 use crate::wire::Order;
 use crate::wire::Report;
+use crate::zygote;
 
 /// The name by which a supervisor knows that it is one.
 pub(crate) const ARG0: &str = "kiln-sandbox";
@@ -59,9 +60,11 @@ pub(crate) enum Word {
 /// Runs the supervisor if this process was started as one, and then never returns.
 ///
 /// Must be the first call of `main`, before any thread exists. A supervisor is recognised by its
-/// name and by the socket that is its standard input.
+/// name and by the socket that is its standard input; it may be a copy of a zygote, which is recognised likewise.
 pub fn reexec_if_asked() {
-    if std::env::args_os().next().is_none_or(|name| name.as_bytes() != ARG0.as_bytes()) {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let is_zygote = name.as_bytes() == zygote::ARG0.as_bytes();
+    if !is_zygote && name.as_bytes() != ARG0.as_bytes() {
         return;
     }
     let socket = rustix::stdio::stdin();
@@ -71,6 +74,9 @@ pub fn reexec_if_asked() {
     };
     if !is(AddressFamily::UNIX, SocketType::SEQPACKET) {
         return;
+    }
+    if is_zygote && zygote::live(socket).is_err() {
+        sys::exit_now(1);
     }
     let report = match wire::receive_order(socket) {
         Ok(Some((order, luggage))) => follow(&order, &luggage, socket),

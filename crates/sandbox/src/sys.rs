@@ -98,16 +98,22 @@ impl Alone {
     }
 }
 
-/// clone(2) as fork(2) with new namespaces: `None` in the child. The caller must be
+/// clone(2) as fork(2) with new namespaces, or other flags of it: `None` in the child. The caller must be
 /// single-threaded, or the child may find locks held by threads it does not have.
-pub(crate) fn fork_into(namespaces: i32, _alone: &Alone) -> io::Result<Option<Pid>> {
-    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+pub(crate) fn fork_into(flags: i32, _alone: &Alone) -> io::Result<Option<Pid>> {
+    let flags = libc::c_long::from(flags | libc::SIGCHLD);
     // SAFETY: without CLONE_VM and with no stack the child gets a copy of this memory, and no other
     // thread exists which could hold a lock in it. The remaining arguments are unused without the
     // flags that ask for them; their order differs between machines, but all are zero.
     let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     let pid = i32::try_from(checked(result)?).map_err(io::Error::other)?;
     Ok(Pid::from_raw(pid))
+}
+
+/// clone(2) as fork(2), but the child's parent is this process's: `None` in the child. The caller must be
+/// single-threaded, as for [`fork_into`].
+pub(crate) fn fork_sibling(alone: &Alone) -> io::Result<Option<Pid>> {
+    fork_into(libc::CLONE_PARENT, alone)
 }
 
 /// kill(2) with any signal, the real-time ones too.

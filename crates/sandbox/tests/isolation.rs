@@ -27,6 +27,7 @@ mod isolation {
     pub(crate) mod rights;
     pub(crate) mod terminal;
     pub(crate) mod world;
+    pub(crate) mod zygote;
 }
 
 use std::panic::AssertUnwindSafe;
@@ -54,6 +55,7 @@ fn cases() -> Vec<Case> {
         isolation::mounts::CASES,
         isolation::network::CASES,
         isolation::terminal::CASES,
+        isolation::zygote::CASES,
     ]
     .concat()
 }

@@ -93,7 +93,7 @@ pub(crate) fn run(
 }
 
 fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(), Error> {
-    let mut child = sandbox::spawn(spec)?;
+    let mut child = build.zygote.spawn(spec)?;
     let _watch = build.request.cancel.watch(child.killer());
     let pipes = [(Stream::Stdout, child.take_stdout()), (Stream::Stderr, child.take_stderr())];
     let pipes = pipes.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe?))).collect();

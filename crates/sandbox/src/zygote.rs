@@ -1,0 +1,136 @@
+//! A supervisor that has no order yet and copies itself: much faster than starting this executable for each step.
+//!
+//! Most of a supervisor's start is the work of the linker and the pages it writes to. A zygote has that behind it, once per
+//! build; a copy of it has the same sealed executable, and is a child of the caller like one that was started.
+//!
+//! ```text
+//! caller → zygote   MAGIC, with three descriptors: the supervisor's socket, standard output and standard error
+//! zygote → caller   the process id of the copy, or the negative error number (i32, little endian)
+//! ```
+//!
+//! The caller closing its end, or dying, ends it; its copies have sockets of their own.
+
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use rustix::process::Pid;
+
+use crate::Child;
+use crate::Error;
+use crate::Spec;
+use crate::signals;
+use crate::spawn;
+use crate::spawn::supervisor::Outputs;
+use crate::spawn::supervisor::Supervisor;
+use crate::spawn::supervisor::execute;
+use crate::spawn::supervisor::sockets;
+use crate::spawn::supervisor::wait_for;
+use crate::sys;
+use crate::sys::Alone;
+use crate::wire;
+
+/// The name by which a zygote knows that it is one.
+pub(crate) const ARG0: &str = "kiln-zygote";
+
+/// The caller's messages. The version changes with the format.
+const MAGIC: &[u8] = b"kiln-zygote/1";
+
+/// Starts many sandboxes fast. It has a process, from the first one on, that ends when this is dropped.
+#[derive(Debug, Default)]
+pub struct Zygote {
+    process: Mutex<Option<Process>>,
+}
+
+#[derive(Debug)]
+struct Process {
+    pid: Pid,
+    socket: Option<OwnedFd>,
+}
+
+impl Zygote {
+    /// As [`crate::spawn()`].
+    pub fn spawn(&self, spec: Spec) -> Result<Child, Error> {
+        spawn::spawn_by(spec, |outputs| self.start(outputs))
+    }
+
+    /// Makes a supervisor, which waits for its order.
+    fn start(&self, outputs: Outputs) -> Result<Supervisor, Error> {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if process.is_none() {
+            *process = Some(Process::start()?);
+        }
+        let (ours, theirs) = sockets()?;
+        let made = process.as_ref().map(|it| it.copy(&theirs, &outputs));
+        match made {
+            Some(Ok(pid)) => Ok(Supervisor::of(pid, ours)),
+            // It was killed, or may have no more processes: the error of trying by oneself says more.
+            _ => {
+                *process = None;
+                Supervisor::start(outputs)
+            }
+        }
+    }
+}
+
+impl Process {
+    fn start() -> Result<Self, Error> {
+        let (ours, theirs) = sockets()?;
+        let pid = execute(ARG0, theirs, Stdio::null(), Stdio::null())?;
+        Ok(Self { pid, socket: Some(ours) })
+    }
+
+    fn copy(&self, socket: &OwnedFd, outputs: &Outputs) -> std::io::Result<Pid> {
+        let line = self.socket.as_ref().ok_or(rustix::io::Errno::PIPE)?.as_fd();
+        wire::send(line, MAGIC, &[socket.as_fd(), outputs.stdout.as_fd(), outputs.stderr.as_fd()])?;
+        let (answer, _) = wire::receive(line)?;
+        let answer = answer.try_into().map(i32::from_le_bytes);
+        match answer.map(|number| (number, Pid::from_raw(number.max(0)))) {
+            Ok((_, Some(pid))) => Ok(pid),
+            Ok((errno, None)) => Err(std::io::Error::from_raw_os_error(errno.saturating_neg())),
+            Err(_) => Err(rustix::io::Errno::PIPE.into()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.socket = None;
+        // It fails only when somebody else has waited for it.
+        let _ = wait_for(self.pid);
+    }
+}
+
+/// The life of a zygote. Returns in each of its copies, whose standard input is the socket of a supervisor then.
+pub(crate) fn live(caller: BorrowedFd<'_>) -> Result<(), Error> {
+    let failed = "copy the process";
+    // What a terminal sends is for the caller to answer; it fails only for the leader of a group.
+    let _ = rustix::process::setsid();
+    sys::block_signals(signals::ASKING, libc::SIG_BLOCK);
+    let alone = Alone::check().map_err(Error::setup(failed))?;
+    loop {
+        let (message, descriptors) = wire::receive(caller).map_err(Error::setup(failed))?;
+        let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+            sys::exit_now(0)
+        };
+        if message != MAGIC {
+            sys::exit_now(0);
+        }
+        let answer = match sys::fork_sibling(&alone) {
+            Ok(None) => return become_supervisor(&socket, &stdout, &stderr),
+            Ok(Some(pid)) => pid.as_raw_nonzero().get(),
+            Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+        };
+        wire::send(caller, &answer.to_le_bytes(), &[]).map_err(Error::setup(failed))?;
+    }
+}
+
+fn become_supervisor(socket: &OwnedFd, stdout: &OwnedFd, stderr: &OwnedFd) -> Result<(), Error> {
+    let failed = "connect the supervisor";
+    rustix::stdio::dup2_stdin(socket).map_err(Error::setup(failed))?;
+    rustix::stdio::dup2_stdout(stdout).map_err(Error::setup(failed))?;
+    rustix::stdio::dup2_stderr(stderr).map_err(Error::setup(failed))
+}
