@@ -95,7 +95,7 @@ pub(super) fn run(engine: &Engine, ps: &Ps) -> Result<Exit, Failure> {
         sizes: ps.size || listing.mentions("Size"),
         now: Timestamp::now(),
     };
-    let rows = rows.iter().map(|row| Ok(Data::row(&shown.fields(row)?)));
+    let rows = rows.iter().map(|row| shown.data(row));
     let rows = rows.collect::<Result<Vec<Data>, Failure>>()?;
     output::print(&listing.render(rows)?)?;
     Ok(Exit::Done)

@@ -1,5 +1,6 @@
 //! `eq`, `lt` and their like, after Go's `text/template`: a number is equal to a number of the same value, a text to a text,
-//! and what cannot be compared is an error.
+//! and what cannot be compared is an error. Whole numbers are compared with others too, unlike in Go: Docker tries a
+//! template a second time on the plain JSON, where all numbers are of one type, so that old scripts have `ne 0.0` in them.
 
 use std::cmp::Ordering;
 
@@ -25,6 +26,9 @@ pub(crate) fn equal_any(value: &Value, others: &[Value]) -> Result {
 
 /// Whether two values are equal.
 pub(crate) fn equal(a: &Value, b: &Value) -> Result {
+    if let Some((a, b)) = mixed(a, b) {
+        return equal(&Value::Float(a), &Value::Float(b));
+    }
     match (a, b) {
         (Value::Null | Value::Nil, b) => Ok(matches!(b, Value::Null | Value::Nil)),
         (_, Value::Null | Value::Nil) => Ok(false),
@@ -43,8 +47,21 @@ pub(crate) fn equal(a: &Value, b: &Value) -> Result {
     }
 }
 
+/// Numbers of the two types, as one.
+#[expect(clippy::cast_precision_loss, reason = "as in JSON")]
+fn mixed(a: &Value, b: &Value) -> Option<(f64, f64)> {
+    match (a, b) {
+        (Value::Int(a), Value::Float(b)) => Some((*a as f64, *b)),
+        (Value::Float(a), Value::Int(b)) => Some((*a, *b as f64)),
+        _ => None,
+    }
+}
+
 /// Whether a value is less than another one.
 pub(crate) fn less(a: &Value, b: &Value) -> Result {
+    if let Some((a, b)) = mixed(a, b) {
+        return less(&Value::Float(a), &Value::Float(b));
+    }
     let ordering = match (a, b) {
         (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),

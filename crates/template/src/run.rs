@@ -174,12 +174,17 @@ impl State<'_> {
         dot: &Value,
         last: Option<Value>,
     ) -> Result<Value> {
-        let value = self.operand(first, dot)?;
         let mut arguments = Vec::new();
         for operand in rest {
             arguments.push(self.operand(operand, dot)?);
         }
         arguments.extend(last);
+        if self.mode == Mode::Headings
+            && let (".Label", [Value::Text(key)]) = (first.to_string().as_str(), &arguments[..])
+        {
+            return Ok(Value::Text(heading_of_label(key)));
+        }
+        let value = self.operand(first, dot)?;
         match (&value, arguments.as_slice()) {
             (Value::Object(map), [Value::Text(key)]) if map.kind == ObjectKind::Method => {
                 Ok(map.get(key).cloned().unwrap_or_else(|| map.lacking()))
@@ -306,4 +311,9 @@ fn known(object: &Object) -> String {
     let names: Vec<String> =
         object.sorted().iter().map(|field| format!(".{}", field.name)).collect();
     names.join(", ")
+}
+
+/// A label's column is called like the last part of its name: `com.example.my-part` is `my part`.
+fn heading_of_label(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " ")
 }

@@ -152,6 +152,7 @@ fn comparisons() {
         "{{and .Id .Parent}}|{{and .Id 5}}|{{or .Parent 7}}|{{or .Parent false}}|{{not .Id}}",
         "|5|7|false|false",
     );
+    check("{{eq 0 0.0}} {{ne 0.0 1}} {{lt 1 1.5}} {{ge 2.0 3}}", "true true true false");
     check("{{eq .Config.Healthcheck nil}} {{eq .Id nil}} {{lt \"a\" \"b\"}}", "true false true");
     // What need not be looked at is not.
     check("{{or true (index .RepoTags 9)}} {{and false .Nope}}", "true false");
@@ -296,6 +297,8 @@ fn heads_of_tables() {
         Template::parse("{{lower .ID}}\t{{json .Size}}\t{{truncate .ID 2}}\t{{pad .ID 1 0}}")
             .unwrap();
     assert_eq!(template.render_head(&head).unwrap(), "IMAGE ID\tSIZE\tIMAGE ID\t IMAGE ID");
+    let labels = Template::parse("{{.Label \"a.b.my-own_part\"}}\t{{.Label \"x\"}}").unwrap();
+    assert_eq!(labels.render_head(&head).unwrap(), "my own part\tx");
     assert!(template.mentions("Size") && !template.mentions("Digest"));
     assert!(
         Template::parse("{{if .X}}{{upper (lower .Digest)}}{{end}}").unwrap().mentions("Digest")

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use oci::{Config, ImageConfig, ImageId};
 use serde_json::{Value, json};
 use store::{Container, ContainerState, PublishedPort, Status};
+use template::Data;
 
 use super::Row;
 use crate::{report::Failure, text};
@@ -29,6 +30,14 @@ pub(super) struct Shown<'a> {
 }
 
 impl Shown<'_> {
+    /// Returns a row for templates: the fields, and each label by its name.
+    pub(super) fn data(&self, row: &Row) -> Result<Data, Failure> {
+        let settings = Settings::of(&row.container)?;
+        let config = ImageConfig::parse(row.container.image_config.as_bytes())?.config;
+        let labels = json!(labels(&config, &settings));
+        Ok(Data::row(&self.fields(row)?).method("Label", &labels))
+    }
+
     /// Returns the fields of a row, as Docker has them.
     pub(super) fn fields(&self, row: &Row) -> Result<Value, Failure> {
         let Row { container, state } = row;
