@@ -9,17 +9,17 @@ use sandbox::Rung;
 
 use crate::{
     command::{
-        Attach, Build, Check, Commit, Cp, Create, Df, Diff, Exec, Export, History, Images, Import,
-        Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Pause, Port, Prune, Ps, Pull,
-        Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start, Stop, Sync, Tag, Top, VolumeArgs,
-        Wait,
+        Attach, Build, Check, Commit, Completion, Cp, Create, Df, Diff, Exec, Export, History,
+        Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Pause, Port,
+        Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start, Stop, Sync, Tag,
+        Top, Version, VolumeArgs, Wait,
     },
     report::Exit,
 };
 
 /// Builds container images from Dockerfiles: no daemon, root or not, one binary.
 #[derive(Debug, Parser)]
-#[command(name = "kiln", version, about, disable_help_subcommand = true)]
+#[command(name = "kiln", version, about, disable_version_flag = true)]
 pub(crate) struct Args {
     /// Where images and cached layers are kept [default: /var/lib/kiln as root, else $XDG_DATA_HOME/kiln]
     #[arg(long, env = "KILN_ROOT", value_name = "DIR", global = true)]
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Keep off the network: what is not here already is an error. What commands in containers do is not meant
     #[arg(long, env = "KILN_OFFLINE", value_parser = FalseyValueParser::new(), global = true)]
     pub(crate) offline: bool,
+    /// Print version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -166,6 +169,12 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Wait until the store is on the disk
     Sync(Sync),
+    /// Show what is in the store, and what kind of machine this is
+    Info(Info),
+    /// Show the version
+    Version(Version),
+    /// Print what a shell needs to complete command lines
+    Completion(Completion),
     /// What can be done with images, by Docker's longer names
     #[command(hide = true, subcommand)]
     Image(group::Image),
@@ -173,7 +182,7 @@ pub(crate) enum Command {
     #[command(hide = true, subcommand)]
     Container(group::Container),
     /// What can be done with builds, by Docker's longer names
-    #[command(hide = true, subcommand)]
+    #[command(hide = true, subcommand, alias = "buildx")]
     Builder(group::Builder),
     /// What can be done with all of it, by Docker's longer names
     #[command(hide = true, subcommand)]

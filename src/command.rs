@@ -4,6 +4,7 @@ mod attach;
 mod build;
 mod check;
 mod commit;
+mod completion;
 mod containers;
 mod cp;
 mod create;
@@ -14,6 +15,7 @@ mod export;
 mod history;
 mod images;
 mod import;
+mod info;
 mod inspect;
 mod keep;
 mod kill;
@@ -42,6 +44,7 @@ mod stop;
 mod sync;
 mod tag;
 mod top;
+mod version;
 mod volume;
 mod wait;
 
@@ -53,6 +56,7 @@ pub(crate) use self::{
     build::Build,
     check::Check,
     commit::Commit,
+    completion::Completion,
     cp::Cp,
     create::Create,
     df::Df,
@@ -62,6 +66,7 @@ pub(crate) use self::{
     history::History,
     images::Images,
     import::Import,
+    info::Info,
     inspect::{Inspect, Kind as InspectKind},
     keep::Keep,
     kill::Kill,
@@ -71,7 +76,7 @@ pub(crate) use self::{
     logs::Logs,
     pause::Pause,
     port::Port,
-    prune::{BuilderPrune, ContainerPrune, ImagePrune, Prune},
+    prune::{BuilderPrune, ContainerPrune, ImagePrune, Prune, VolumePrune},
     ps::Ps,
     pull::Pull,
     push::Push,
@@ -86,6 +91,7 @@ pub(crate) use self::{
     sync::Sync,
     tag::Tag,
     top::Top,
+    version::Version,
     volume::VolumeArgs,
     wait::Wait,
 };
@@ -104,9 +110,11 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     }
     // Neither a store nor namespaces: an ordinary user's own programs keep the credentials.
     match args.command {
+        Command::Completion(completion) => return completion::run(&completion),
         Command::Login(login) => return login::run(login),
         Command::Logout(logout) => return logout::run(&logout),
         Command::Search(search) => return search::run(&search),
+        Command::Version(version) => return version::run(&version),
         Command::Keep(_) => sandbox::leave_caller()?,
         _ => {}
     }
@@ -163,12 +171,15 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Rmi(rmi) => rmi::run(engine, &rmi),
         Command::Save(save) => save::run(engine, &save),
         // Done before there is an engine.
-        Command::Sync(_)
+        Command::Completion(_)
+        | Command::Version(_)
+        | Command::Sync(_)
         | Command::Keep(_)
         | Command::Login(_)
         | Command::Logout(_)
         | Command::Search(_) => Ok(Exit::Done),
         Command::Df(df) => df::run(engine, &df),
+        Command::Info(info) => info::run(engine, &info),
         Command::Prune(prune) => prune::run(engine, &prune),
         // Each is one of the others.
         Command::Image(command) => dispatch(engine, command.into()),

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use super::Command;
 use crate::command::{
     Attach, Build, BuilderPrune, Commit, ContainerPrune, Cp, Create, Df, Diff, Exec, Export,
-    History, ImagePrune, Images, Import, Inspect, InspectKind, Kill, Load, Logs, Pause, Port,
+    History, ImagePrune, Images, Import, Info, Inspect, InspectKind, Kill, Load, Logs, Pause, Port,
     Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start, Stop, Tag, Top, Wait,
 };
 
@@ -106,6 +106,8 @@ pub(crate) enum Builder {
 pub(crate) enum System {
     /// Show what takes how much room
     Df(Df),
+    /// Show what is in the store, and what kind of machine this is
+    Info(Info),
     /// Remove what is not used
     Prune(Prune),
 }
@@ -176,6 +178,7 @@ impl From<System> for Command {
     fn from(command: System) -> Self {
         match command {
             System::Df(df) => Self::Df(df),
+            System::Info(info) => Self::Info(info),
             System::Prune(prune) => Self::Prune(prune),
         }
     }

@@ -1,4 +1,5 @@
-//! `kiln prune`, and its parts: `image prune`, `container prune` and `builder prune`, as Docker has them. What goes is found
+//! `kiln prune`, and its parts: `image prune`, `container prune`, `volume prune` and `builder prune`, as Docker has
+//! them. What goes is found
 //! in `select`, and removed here.
 
 mod select;
@@ -22,7 +23,7 @@ use crate::{
     text,
 };
 
-/// Options of all four.
+/// Options of all five.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
     /// Only some: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]
@@ -68,6 +69,7 @@ enum Part {
     All,
     Images,
     Containers,
+    Volumes,
     Cache,
 }
 
@@ -82,6 +84,15 @@ pub(crate) struct ImagePrune {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ContainerPrune {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VolumePrune {
+    /// Those too that were given a name
+    #[arg(short, long)]
+    all: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -109,6 +120,12 @@ impl From<ContainerPrune> for Prune {
     }
 }
 
+impl From<VolumePrune> for Prune {
+    fn from(VolumePrune { all, common }: VolumePrune) -> Self {
+        Self { part: Part::Volumes, all, volumes: true, cache: Cache::default(), common }
+    }
+}
+
 impl From<BuilderPrune> for Prune {
     fn from(BuilderPrune { all, cache, common }: BuilderPrune) -> Self {
         Self { part: Part::Cache, all, volumes: false, cache, common }
@@ -124,11 +141,19 @@ enum Images {
     Unused,
 }
 
+/// Which volumes go, of those that no container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Volumes {
+    /// Those whose names were made up.
+    Anonymous,
+    All,
+}
+
 /// What is to go.
 #[derive(Debug)]
 struct Order<'a> {
     containers: bool,
-    volumes: bool,
+    volumes: Option<Volumes>,
     images: Option<Images>,
     /// The build cache, and whether with what images have.
     cache: Option<Which>,
@@ -139,11 +164,14 @@ struct Order<'a> {
 pub(super) fn run(engine: &Engine, prune: &Prune) -> Result<Exit, Failure> {
     let is = |part| prune.part == Part::All || prune.part == part;
     let images = if prune.all { Images::Unused } else { Images::Dangling };
+    // All that a part of the command means by `--all` is its own.
+    let named = prune.part == Part::Volumes && prune.all;
+    let volumes = if named { Volumes::All } else { Volumes::Anonymous };
     let room = prune.cache.keep_storage.map(|size| size.0);
     let cache = Which { unused_for: Duration::ZERO, room, of_images: prune.all };
     let order = Order {
         containers: is(Part::Containers),
-        volumes: prune.volumes,
+        volumes: prune.volumes.then_some(volumes),
         images: is(Part::Images).then_some(images),
         cache: is(Part::Cache).then_some(cache),
         common: &prune.common,
@@ -153,7 +181,12 @@ pub(super) fn run(engine: &Engine, prune: &Prune) -> Result<Exit, Failure> {
 
 fn obey(engine: &Engine, order: &Order<'_>) -> Result<Exit, Failure> {
     let now = Timestamp::now();
-    let filters = Filters::parse(&order.common.filter, &["until", "label", "label!"])?;
+    // Volumes are as old as what somebody last wrote to them, which says nothing.
+    let known: &[&str] = match order {
+        Order { containers: false, images: None, cache: None, .. } => &["label", "label!"],
+        _ => &["until", "label", "label!"],
+    };
+    let filters = Filters::parse(&order.common.filter, known)?;
     let until = filters.time("until", now)?;
     let cache = order.cache.filter(|_| !filters.has("label") && !filters.has("label!"));
     let cache = cache.map(|which| Which { unused_for: select::age(until, now), ..which });
@@ -274,8 +307,11 @@ fn confirm(order: &Order<'_>) -> Result<bool, Failure> {
         None => "",
     };
     let containers = if order.containers { "all stopped containers" } else { "" };
-    let volumes =
-        if order.volumes { "all anonymous volumes not used by at least one container" } else { "" };
+    let volumes = match order.volumes {
+        Some(Volumes::Anonymous) => "anonymous local volumes not used by at least one container",
+        Some(Volumes::All) => "all local volumes not used by at least one container",
+        None => "",
+    };
     let parts: Vec<&str> =
         [containers, volumes, images, cache].into_iter().filter(|part| !part.is_empty()).collect();
     let mut question = match parts.as_slice() {

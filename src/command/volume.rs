@@ -1,9 +1,6 @@
 //! `kiln volume`: directories that containers share and that outlive them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead, IsTerminal},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{
     Engine,
@@ -16,9 +13,9 @@ use engine::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::Volume;
-use template::{Data, Template};
+use template::{Absent, Data, Template};
 
-use super::{inspect, output};
+use super::{VolumePrune, inspect, output, prune};
 use crate::{
     filter::Filters,
     listing::Listing,
@@ -42,7 +39,7 @@ enum Command {
     #[command(visible_alias = "list")]
     Ls(Ls),
     /// Remove volumes that no container has
-    Prune(Prune),
+    Prune(VolumePrune),
     /// Remove volumes
     #[command(visible_alias = "remove")]
     Rm(Rm),
@@ -84,16 +81,6 @@ struct Ls {
 }
 
 #[derive(Debug, clap::Args)]
-struct Prune {
-    /// Those too that were given a name
-    #[arg(short, long)]
-    all: bool,
-    /// Without asking
-    #[arg(short, long)]
-    force: bool,
-}
-
-#[derive(Debug, clap::Args)]
 struct Rm {
     /// One that is not there is no error
     #[arg(short, long)]
@@ -117,7 +104,7 @@ pub(super) fn run(engine: &Engine, volume: VolumeArgs) -> Result<Exit, Failure> 
         Command::Create(args) => create(engine, args),
         Command::Inspect(args) => show(engine, &args),
         Command::Ls(args) => list(engine, &args),
-        Command::Prune(args) => prune(engine, &args),
+        Command::Prune(args) => prune::run(engine, &args.into()),
         Command::Rm(args) => remove(engine, &args),
     }
 }
@@ -159,7 +146,11 @@ fn show(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
     }
     let text = match template {
         Some(template) => {
-            let lines = found.iter().map(|it| Ok(template.render(&Data::row(it))? + "\n"));
+            let data = |document| {
+                let data = Data::document(document).absent("Labels", Absent::Map);
+                data.absent("Options", Absent::Map)
+            };
+            let lines = found.iter().map(|it| Ok(template.render(&data(it))? + "\n"));
             lines.collect::<Result<String, Failure>>()?
         }
         None if format.is_some() => Value::from(found).to_string() + "\n",
@@ -201,13 +192,14 @@ fn list(engine: &Engine, ls: &Ls) -> Result<Exit, Failure> {
     let rows = volumes.iter().filter(|volume| fits(volume)).map(|volume| {
         let labels: Vec<String> =
             volume.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        Data::row(&json!({
+        let row = Data::row(&json!({
             "Driver": "local",
             "Labels": labels.join(","),
             "Mountpoint": engine.store().volume_directory(&volume.name).display().to_string(),
             "Name": volume.name,
             "Scope": "local",
-        }))
+        }));
+        row.method("Label", &json!(volume.labels))
     });
     output::print(&listing.render(rows)?)?;
     Ok(Exit::Done)
@@ -248,30 +240,4 @@ fn told(failures: impl IntoIterator<Item = Failure>) -> Result<Exit, Failure> {
         exit = Err(Failure::Told);
     }
     exit
-}
-
-/// Removes volumes that no container has, and prints their names.
-fn prune(engine: &Engine, prune: &Prune) -> Result<Exit, Failure> {
-    let which = if prune.all { "all" } else { "anonymous" };
-    if !prune.force
-        && !confirmed(&format!("This will remove {which} volumes that no container has."))?
-    {
-        return Ok(Exit::Done);
-    }
-    for name in volumes::prune(engine, prune.all)? {
-        output::print(&format!("{name}\n"))?;
-    }
-    Ok(Exit::Done)
-}
-
-/// Asks who sits at the terminal; nobody there is a no.
-fn confirmed(what: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("{what} Say --force if that is wanted.")));
-    }
-    output::tell(&format!("WARNING! {what}\nAre you sure you want to continue? [y/N]"));
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(Failure::io("read", "standard input"))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -1,5 +1,7 @@
 //! Usage errors and help.
 
+use serde_json::Value;
+
 use crate::support::env::TestEnv;
 
 #[test]
@@ -48,7 +50,66 @@ fn help_is_data_and_names_every_command() {
 #[test]
 fn the_version() {
     let env = TestEnv::empty();
-    assert_eq!(env.ok(&["--version"]).text(), concat!("kiln ", env!("CARGO_PKG_VERSION")));
+    let version = env!("CARGO_PKG_VERSION");
+    for args in ["--version", "-v", "-V"] {
+        assert_eq!(env.ok(&[args]).text(), format!("kiln {version}"));
+    }
+    assert!(env.ok(&["version"]).text().starts_with(&format!("Client:\n Version:    {version}\n")));
+    for format in ["{{.Client.Version}}", "{{.Server.Version}}"] {
+        assert_eq!(env.ok(&["version", "--format", format]).text(), version);
+    }
+    let json: Value = serde_json::from_slice(&env.ok(&["version", "-f", "json"]).stdout).unwrap();
+    assert_eq!(json["Server"]["Os"], "linux");
+    env.kiln(["version", "-f", "{{.Nope}}"]).run().fails(1).says(&["Nope"]);
+    assert!(!env.store().exists());
+}
+
+#[test]
+fn what_there_is() {
+    let env = TestEnv::new();
+    env.ok(&["run", "--name", "one", "--network=none", "busybox", "true"]);
+    let info = env.ok(&["info"]).text();
+    for line in ["Containers: 1", " Running: 0", " Stopped: 1", "Images: 1", "OSType: linux"] {
+        assert!(info.lines().any(|it| it == line), "{line}:\n{info}");
+    }
+    let json: Value = serde_json::from_slice(&env.ok(&["info", "-f", "json"]).stdout).unwrap();
+    assert_eq!(json["DockerRootDir"], env.str("store"));
+    assert!(json["MemTotal"].as_u64().unwrap() > 1 << 20);
+    let template = "{{.Driver}} {{.ContainersStopped}} {{.ServerVersion}}";
+    let expected = format!("overlay2 1 {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(env.ok(&["system", "info", "--format", template]).text(), expected);
+}
+
+#[test]
+fn help_by_name() {
+    let env = TestEnv::empty();
+    assert_eq!(env.ok(&["help", "images"]).stdout, env.ok(&["images", "--help"]).stdout);
+    assert_eq!(env.ok(&["help"]).stdout, env.ok(&["--help"]).stdout);
+    env.kiln(["help", "nosuch"]).run().fails(2).says(&["nosuch"]);
+}
+
+#[test]
+fn shells_complete() {
+    let env = TestEnv::empty();
+    let script = env.ok(&["completion", "bash"]).stdout;
+    let path = env.path("completion.bash");
+    std::fs::write(&path, script).unwrap();
+    let complete = |words: &str, at: usize| {
+        let script = format!(
+            ". {}; COMP_WORDS=({words}); COMP_CWORD={at}; _kiln kiln \"${{COMP_WORDS[at]}}\" kiln; echo \"${{COMPREPLY[@]}}\"",
+            path.display(),
+        );
+        let script = script.replace("[at]", &format!("[{at}]"));
+        let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("kiln hist", 1), "history");
+    assert_eq!(complete("kiln images --no", 2), "--no-trunc");
+    for shell in ["zsh", "fish"] {
+        assert!(env.ok(&["completion", shell]).text().contains("no-trunc"), "{shell}");
+    }
+    env.kiln(["completion", "nosuch"]).run().fails(2).says(&["bash", "zsh", "fish"]);
+    assert!(!env.store().exists());
 }
 
 #[test]

@@ -118,6 +118,11 @@ impl Engine {
         &self.store
     }
 
+    /// The rung on which steps and containers run.
+    pub fn rung(&self) -> Rung {
+        self.rung
+    }
+
     /// Returns an image that is in the store.
     pub fn image(&self, id: &ImageId) -> Result<Image, Error> {
         let image = self.store.image(id)?;

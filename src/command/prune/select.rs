@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use oci::{ImageConfig, ImageId};
 use store::{Collect, Container, Image, Volume, Without};
 
-use super::{Images, Order};
+use super::{Images, Order, Volumes};
 use crate::{filter::Filters, report::Failure};
 
 /// What goes.
@@ -71,8 +71,8 @@ pub(super) fn select(
     if order.containers {
         selected.containers = containers(engine, filters, until)?;
     }
-    if order.volumes {
-        selected.volumes = volumes(engine, &selected.containers, filters)?;
+    if let Some(which) = order.volumes {
+        selected.volumes = volumes(engine, which, &selected.containers, filters)?;
     }
     if let Some(which) = order.images {
         selected.images = images(engine, which, &selected.containers, filters, until)?;
@@ -99,9 +99,10 @@ fn containers(
     Ok(selected)
 }
 
-/// Returns the volumes whose names were made up and that only containers have that go.
+/// Returns the volumes that only containers have that go.
 fn volumes(
     engine: &Engine,
+    which: Volumes,
     going: &[Container],
     filters: &Filters,
 ) -> Result<Vec<(Volume, u64)>, Failure> {
@@ -110,7 +111,8 @@ fn volumes(
     for volume in engine.store().volumes()? {
         let users = volumes::users(engine, &volume.name)?;
         let is_free = users.iter().all(|user| going.contains(user));
-        if volume.anonymous && is_free && filters.fit_labels(&volume.labels) {
+        let is_meant = volume.anonymous || which == Volumes::All;
+        if is_meant && is_free && filters.fit_labels(&volume.labels) {
             let directory = engine.store().volume_directory(&volume.name);
             let size = filetree::contents_size(&directory).map_err(engine::Error::from)?;
             selected.push((volume, size));

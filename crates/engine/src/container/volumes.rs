@@ -193,19 +193,6 @@ pub fn remove(engine: &Engine, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Removes the volumes that no container has, and returns their names; without `all` only those whose names were made up.
-pub fn prune(engine: &Engine, all: bool) -> Result<Vec<String>, Error> {
-    let mut removed = Vec::new();
-    for volume in engine.store().volumes()?.into_iter().filter(|it| all || it.anonymous) {
-        match remove(engine, &volume.name) {
-            Ok(()) => removed.push(volume.name),
-            Err(Error::VolumeInUse { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(removed)
-}
-
 /// The ids of the containers that have a volume.
 pub fn users(engine: &Engine, name: &str) -> Result<Vec<String>, Error> {
     let mut users = Vec::new();
