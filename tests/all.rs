@@ -156,6 +156,8 @@ mod commands {
     mod run_options;
     /// `kiln save` and `kiln load`.
     mod save_load;
+    /// Lines of guides, as a shell runs them.
+    mod scripts;
     /// `kiln search`.
     mod search;
     /// Settings of registries: mirrors, certificates.
