@@ -94,8 +94,10 @@ pub(crate) enum Command {
     #[command(args_override_self = true)]
     Check(Box<Check>),
     /// Run a command in a container made from an image
+    #[command(args_override_self = true)]
     Run(Box<Run>),
     /// Make a container, to be started later
+    #[command(args_override_self = true)]
     Create(Box<Create>),
     /// Start containers
     Start(Start),
@@ -112,6 +114,7 @@ pub(crate) enum Command {
     /// Wait for the end of containers, and print their exit codes
     Wait(Wait),
     /// Run a command in a container that runs
+    #[command(args_override_self = true)]
     Exec(Box<Exec>),
     /// Show a container that runs, and give it input
     Attach(Attach),

@@ -50,10 +50,12 @@ pub(crate) enum Container {
     /// Copy files between a container and the host
     Cp(Cp),
     /// Make a container, to be started later
+    #[command(args_override_self = true)]
     Create(Box<Create>),
     /// Show what a container has changed in its file system
     Diff(Diff),
     /// Run a command in a container that runs
+    #[command(args_override_self = true)]
     Exec(Box<Exec>),
     /// Write the file system of a container as a tar
     Export(Export),
@@ -80,6 +82,7 @@ pub(crate) enum Container {
     #[command(visible_alias = "remove")]
     Rm(Rm),
     /// Run a command in a container made from an image
+    #[command(args_override_self = true)]
     Run(Box<Run>),
     /// Start containers
     Start(Start),

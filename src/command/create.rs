@@ -14,6 +14,7 @@ use store::Container;
 
 use super::{
     output,
+    pull::Words,
     run::{self, options::ContainerArgs},
 };
 use crate::report::{Exit, Failure};
@@ -61,12 +62,13 @@ pub(super) fn make(
     let image_name = args.image()?.to_owned();
     let (pull, id_file) = (args.pull, args.cidfile.clone());
     let platform = args.platform.clone();
+    let words = if args.quiet.0 { Words::None } else { Words::People };
     let options = args.into_options()?;
     for warning in container::warnings(&options) {
         output::note(&format!("warning: {warning}"));
     }
     let id_file = id_file.as_deref().map(IdFile::create).transpose()?;
-    let image = run::image::find(engine, &image_name, pull, platform.as_deref())?;
+    let image = run::image::find(engine, &image_name, pull, platform.as_deref(), words)?;
     let settings = Settings {
         stdin_once: stdin_once && options.interactive,
         options,

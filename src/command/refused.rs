@@ -14,6 +14,8 @@ pub(super) type Entry = (&'static str, &'static [&'static str], &'static str);
 pub(super) trait Table {
     /// By their names.
     const OPTIONS: &'static [Entry];
+    /// The same of those that need no value: without one, it is `true`.
+    const SWITCHES: &'static [Entry] = &[];
 }
 
 /// What was given of a table's options.
@@ -40,7 +42,10 @@ impl<T: Table> clap::Args for Refused<T> {
     fn augment_args(command: Command) -> Command {
         let arg =
             |(name, _, _): &Entry| Arg::new(*name).long(*name).action(ArgAction::Append).hide(true);
-        command.args(T::OPTIONS.iter().map(arg))
+        let switch = |entry: &Entry| {
+            arg(entry).num_args(0..=1).require_equals(true).default_missing_value("true")
+        };
+        command.args(T::OPTIONS.iter().map(arg)).args(T::SWITCHES.iter().map(switch))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -54,7 +59,7 @@ impl<T: Table> clap::FromArgMatches for Refused<T> {
             let values = matches.get_many::<String>(name).unwrap_or_default();
             values.into_iter().any(|value| !harmless.contains(&value.as_str()))
         };
-        let given = T::OPTIONS.iter().find(refused);
+        let given = T::OPTIONS.iter().chain(T::SWITCHES).find(refused);
         Ok(Self { given: given.map(|(name, _, reason)| (*name, *reason)), table: PhantomData })
     }
 

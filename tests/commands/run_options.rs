@@ -93,6 +93,14 @@ fn what_kiln_has_no_answer_to_is_refused_and_not_ignored() {
     refused(&env, &["--link", "db"], &["--link is not supported"]);
     refused(&env, &["--gpus", "all"], &["--gpus", "--device"]);
     refused(&env, &["--pid", "host"], &["--pid"]);
+    refused(&env, &["--oom-kill-disable"], &["--oom-kill-disable is not supported"]);
+    refused(&env, &["--cpu-count", "2"], &["--cpu-count is not supported", "Windows"]);
+    // What says what is the case anyway does no harm, and neither does saying something twice.
+    let harmless = ["--oom-kill-disable=false", "--disable-content-trust", "--cpu-count=0"];
+    assert_eq!(sh(&env, &harmless, "echo ran"), "ran");
+    let twice =
+        ["--rm", "--rm=true", "-w", "/", "-w", "/tmp", "-e", "A=1", "-e", "B=2", "-e", "A=3"];
+    assert_eq!(sh(&env, &twice, "pwd; echo $A$B"), "/tmp\n32");
     // What changes nothing is taken.
     assert_eq!(
         sh(&env, &["--restart=no", "--pid=private", "--log-driver=json-file"], "echo y"),
@@ -103,6 +111,8 @@ fn what_kiln_has_no_answer_to_is_refused_and_not_ignored() {
 #[test]
 fn pull_decides_who_is_asked_for_the_image() {
     let env = TestEnv::new();
+    let output = env.kiln(["--offline", "run", "-q", "nosuch.invalid/x", "true"]).run().fails(125);
+    assert!(!output.stderr.contains("Unable to find image"), "{}", output.stderr);
     assert_eq!(sh(&env, &["--pull=never"], "echo here"), "here");
     let output = env.kiln(["run", "--pull=never", "127.0.0.1:1/x", "true"]).run().fails(125);
     output.says(&["127.0.0.1:1/x", "no such image"]).says_not(&["cannot reach"]);

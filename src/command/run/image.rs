@@ -23,6 +23,7 @@ pub(crate) fn find(
     name: &str,
     when: Pull,
     platform: Option<&str>,
+    words: Words,
 ) -> Result<Image, Failure> {
     let (wanted, accept) = environment::wanted(platform)?;
     let images = match engine.store().find_all(name) {
@@ -54,11 +55,11 @@ pub(crate) fn find(
         None if !there.is_empty() => return Err(elsewhere(None).into()),
         None => return Err(store::Error::NoSuchImage { name: name.to_owned() }.into()),
     };
-    if there.is_empty() {
+    if there.is_empty() && words != Words::None {
         output::tell(&format!("Unable to find image '{}' locally", reference.tagged().familiar()));
     }
     let client = Client::new(environment::registry_options()?)?;
-    let (platform, words) = (wanted.clone(), Words::People);
+    let platform = wanted.clone();
     let puller = Puller { engine, client, platform, accept, words };
     match puller.needed(&reference) {
         Err(Failure::Engine(source)) => Err(match there.is_empty() {

@@ -139,6 +139,9 @@ pub(crate) struct ContainerArgs {
     /// When to ask the registry for the image: always, missing or never
     #[arg(long, value_enum, default_value = "missing", hide_possible_values = true)]
     pub(crate) pull: Pull,
+    /// Say nothing of a pull
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    pub(crate) quiet: Flag,
     /// Write the container's id to this file, which must not be there yet
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,

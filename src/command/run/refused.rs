@@ -8,6 +8,7 @@ pub(crate) struct Options;
 
 impl Table for Options {
     const OPTIONS: &'static [Entry] = OPTIONS;
+    const SWITCHES: &'static [Entry] = SWITCHES;
 }
 
 const OPTIONS: &[Entry] = &[
@@ -50,11 +51,22 @@ const OPTIONS: &[Entry] = &[
     ("memory-swappiness", &["-1"], "control groups of version 2 have no such setting"),
     ("oom-score-adj", &["0"], "`--memory` decides which processes have to go"),
     ("annotation", &[], "kiln hands no annotations to anyone; labels are kept"),
+    ("cpu-count", &["0"], WINDOWS),
+    ("cpu-percent", &["0"], WINDOWS),
+    ("io-maxbandwidth", &["0"], WINDOWS),
+    ("io-maxiops", &["0"], WINDOWS),
     ("domainname", &[""], "put the domain into `--hostname`"),
+];
+
+const SWITCHES: &[Entry] = &[
+    ("disable-content-trust", &["true", "false"], "images are not signed"),
+    ("oom-kill-disable", &["false"], "control groups of version 2 have no such setting"),
+    ("use-api-socket", &["false"], "there is no daemon whose socket could be lent"),
 ];
 
 const NETWORKS: &str =
     "a container has the host's network, one of its own without neighbours, or none";
 const NAMESPACES: &str = "a container has namespaces of its own";
 const IO: &str = "disk throughput is not limited";
+const WINDOWS: &str = "it is for containers of Windows";
 const RT: &str = "real-time scheduling is not handed out";
