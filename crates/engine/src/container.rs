@@ -8,8 +8,9 @@
 //! - [`options`]: what a container can be asked to be like; it is kept with the container. `spec`, `mounts`, `network`: what
 //!   the sandbox is told then.
 //! - `create`: the record. `name`: what a container is called that was given no name.
-//! - `keeper`: the process that keeps a container. `restart`: when it starts the program again. `program`, `streams`: a program there, and its output to everyone who
-//!   listens. `log`: what is kept of that.
+//! - `merged`: its config, the image's with what was said over it.
+//! - `keeper`: the process that keeps a container. `restart`: when it starts the program again. `program`, `streams`: a
+//!   program there, and its output to everyone who listens. `log`: what is kept of that.
 //! - `wire`: what commands and keeper say to each other. `control`: the commands' side of the socket.
 //! - `session`: start, attach, exec. `stop`: stop, kill, wait, remove, pause. `exec`: what another program there is like.
 //! - `moment`: what it has written, seen from outside; `diff` and `export`. `commit`: that as an image; `change`: how its
@@ -28,6 +29,7 @@ mod create;
 mod exec;
 mod keeper;
 mod log;
+mod merged;
 mod moment;
 mod mounts;
 mod name;
@@ -52,6 +54,7 @@ pub use self::{
     exec::ExecRequest,
     keeper::keep,
     log::{Entry, LogFollower, LogReader},
+    merged::merged,
     moment::{changes, export},
     network::warnings,
     restart::RestartPolicy,

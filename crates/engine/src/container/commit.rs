@@ -11,7 +11,7 @@ use oci::{Config, History, ImageConfig, ImageId, Reference};
 use store::{Ancestry, Container, Open, Snapshot, SnapshotId};
 
 use super::{
-    Settings, change,
+    Settings, change, merged,
     moment::{self, Meanwhile},
     options::{ContainerOptions, MountKind},
     pipe::through_pipe,
@@ -44,7 +44,7 @@ pub fn commit(
 ) -> Result<ImageId, Error> {
     let mut config = ImageConfig::parse(container.image_config.as_bytes())?;
     let options = Settings::of(container)?.options;
-    config.config = config_of(engine, config.config, &options)?;
+    config.config = config_of(engine, &config.config, &options)?;
     let command = config.config.cmd.clone().unwrap_or_default().join(" ");
     config.config = change::apply(&config, &request.changes)?;
 
@@ -83,39 +83,8 @@ pub fn commit(
 
 /// The config that a container was started with: the image's with what it was asked to be. Without triggers, which were
 /// meant for builds on the image.
-fn config_of(engine: &Engine, image: Config, options: &ContainerOptions) -> Result<Config, Error> {
-    let healthcheck = options.health_check(&image);
-    let mut config = Config { on_build: Vec::new(), healthcheck, ..image };
-    for variable in &options.env {
-        match &variable.value {
-            Some(value) => config.set_env(&variable.name, value),
-            None => config.env.retain(|entry| entry.split('=').next() != Some(&variable.name)),
-        }
-    }
-    if let Some(entrypoint) = &options.entrypoint {
-        config.entrypoint = Some(entrypoint.clone()).filter(|it| !it.is_empty()).map(|it| vec![it]);
-        config.cmd = None;
-    }
-    if !options.command.is_empty() {
-        config.cmd = Some(options.command.clone());
-    }
-    if let Some(user) = &options.user {
-        config.user.clone_from(user);
-    }
-    if let Some(workdir) = &options.workdir {
-        config.working_dir.clone_from(workdir);
-    }
-    if let Some(signal) = &options.stop_signal {
-        config.stop_signal.clone_from(signal);
-    }
-    config.labels.extend(options.labels.clone());
-    let published = options.publish.iter().map(|publish| publish.container);
-    for port in options.expose.iter().copied().chain(published) {
-        for number in port.first..=port.last {
-            let port = format!("{number}/{}", port.protocol);
-            config.exposed_ports.insert(port, oci::config::Empty {});
-        }
-    }
+fn config_of(engine: &Engine, image: &Config, options: &ContainerOptions) -> Result<Config, Error> {
+    let mut config = Config { on_build: Vec::new(), ..merged(options, image) };
     for mount in &options.mounts {
         let MountKind::Volume { name: Some(name), .. } = &mount.kind else { continue };
         // One that was asked for by its name is not the image's to ask for.

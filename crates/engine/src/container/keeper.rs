@@ -1,10 +1,11 @@
 //! The keeper of a container: the process that a running container has for itself.
 //!
 //! It is this binary started again, without a terminal and apart from the command that started it. It takes the
-//! container's lock, starts its program, writes the log and the state, and serves the socket in the container's directory
-//! (`service`); when the program has ended it starts it again if that is wanted, or says so everywhere, removes the
-//! container if it was made for one run, and ends. If it is killed, the kernel kills what it kept, and frees the lock when the last of it is dead: the next look at
-//! the state finds out.
+//! container's lock, starts its program (`start`), writes the log and the state (`register`), checks whether the program is
+//! well (`health`), and serves the socket in the container's directory (`service`, and `turn` for one run of the program);
+//! when the program has ended it starts it again if that is wanted, or says so everywhere, removes the container if it was
+//! made for one run, and ends. If it is killed, the kernel kills what it kept, and frees the lock when the last of it is
+//! dead: the next look at the state finds out.
 
 mod health;
 mod register;

@@ -1,11 +1,9 @@
 //! `Config`, `Mounts` and ports: what a container was made to be.
 
-use std::collections::BTreeMap;
-
 use engine::{
     Engine,
     container::{
-        Settings,
+        self, Settings,
         options::{Mount, MountKind},
     },
 };
@@ -16,29 +14,14 @@ use store::{Container, ContainerState};
 /// The image's config with what `run` or `create` was told over it.
 pub(super) fn document(container: &Container, settings: &Settings, config: &Config) -> Value {
     let options = &settings.options;
-    let mut merged = config.clone();
-    for variable in &options.env {
-        match &variable.value {
-            Some(value) => merged.set_env(&variable.name, value),
-            None => merged.env.retain(|entry| entry.split('=').next() != Some(&variable.name)),
-        }
-    }
-    let (entrypoint, image_cmd) = match &options.entrypoint {
-        Some(entrypoint) if entrypoint.is_empty() => (None, None),
-        Some(entrypoint) => (Some(vec![entrypoint.clone()]), None),
-        None => (merged.entrypoint.clone(), merged.cmd.clone()),
-    };
-    let cmd = if options.command.is_empty() { image_cmd } else { Some(options.command.clone()) };
-    let mut labels = merged.labels.clone();
-    labels.extend(options.labels.clone());
-    let exposed: BTreeMap<String, Value> =
-        exposed_ports(settings, config).into_iter().map(|port| (port, json!({}))).collect();
-    let stop_signal = options.stop_signal.clone().unwrap_or(merged.stop_signal);
+    let merged = container::merged(options, config);
+    let exposed = &merged.exposed_ports;
+    let stop_signal = &merged.stop_signal;
     let or_null = |is_empty: bool, value: Value| if is_empty { Value::Null } else { value };
     let all = json!({
         "Hostname": options.hostname.clone().unwrap_or_else(|| container.id.short()),
         "Domainname": "",
-        "User": options.user.clone().unwrap_or(merged.user),
+        "User": merged.user,
         "AttachStdin": settings.stdin_once,
         "AttachStdout": true,
         "AttachStderr": true,
@@ -47,15 +30,15 @@ pub(super) fn document(container: &Container, settings: &Settings, config: &Conf
         "OpenStdin": options.interactive,
         "StdinOnce": settings.stdin_once,
         "Env": merged.env,
-        "Cmd": cmd,
-        "Healthcheck": options.health_check(config),
+        "Cmd": merged.cmd,
+        "Healthcheck": merged.healthcheck,
         "Image": container.image_name,
         "Volumes": or_null(merged.volumes.is_empty(), json!(merged.volumes)),
-        "WorkingDir": options.workdir.clone().unwrap_or(merged.working_dir),
-        "Entrypoint": entrypoint,
+        "WorkingDir": merged.working_dir,
+        "Entrypoint": merged.entrypoint,
         "OnBuild": or_null(merged.on_build.is_empty(), json!(merged.on_build)),
-        "Labels": labels,
-        "StopSignal": or_null(stop_signal.is_empty(), stop_signal.clone().into()),
+        "Labels": merged.labels,
+        "StopSignal": or_null(stop_signal.is_empty(), json!(stop_signal)),
         "StopTimeout": options.stop_timeout,
         "Shell": or_null(merged.shell.is_empty(), json!(merged.shell)),
     });
@@ -65,23 +48,13 @@ pub(super) fn document(container: &Container, settings: &Settings, config: &Conf
     all.into()
 }
 
-/// `port/protocol` of everything that is said to be served.
-fn exposed_ports(settings: &Settings, config: &Config) -> Vec<String> {
-    let asked = settings.options.expose.iter();
-    let published = settings.options.publish.iter().map(|publish| &publish.container);
-    let single = asked.chain(published).flat_map(|port| {
-        (port.first..=port.last).map(|number| format!("{number}/{}", port.protocol))
-    });
-    config.exposed_ports.keys().cloned().chain(single).collect()
-}
-
 /// The ports of the host that lead to each port; none to those that are only served.
 pub(super) fn ports(settings: &Settings, config: &Config, state: &ContainerState) -> Value {
     if !state.status.is_alive() {
         return json!({});
     }
-    let served = exposed_ports(settings, config).into_iter().map(|port| (port, Value::Null));
-    let mut ports: Map<String, Value> = served.collect();
+    let served = container::merged(&settings.options, config).exposed_ports.into_keys();
+    let mut ports: Map<String, Value> = served.map(|port| (port, Value::Null)).collect();
     for port in &state.ports {
         let key = format!("{}/{}", port.container_port, port.protocol);
         // Docker shows an address of IPv6 without its brackets here.
