@@ -243,7 +243,7 @@ fn gateway(table: &str) -> Option<IpAddr> {
     })
 }
 
-/// Why [`BuildNetwork::start`] need not be tried, and what to do about it; none if there is no reason.
+/// Why [`BuildNetwork::prepare`] need not be tried, and what to do about it; none if there is no reason.
 pub fn pasta_missing() -> Option<&'static str> {
     let tun = OpenOptions::new().read(true).write(true).open("/dev/net/tun");
     match (find_pasta(), tun) {
