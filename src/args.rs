@@ -9,10 +9,10 @@ use sandbox::Rung;
 
 use crate::{
     command::{
-        Attach, Build, Check, Commit, Completion, Cp, Create, Df, Diff, Exec, Export, History,
-        Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN, Pause, Port,
-        Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start, Stop, Sync, Tag,
-        Top, Version, VolumeArgs, Wait,
+        Attach, Build, Check, Commit, Completion, Copy, Cp, Create, Df, Diff, Exec, Export,
+        History, Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN,
+        Pause, Port, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start,
+        Stop, Sync, Tag, Top, Version, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -144,6 +144,8 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Send an image to a registry
     Push(Push),
+    /// Copy an image from one registry to another
+    Copy(Copy),
     /// Find images in a registry
     Search(Search),
     /// Log in to a registry

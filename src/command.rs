@@ -6,6 +6,7 @@ mod check;
 mod commit;
 mod completion;
 mod containers;
+mod copy;
 mod cp;
 mod create;
 mod df;
@@ -57,6 +58,7 @@ pub(crate) use self::{
     check::Check,
     commit::Commit,
     completion::Completion,
+    copy::Copy,
     cp::Cp,
     create::Create,
     df::Df,
@@ -115,6 +117,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         Command::Logout(logout) => return logout::run(&logout),
         Command::Search(search) => return search::run(&search),
         Command::Version(version) => return version::run(&version),
+        Command::Copy(copy) => return copy::run(&copy),
         Command::Keep(_) => sandbox::leave_caller()?,
         _ => {}
     }
@@ -177,7 +180,8 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         | Command::Keep(_)
         | Command::Login(_)
         | Command::Logout(_)
-        | Command::Search(_) => Ok(Exit::Done),
+        | Command::Search(_)
+        | Command::Copy(_) => Ok(Exit::Done),
         Command::Df(df) => df::run(engine, &df),
         Command::Info(info) => info::run(engine, &info),
         Command::Prune(prune) => prune::run(engine, &prune),

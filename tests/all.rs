@@ -108,6 +108,8 @@ mod commands {
     mod commit;
     /// `kiln run -d`, `create`, `start`, `stop`, `kill`, `restart`, `wait`, `rename` and `rm`.
     mod containers;
+    /// `kiln copy`.
+    mod copy;
     /// `kiln cp`.
     mod cp;
     /// `kiln df`.

@@ -28,7 +28,7 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.o
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// An index may list indexes; nobody nests them deeper than this.
-const DEEPEST_INDEX: usize = 3;
+pub(crate) const DEEPEST_INDEX: usize = 3;
 
 /// What a reference means for one platform.
 #[derive(Debug, Clone)]
@@ -69,14 +69,15 @@ pub struct ResolvedIndex {
 }
 
 /// A document whose digest is known to be right.
-struct Document {
+pub(crate) struct Document {
     digest: ManifestDigest,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The `Content-Type` it came with.
     kind: String,
 }
 
-enum Parsed {
+/// What a document is.
+pub(crate) enum Parsed {
     Index(Index),
     Manifest(Box<Manifest>),
 }
@@ -147,7 +148,7 @@ impl Client {
 
     /// Fetches a manifest or an index: the one that a descriptor names, or the reference itself. Whatever a mirror does
     /// wrong, there is still the registry itself.
-    async fn document(
+    pub(crate) async fn document(
         &self,
         reference: &Reference,
         descriptor: Option<&Descriptor>,
@@ -324,7 +325,7 @@ struct Shape {
 
 /// Reads a document as what it is; one that could be read as two things is refused, since somebody else might read it
 /// as the other (CVE-2021-41190).
-fn parse(document: &Document) -> Result<Parsed, DocumentError> {
+pub(crate) fn parse(document: &Document) -> Result<Parsed, DocumentError> {
     check_object(&document.bytes)?;
     let json = |source| oci::Error::Document { document: "manifest", source };
     let shape: Shape = serde_json::from_slice(&document.bytes).map_err(json)?;
@@ -360,7 +361,7 @@ fn check_object(bytes: &[u8]) -> Result<(), DocumentError> {
     }
 }
 
-fn no_platform(reference: &Reference, platform: &Platform, index: &Index) -> Error {
+pub(crate) fn no_platform(reference: &Reference, platform: &Platform, index: &Index) -> Error {
     let named = index.manifests.iter().filter_map(|descriptor| descriptor.platform.as_ref());
     // Attestations have this in place of a platform.
     let real = named.filter(|platform| platform.os != "unknown");

@@ -6,7 +6,7 @@
 //! downloads files of the web ([`Client::file`]).
 //!
 //! Reading order: `client` (what one is made from) and `settings` (what files say), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
-//! `publish` (the same, the other way), `list` (tags, repositories), `search`, `download` (files of the web), then downwards: `send` (redirects) with `tries` (retries),
+//! `publish` (the same, the other way), `copy` (both), `list` (tags, repositories), `search`, `download` (files of the web), then downwards: `send` (redirects) with `tries` (retries),
 //! `auth` with `access`, `challenge`, `credentials` and `helper` (and `login`, which sees whether they are right), `exchange` and `content` (one request, one answer), `connect` with
 //! `proxy` and `tls`.
 //!
@@ -26,6 +26,7 @@ mod challenge;
 mod client;
 mod connect;
 mod content;
+mod copy;
 mod credentials;
 mod download;
 mod error;
@@ -50,6 +51,7 @@ mod url;
 pub use blob::{Beginning, Blob};
 pub use client::{Client, Options};
 pub use content::{OnProgress, Source};
+pub use copy::CopyRequest;
 pub use credentials::{Credentials, Kept, Login, LoginFile, Places};
 pub use download::{Download, FileRequest, Piece};
 pub use error::{CredentialsError, Denial, DocumentError, Error, Fault, SettingsError};
