@@ -14,8 +14,12 @@ mod support {
     pub(crate) mod archive;
     /// The image that the tests build upon.
     pub(crate) mod base;
+    /// Certificates for a server on loopback.
+    pub(crate) mod certificate;
     /// Directories to build from.
     pub(crate) mod context;
+    /// Docker's daemon.
+    pub(crate) mod docker;
     /// A store, and kiln run on it.
     pub(crate) mod env;
     /// A kiln process: its arguments, its output, signals to it.
@@ -132,6 +136,8 @@ mod commands {
     mod inspect;
     /// `kiln inspect` of containers.
     mod inspect_container;
+    /// kiln among skopeo, podman and Docker.
+    mod interop;
     /// `kiln login` and `kiln logout`, and who one is then.
     mod login;
     /// `kiln logs`.

@@ -100,11 +100,6 @@ impl Puller<'_> {
     /// Pulls one image, and tells what comes.
     fn image(&self, reference: &Reference) -> Result<Pulled, Failure> {
         let reference = &reference.tagged();
-        let shown = match reference.digest() {
-            Some(_) => reference.familiar(),
-            None => reference.tag_or_latest().to_owned(),
-        };
-        self.words.tell(&format!("{shown}: Pulling from {}", reference.path()));
         let layers = if self.words == Words::None { Layers::quiet() } else { Layers::show() };
         let watcher = &layers.watcher();
         let (platform, accept) = (&self.platform, self.accept);

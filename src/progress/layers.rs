@@ -112,6 +112,7 @@ fn words(news: &News) -> String {
         News::Pushed => "Pushed",
         News::There => "Layer already exists",
         News::Mounted(from) => return format!("Mounted from {}", from.path()),
+        News::Found(from) => return format!("Pulling from {}", from.path()),
         News::ToPull => "Pulling fs layer",
         News::Here => "Already exists",
         News::Pulling { .. } => "Downloading",
@@ -133,6 +134,7 @@ fn amounts(news: &News) -> Option<(u64, u64)> {
         | News::Pushed
         | News::There
         | News::Mounted(_)
+        | News::Found(_)
         | News::ToPull
         | News::Here
         | News::Verifying
@@ -142,5 +144,6 @@ fn amounts(news: &News) -> Option<(u64, u64)> {
 }
 
 fn is_last(news: &News) -> bool {
-    matches!(news, News::Pushed | News::There | News::Mounted(_) | News::Here | News::Pulled)
+    let is_at_registry = matches!(news, News::Pushed | News::There | News::Mounted(_));
+    is_at_registry || matches!(news, News::Found(_) | News::Here | News::Pulled)
 }

@@ -155,7 +155,7 @@ fn challenges_and_redirects_without_an_end_end() {
 /// `user:secret` of the files that `docker login` writes.
 fn logged_in(env: &TestEnv, host: &str) -> String {
     let directory = env.path("docker");
-    std::fs::create_dir(&directory).unwrap();
+    std::fs::create_dir_all(&directory).unwrap();
     let text = format!(r#"{{"auths": {{"{host}": {{"auth": "dXNlcjpzZWNyZXQ="}}}}}}"#);
     std::fs::write(directory.join("config.json"), text).unwrap();
     env.str("docker")
@@ -191,7 +191,7 @@ fn credentials_go_to_their_host_only() {
 fn a_push_through_trouble_arrives_or_is_told() {
     let Some((env, registry)) = filled() else { return };
     for every in [3, 5, 7] {
-        for fate in [|| Fate::Reset, || Fate::status(503)] {
+        for fate in [|| Fate::Reset, || Fate::status(503), || Fate::status(429)] {
             let proxy = Proxy::start(&registry.host, move |asked| match asked.nth % every {
                 0 => fate(),
                 _ => Fate::Honest,
@@ -216,4 +216,66 @@ fn a_push_through_trouble_arrives_or_is_told() {
         env.kiln(["push", &name]).run().fails(1).says(&["error: "]);
         assert!(began.elapsed() < PATIENCE, "took {:?}", began.elapsed());
     }
+}
+
+fn challenged() -> Fate {
+    let challenge = ("WWW-Authenticate".into(), "Basic realm=\"x\"".into());
+    Fate::Instead(401, vec![challenge], String::new())
+}
+
+#[test]
+fn a_push_is_led_nowhere() {
+    let Some((env, registry)) = filled() else { return };
+    let elsewhere = Proxy::start_at("127.0.0.2", &registry.host, |_| Fate::Honest);
+    let there = format!("http://{}/v2/", elsewhere.host);
+    let created = |headers: Vec<(String, String)>| Fate::Instead(201, headers, String::new());
+    let other = format!("sha256:{}", "0".repeat(64));
+    type Script = Box<dyn Fn(&Asked) -> Fate + Send + Sync>;
+    let scripts: Vec<(Script, &str)> = vec![
+        // Challenges without an end, though one has logged in.
+        (Box::new(|_| challenged()), "not accepted"),
+        // In a circle, and to another host.
+        (Box::new(|asked| Fate::redirect(&format!("{}x", asked.target))), "redirects"),
+        (
+            Box::new(move |asked| match asked.method.as_str() {
+                "HEAD" => Fate::status(404),
+                _ => Fate::redirect(&there),
+            }),
+            "redirects",
+        ),
+        // No place to upload to, and something else stored than what was sent.
+        (
+            Box::new(|asked| match asked.method.as_str() {
+                "POST" => Fate::status(202),
+                _ => Fate::status(404),
+            }),
+            "does not say where",
+        ),
+        (
+            Box::new(move |asked| match asked.method.as_str() {
+                "PUT" => created(vec![("Docker-Content-Digest".into(), other.clone())]),
+                _ => Fate::Honest,
+            }),
+            "another digest",
+        ),
+        (
+            Box::new(|_| {
+                Fate::Instead(429, vec![("Retry-After".into(), "3600".into())], String::new())
+            }),
+            "limits the rate",
+        ),
+    ];
+    for (number, (script, says)) in scripts.into_iter().enumerate() {
+        let proxy = Proxy::start(&registry.host, script);
+        let name = proxy.at(&format!("led{number}/app:1"));
+        env.ok(&["tag", IMAGE, &name]);
+        let config = logged_in(&env, &proxy.host);
+        let began = Instant::now();
+        let output = env.kiln(["push", &name]).env("DOCKER_CONFIG", &config).run().fails(1);
+        output.says(&[says]);
+        assert!(began.elapsed() < PATIENCE, "took {:?}", began.elapsed());
+        assert!(proxy.log().len() < 60, "{says}: {} requests", proxy.log().len());
+    }
+    assert!(elsewhere.log().iter().all(|asked| asked.header("authorization").is_none()));
+    assert!(elsewhere.log().iter().all(|asked| asked.method == "GET" || asked.method == "HEAD"));
 }

@@ -1,12 +1,9 @@
 //! `kiln push` and `kiln build --push`, to a real registry on loopback.
 
-use std::process::{Command, Output};
-
 use serde_json::Value;
 
 use crate::support::env::{IMAGE, TestEnv};
 use crate::support::registry::Registry;
-use crate::support::requires;
 
 /// Two layers on the base.
 const DOCKERFILE: &str = "FROM busybox\nRUN echo one > /f && chown 7:8 /f && rm -r /home\n\
@@ -103,31 +100,6 @@ fn what_was_pushed_is_pulled_by_another_store() {
     other.ok(&["tag", &name, &on]);
     other.ok(&["push", &on]);
     assert_eq!(registry.get("/v2/third/app/manifests/1"), registry.get("/v2/team/app/manifests/1"));
-}
-
-fn podman(env: &TestEnv, args: &[&str]) -> Output {
-    let mut command = Command::new("podman");
-    command.args(["--root", &env.str("podman"), "--runroot", &env.str("podman-run")]);
-    command.args(["--storage-driver", "vfs", "--events-backend", "none"]).args(args);
-    command.output().unwrap()
-}
-
-#[test]
-fn podman_runs_what_was_pushed() {
-    if !requires::root() || !requires::program("podman") {
-        return;
-    }
-    let Some((env, registry)) = filled() else { return };
-    let name = registry.at("team/app:1");
-    env.ok(&["tag", IMAGE, &name]);
-    env.ok(&["push", &name]);
-    // As little of what podman sets up as it can do without: limits and networks may not be changed everywhere.
-    let run = ["run", "--rm", "--quiet", "--tls-verify=false", "--network", "none"];
-    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
-    let script = "cat /f /g && stat -c %u:%g /f && test ! -e /home";
-    let output = podman(&env, &[&run[..], &limits[..], &[&name, "sh", "-c", script]].concat());
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "one\ntwo\n7:8\n", "{stderr}");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! What files say about registries: mirrors, authorities, hosts that need not prove who they are.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
+use crate::support::certificate;
 use crate::support::env::{IMAGE, TestEnv};
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::registry::Registry;
@@ -87,51 +86,14 @@ fn a_mirror_is_no_excuse() {
     }
 }
 
-/// A certificate by an authority of its own, for this machine.
-fn certificate(dir: &Path) {
-    let openssl = |args: &[&str]| {
-        let output = Command::new("openssl").args(args).current_dir(dir).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    let new = ["req", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
-    openssl(
-        &[&new[..], &["-x509", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt"]].concat(),
-    );
-    openssl(
-        &[&new[..], &["-subj", "/CN=leaf", "-keyout", "leaf.key", "-out", "leaf.csr"]].concat(),
-    );
-    fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    openssl(&[
-        "x509",
-        "-req",
-        "-in",
-        "leaf.csr",
-        "-CA",
-        "ca.crt",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-        "-extfile",
-        "names",
-        "-days",
-        "2",
-        "-out",
-        "leaf.crt",
-    ]);
-}
-
 #[test]
 fn encryption_with_an_authority_of_ones_own() {
     if !requires::program("openssl") {
         return;
     }
     let env = TestEnv::new();
-    certificate(&env.path(""));
-    let tls = format!(
-        "  tls:\n    certificate: {}\n    key: {}\n",
-        env.str("leaf.crt"),
-        env.str("leaf.key")
-    );
+    certificate::make(&env.path(""));
+    let tls = certificate::section(&env.path(""));
     let Some(registry) = Registry::start_with(&env.path(""), &tls, "") else { return };
     let host = registry.host.as_str();
     let name = registry.at("team/app:1");
@@ -185,7 +147,7 @@ fn encryption_with_an_authority_of_ones_own() {
 
     // Another authority than the one that is named.
     fs::create_dir(env.path("stranger")).unwrap();
-    certificate(&env.path("stranger"));
+    certificate::make(&env.path("stranger"));
     let wrong = write(
         &env,
         "wrong.json",

@@ -90,6 +90,7 @@ pub(crate) async fn fetch(
     if let Some(image) = exact
         && let Some(digest) = newest(client, &reference, image).await?
     {
+        watcher.tell(&shown(&reference), News::Found(reference.clone()));
         return Ok(Pulled { image: image.clone(), digest, is_news: false });
     }
     let resolved = client.resolve(&reference, platform).await?;
@@ -98,11 +99,20 @@ pub(crate) async fn fetch(
         let (name, wanted) = (reference.familiar(), Box::new(platform.clone()));
         return Err(Error::OtherPlatform { name, wanted, there: vec![offered], source: None });
     }
+    watcher.tell(&shown(&reference), News::Found(reference.clone()));
     let lease = engine.store().lease()?;
     let snapshots = layers(engine, client, &reference, &resolved, &lease, watcher).await?;
     let image = commit(engine, &reference, &resolved, &snapshots)?;
     let is_news = known.is_none_or(|known| known.id != image.id);
     Ok(Pulled { digest: *resolved.digest(), image, is_news })
+}
+
+/// What people call an image of a repository that they have named.
+fn shown(reference: &Reference) -> String {
+    match reference.digest() {
+        Some(_) => reference.familiar(),
+        None => reference.tag_or_latest().to_owned(),
+    }
 }
 
 /// Returns the digest that the reference stands for at the registry, if that is the image.

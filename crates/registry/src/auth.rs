@@ -1,8 +1,9 @@
 //! Says who one is, when a registry asks: Basic, or a token from the registry's token server (distribution-spec
 //! "token authentication").
 //!
-//! The rule of this room: credentials go to the registry's own host and to token servers of its site, over a
-//! connection no weaker than the registry's, and nowhere else. Reading the challenge is in [`crate::challenge`].
+//! The rule of this room: credentials go to the registry's own host and to the token server that it names, if that is
+//! spoken to over https, and nowhere else. A registry that has them could pass them on anyway; what it cannot do is
+//! have them said aloud. Reading the challenge is in [`crate::challenge`].
 
 use std::{
     collections::HashMap,
@@ -27,7 +28,7 @@ use crate::{
     exchange::Message,
     send::{Ask, Refusal, Sender, detail},
     tries::Tries,
-    url::{Origin, Scheme, Url, parameter, same_site},
+    url::{Origin, Scheme, Url, parameter},
 };
 
 /// What OAuth2 calls this program.
@@ -136,7 +137,7 @@ impl Auth {
         let realm = challenge.parameter("realm").unwrap_or_default();
         let realm = Url::parse(realm).map_err(|_| ask.protocol("its token server is not a URL"))?;
         check_realm(&ask.url.origin, &realm).map_err(|reason| ask.protocol(reason))?;
-        let own = same_site(&ask.url.origin, &realm.origin);
+        let own = may_have_login(&ask.url.origin, &realm.origin);
         let request = TokenRequest {
             realm,
             service: challenge.parameter("service"),
@@ -266,6 +267,12 @@ fn check_realm(registry: &Origin, realm: &Url) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether a token server hears who one is: over https, or on the registry's own host, which is no weaker than the registry
+/// by then.
+fn may_have_login(registry: &Origin, realm: &Origin) -> bool {
+    realm.scheme == Scheme::Https || realm.host == registry.host
+}
+
 /// How long a token is used: as long as it says, less what clocks and wires may take.
 fn lifetime(expires_in: Option<serde_json::Value>) -> Duration {
     // What the specification gives a token that says nothing; also the least that it allows.
@@ -313,6 +320,22 @@ mod tests {
             let origin = Origin::parse(scheme, registry).unwrap();
             let checked = check_realm(&origin, &Url::parse(realm).unwrap());
             assert_eq!(checked.is_ok(), allowed, "{registry} {realm}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_said_aloud() {
+        for (scheme, registry, realm, allowed) in [
+            (Scheme::Https, "registry-1.docker.io", "https://auth.docker.io/token", true),
+            (Scheme::Https, "registry.redhat.example", "https://sso.other.example/token", true),
+            (Scheme::Http, "a.example", "http://a.example:5001/token", true),
+            (Scheme::Http, "127.0.0.1:5000", "http://127.0.0.1:5001/token", true),
+            (Scheme::Http, "127.0.0.1:5000", "http://127.0.0.2:5001/token", false),
+            (Scheme::Http, "127.0.0.1:5000", "http://b.example/token", false),
+        ] {
+            let origin = Origin::parse(scheme, registry).unwrap();
+            let realm = Url::parse(realm).unwrap();
+            assert_eq!(may_have_login(&origin, &realm.origin), allowed, "{registry} {realm}");
         }
     }
 

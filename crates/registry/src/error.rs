@@ -213,8 +213,10 @@ pub enum Denial {
         /// The host as references name it.
         host: String,
     },
-    /// The token server belongs to somebody else, and gets no credentials.
-    #[error("no credentials are sent to the token server `{realm}`, which belongs to another site")]
+    /// The token server is another host, and could be listened to: it gets no credentials.
+    #[error(
+        "no credentials are sent to the token server `{realm}`, another host without encryption"
+    )]
     ForeignRealm {
         /// The token server's host.
         realm: String,

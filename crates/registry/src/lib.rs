@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! - A document or blob whose end was reached without an error has the size and digest that it was asked for by.
-//! - Credentials reach the registry's own host, and token servers of its site, and nobody else.
+//! - Credentials reach the registry's own host, and over https the token server that it names, and nobody else.
 //! - What a registry sends cannot make a request leave `https`, reach this machine or its link, or take more time,
 //!   memory or tries than [`Limits`] says.
 

@@ -31,6 +31,8 @@ pub enum News {
     There,
     /// The registry took it from another repository.
     Mounted(Reference),
+    /// What has it was found in this repository; told of the image, not of a layer.
+    Found(Reference),
     /// It is to be pulled.
     ToPull,
     /// The store had it.

@@ -269,7 +269,7 @@ impl Client {
         let last = range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")?.trim();
         let last: u64 = last.parse().ok()?;
         // `0-0` is said of one byte and of none. One that is sent twice is found out in the end, and all sent again.
-        let has = if last == 0 { 0 } else { last + 1 };
+        let has = if last == 0 { 0 } else { last.checked_add(1)? };
         let at = match answer.header(header::LOCATION) {
             Some(_) => session(&ask, &answer).ok()?,
             None => ask.url,

@@ -183,35 +183,6 @@ pub(crate) fn parameter(name: &str, value: &str) -> String {
     text
 }
 
-/// Whether two hosts belong to the same owner, as far as names tell: the same host, or names with the same
-/// registrable domain.
-///
-/// The domain is taken to be the last two labels, or three where the last two look like a public suffix (`co.uk`).
-pub(crate) fn same_site(a: &Origin, b: &Origin) -> bool {
-    if a.host == b.host {
-        return true;
-    }
-    if a.address().is_some() || b.address().is_some() {
-        return false;
-    }
-    match (domain(&a.host), domain(&b.host)) {
-        (Some(a), Some(b)) => a == b,
-        _ => false,
-    }
-}
-
-fn domain(host: &str) -> Option<&str> {
-    let labels: Vec<&str> = host.rsplit('.').collect();
-    let [last, second, ..] = labels.as_slice() else { return None };
-    let suffix_like = last.len() == 2 && second.len() <= 3;
-    let taken = if suffix_like { 3 } else { 2 };
-    if labels.len() < taken {
-        return None;
-    }
-    let length = labels.iter().take(taken).map(|label| label.len() + 1).sum::<usize>() - 1;
-    host.get(host.len() - length..)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,24 +229,5 @@ mod tests {
         let url = Url::parse("https://a.example/p?signature=1").unwrap();
         assert_eq!(url.to_string(), "https://a.example/p");
         assert_eq!(url.with_parameter("a", "b:c/d").target, "/p?signature=1&a=b%3Ac%2Fd");
-    }
-
-    #[test]
-    fn sites_are_told_apart() {
-        let origin = |host| Origin::parse(Scheme::Https, host).unwrap();
-        for (a, b, same) in [
-            ("registry-1.docker.io", "auth.docker.io", true),
-            ("registry.gitlab.com", "gitlab.com", true),
-            ("ghcr.io", "ghcr.io", true),
-            ("10.0.0.5:5000", "10.0.0.5:5001", true),
-            ("10.0.0.5", "10.1.0.5", false),
-            ("a.example.co.uk", "b.example.co.uk", true),
-            ("a.co.uk", "b.co.uk", false),
-            ("docker.io", "docker.io.evil.example", false),
-            ("notdocker.io", "docker.io", false),
-            ("localhost", "other", false),
-        ] {
-            assert_eq!(same_site(&origin(a), &origin(b)), same, "{a} {b}");
-        }
     }
 }

@@ -107,7 +107,7 @@ async fn a_refresh_token_is_exchanged() {
 }
 
 #[tokio::test]
-async fn a_token_server_of_another_site_gets_no_password() {
+async fn a_token_server_elsewhere_that_is_spoken_to_in_plain_gets_no_password() {
     let (registry, tokens) = pair_at("127.0.0.2", |_| Reply::status(401));
     let auths = format!(r#"{{"{}": {{"auth": "dTpw"}}}}"#, registry.address);
     let error =

@@ -1,7 +1,7 @@
 //! Mirrors: asked first, believed only what a digest says, and never in the way of the registry itself.
 
 use oci::Digest;
-use registry::{Client, Error, Options, Places, Settings};
+use registry::{Client, Credentials, Error, Options, Places, Settings};
 
 use crate::support::{
     amd64,
@@ -98,6 +98,32 @@ async fn a_mirror_that_lies_is_found_out_and_not_asked_again() {
     assert!(matches!(error, Error::Digest { .. }), "{error:?}");
     assert!(download(&client, &registry, &image).await.unwrap() == image.layer);
     assert_eq!(mirror.log().len(), 1);
+}
+
+#[tokio::test]
+async fn a_mirror_gets_no_credentials_of_the_registry() {
+    let (folder, image) = (Folder::new(), Image::new("linux/amd64", 1000));
+    let served = image.clone();
+    let registry = Server::start(move |request| match request.header("authorization") {
+        Some("Basic dTpw") => served.serve(request),
+        _ => Reply::new(401, &[("WWW-Authenticate", "Basic realm=\"x\"")], ""),
+    });
+    let mirror =
+        mirror(&image, |_, _| Reply::new(401, &[("WWW-Authenticate", "Basic realm=\"x\"")], ""));
+    let text = format!(
+        r#"{{"registries": {{"{}": {{"mirrors": ["{}/hub"]}}}}}}"#,
+        registry.address, mirror.address
+    );
+    let places =
+        Places { kiln_config: Some(folder.write("config.json", text)), ..Places::default() };
+    let logins = format!(r#"{{"auths": {{"{}": {{"auth": "dTpw"}}}}}}"#, registry.address);
+    let credentials = Credentials::parse("config.json".as_ref(), logins.as_bytes()).unwrap();
+    let settings = Settings::load(&places).unwrap();
+    let client = Client::new(Options { settings, credentials, ..options() }).unwrap();
+    client.resolve(&registry.reference("team/app:1"), &amd64()).await.unwrap();
+    assert!(download(&client, &registry, &image).await.unwrap() == image.layer);
+    assert!(!mirror.log().is_empty());
+    assert!(mirror.log().iter().all(|request| request.header("authorization").is_none()));
 }
 
 #[tokio::test]

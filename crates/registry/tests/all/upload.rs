@@ -208,6 +208,37 @@ async fn an_upload_that_always_breaks_ends() {
 }
 
 #[tokio::test]
+async fn a_registry_that_lies_about_an_upload_gets_nowhere() {
+    // More than was sent, more than there is, nonsense: what it then has is not the blob, or it gets all of it again.
+    for range in ["0-2000000", "0-99999999", "0-18446744073709551615", "bytes=7-9", "x"] {
+        let warehouse = Warehouse::default();
+        let served = warehouse.clone();
+        let server = Server::start_breaking(
+            "127.0.0.1",
+            |request| (request.method == "PUT" && request.nth == 0).then_some(1000),
+            move |request| match request.method.as_str() {
+                "GET" => Reply::new(204, &[("Range", range)], ""),
+                _ => served.serve(request),
+            },
+        );
+        let result = upload(&client(), &server.reference("team/app:1"), &layer()).await;
+        assert_eq!(result.is_ok(), warehouse.blob("team/app", &layer()), "{range} {result:?}");
+        assert!(server.log().len() < 30, "{range}");
+    }
+    // It says that it has stored something else.
+    let other = Digest::of(b"other").to_string();
+    let server = Server::start(move |request| match request.method.as_str() {
+        "PUT" => Reply::new(201, &[("Docker-Content-Digest", &other)], ""),
+        "HEAD" => Reply::status(404),
+        _ => Reply::new(202, &[("Location", "/v2/a/blobs/uploads/0")], ""),
+    });
+    let error = upload(&client(), &server.reference("a:1"), b"x").await.unwrap_err();
+    assert!(error.to_string().contains("another digest"), "{error}");
+    let error = client().publish(&server.reference("a:1"), "x/y", b"{}").await.unwrap_err();
+    assert!(error.to_string().contains("another digest"), "{error}");
+}
+
+#[tokio::test]
 async fn troubles_of_the_registry_pass_or_are_told() {
     let warehouse = Warehouse::default();
     let served = warehouse.clone();
