@@ -40,6 +40,9 @@ pub(crate) enum Failure {
     /// The machine's `ps` does not list processes as it was asked to.
     #[error("cannot list processes by `ps`: {said}")]
     Ps { said: String },
+    /// A container whose output is not kept.
+    #[error("the output of container `{name}` is not kept: it was made with `--log-driver none`")]
+    NoLog { name: String },
     /// The command line makes no sense.
     #[error("{message}")]
     Usage { message: String },

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use engine::{
     Engine,
-    container::{self, Entry, LogFollower, LogReader, OutputStream},
+    container::{self, Entry, LogFollower, LogReader, OutputStream, Settings, options::LogDriver},
 };
 use jiff::Timestamp;
 
@@ -36,6 +36,9 @@ pub(crate) struct Logs {
     /// Say when each line was written
     #[arg(short, long)]
     pub(crate) timestamps: bool,
+    /// Show the labels and variables that are kept with each line (`run --log-opt labels=NAME,…`)
+    #[arg(long)]
+    pub(crate) details: bool,
     /// The container
     pub(crate) container: String,
 }
@@ -45,11 +48,15 @@ struct Show {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     timestamps: bool,
+    details: bool,
 }
 
 /// Shows what a container has written to its output: each line where it was written to.
 pub(super) fn run(engine: &Engine, logs: &Logs) -> Result<Exit, Failure> {
     let container = engine.store().find_container(&logs.container)?;
+    if Settings::of(&container)?.options.log.driver == LogDriver::None {
+        return Err(Failure::NoLog { name: container.name });
+    }
     // Before the log is opened, so that nothing falls in between.
     let mut follower = if logs.follow { Some(LogFollower::of(engine, &container)?) } else { None };
     let Some(mut log) = container::log(engine, &container)? else { return Ok(Exit::Done) };
@@ -59,7 +66,12 @@ pub(super) fn run(engine: &Engine, logs: &Logs) -> Result<Exit, Failure> {
     }
     let now = Timestamp::now();
     let at = |moment: Option<Moment>| moment.map(|moment| moment.at(now));
-    let show = Show { since: at(logs.since), until: at(logs.until), timestamps: logs.timestamps };
+    let show = Show {
+        since: at(logs.since),
+        until: at(logs.until),
+        timestamps: logs.timestamps,
+        details: logs.details,
+    };
     loop {
         // Asked before the rest is read: what comes after the end is nothing.
         let more = follower.as_mut().is_some_and(LogFollower::has_more);
@@ -93,15 +105,37 @@ fn print_rest(log: &mut LogReader, show: &Show) -> Result<Rest, Failure> {
             OutputStream::Stdout => &mut stdout,
             OutputStream::Stderr => &mut stderr,
         };
-        to.write_all(line(&entry, show.timestamps).as_bytes()).map_err(written())?;
+        to.write_all(line(&entry, show).as_bytes()).map_err(written())?;
     }
     stdout.flush().map_err(written())?;
     Ok(Rest::Nothing)
 }
 
-fn line(entry: &Entry, timestamps: bool) -> String {
-    // Nine digits as Docker's, so that the texts stand below each other.
-    if timestamps { format!("{:.9} {}", entry.time, entry.text) } else { entry.text.clone() }
+fn line(entry: &Entry, show: &Show) -> String {
+    let mut line = String::new();
+    if show.timestamps {
+        // Nine digits as Docker's, so that the texts stand below each other.
+        line.push_str(&format!("{:.9} ", entry.time));
+    }
+    if show.details {
+        let pair =
+            |(name, value): (&String, &String)| format!("{}={}", escaped(name), escaped(value));
+        let attrs = entry.attrs.iter().map(pair);
+        line.push_str(&(attrs.collect::<Vec<_>>().join(",") + " "));
+    }
+    line + &entry.text
+}
+
+/// Returns a text as it stands in the query of an address, so that a comma or a blank in it parts nothing: as Docker does.
+fn escaped(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        b' ' => "+".to_owned(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
 }
 
 fn reading() -> impl FnOnce(io::Error) -> Failure {

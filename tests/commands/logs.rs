@@ -89,3 +89,89 @@ fn a_terminal_has_one_stream() {
     let output = env.ok(&["logs", "one"]);
     assert_eq!((output.stdout.as_slice(), output.stderr.as_str()), (&b"out\r\nerr\r\n"[..], ""));
 }
+
+#[test]
+fn a_log_with_limits() {
+    let env = TestEnv::new();
+    let run = |name: &str, options: &[&str], script: &str| {
+        env.kiln(["run", "--network=none", "--name", name])
+            .args(options)
+            .args(["busybox", "sh", "-c", script])
+            .run()
+            .ok()
+    };
+    let sized = ["--log-opt", "max-size=10k", "--log-opt", "max-file=3"];
+    run("sized", &sized, "seq 100000 100999");
+    let directory = env.container_directories().remove(0);
+    let files = |directory: &std::path::Path| {
+        let entries = std::fs::read_dir(directory).unwrap().map(|it| it.unwrap());
+        let logs = entries.filter(|it| it.file_name().to_string_lossy().starts_with("log"));
+        logs.map(|it| it.metadata().unwrap().len()).collect::<Vec<_>>()
+    };
+    let sizes = files(&directory);
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size < 10_200), "{sizes:?}");
+    let kept = env.ok(&["logs", "sized"]).text();
+    assert!(kept.ends_with("100998\n100999") && !kept.contains("100500"), "{kept}");
+    let lines: Vec<u32> = kept.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(lines.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{kept}");
+    assert_eq!(env.ok(&["logs", "--tail", "150", "sized"]).text().lines().count(), 150);
+    let config = env.ok(&["inspect", "-f", "{{json .HostConfig.LogConfig}}", "sized"]).text();
+    assert_eq!(config, r#"{"Type":"json-file","Config":{"max-file":"3","max-size":"10k"}}"#);
+    // Started again, it goes on.
+    env.ok(&["start", "-a", "sized"]);
+    assert!(files(&directory).len() == 3);
+
+    // Docker's other drivers that need no service.
+    assert_eq!(run("none", &["--log-driver=none"], "echo seen").text(), "seen");
+    env.kiln(["logs", "none"]).run().fails(1).says(&["`none`", "not kept"]);
+    run("local", &["--log-driver=local", "--log-opt=max-size=1m"], "echo kept");
+    assert_eq!(env.ok(&["logs", "local"]).text(), "kept");
+    for (option, part) in [
+        ("--log-driver=syslog", "syslog"),
+        ("--log-opt=max-size=much", "max-size `much`"),
+        ("--log-opt=nosuch=1", "unknown log opt 'nosuch'"),
+    ] {
+        env.kiln(["run", option, "busybox", "true"]).run().fails(125).says(&[part]);
+    }
+}
+
+#[test]
+fn following_a_log_with_limits() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run", "-d", "--network=none", "--name", "one", "--log-opt=max-size=2k",
+        "--log-opt=max-file=4", "busybox", "sh", "-c",
+        "until [ -e /go ]; do sleep 0.02; done; for i in $(seq 100 250); do echo $i; sleep 0.01; done",
+    ]);
+    let following = env.kiln(["logs", "-f", "one"]).spawn();
+    std::thread::sleep(Duration::from_millis(300));
+    env.ok(&["exec", "one", "touch", "/go"]);
+    let expected: Vec<String> = (100..=250).map(|number| number.to_string()).collect();
+    assert_eq!(following.wait().ok().text().lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_is_kept_with_each_line() {
+    let env = TestEnv::new();
+    env.ok(&[
+        "run",
+        "--network=none",
+        "--name",
+        "one",
+        "-l",
+        "team=a b,c",
+        "-l",
+        "other=x",
+        "-e",
+        "TIER=1",
+        "--log-opt=labels=team,none",
+        "--log-opt=env=TIER",
+        "busybox",
+        "echo",
+        "line",
+    ]);
+    assert_eq!(env.ok(&["logs", "one"]).text(), "line");
+    assert_eq!(env.ok(&["logs", "--details", "one"]).text(), "TIER=1,team=a+b%2Cc line");
+    let both = env.ok(&["logs", "--details", "-t", "one"]).text();
+    assert!(both.ends_with("Z TIER=1,team=a+b%2Cc line"), "{both}");
+}

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use engine::{
     Engine,
-    container::{self, Settings},
+    container::{self, Settings, options::LogDriver},
 };
 use jiff::Timestamp;
 use oci::{Config, ImageConfig, Platform};
@@ -68,7 +68,10 @@ impl Known<'_> {
             "ResolvConfPath": "",
             "HostnamePath": "",
             "HostsPath": "",
-            "LogPath": directory.log().display().to_string(),
+            "LogPath": match self.settings.options.log.driver {
+                LogDriver::None => String::new(),
+                LogDriver::JsonFile | LogDriver::Local => directory.log().display().to_string(),
+            },
             "Name": format!("/{}", container.name),
             "RestartCount": self.state.restarts,
             "Driver": "overlay2",

@@ -4,7 +4,8 @@ use std::{path::PathBuf, str::FromStr};
 
 use engine::container::options::{
     self, BadOption, ByteSize, CapabilityName, ContainerOptions, Cpus, Device, HostEntry, Label,
-    MemorySwap, Mount, Network, Port, Publish, Resources, SecurityOption, Sysctl, Ulimit, Variable,
+    LogOptions, MemorySwap, Mount, Network, Port, Publish, Resources, SecurityOption, Sysctl,
+    Ulimit, Variable,
 };
 
 use jiff::SignedDuration;
@@ -128,6 +129,12 @@ pub(crate) struct ContainerArgs {
     /// Limit of each process: `nofile=1024[:2048]`
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     ulimits: Vec<Ulimit>,
+    /// How output is kept: `json-file`, `local` (at most 20 MB in each of 5 files), or `none` not at all
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<String>,
+    /// How much output is kept: max-size=10m, max-file=3; labels=NAME,… and env=NAME,… keep these with each line
+    #[arg(long = "log-opt", value_name = "NAME=VALUE")]
+    log_options: Vec<String>,
     #[command(flatten)]
     resources: ResourceArgs,
     #[command(flatten)]
@@ -358,6 +365,7 @@ impl ContainerArgs {
             sysctls: self.sysctls,
             resources: self.resources.resources()?,
             ulimits: self.ulimits,
+            log: LogOptions::parse(self.log_driver.as_deref(), &self.log_options).map_err(wrong)?,
         };
         options.validate().map_err(wrong)?;
         Ok(options)

@@ -37,8 +37,6 @@ const OPTIONS: &[Entry] = &[
     ("gpus", &[], "lend the devices by `--device`"),
     ("cdi-device", &[], "lend the devices by `--device`"),
     ("device-cgroup-rule", &[], "devices are lent one by one, by `--device`"),
-    ("log-driver", &["json-file", "local", ""], "`kiln logs` has the output"),
-    ("log-opt", &[], "`kiln logs` has the output"),
     ("blkio-weight", &["0"], IO),
     ("blkio-weight-device", &[], IO),
     ("device-read-bps", &[], IO),

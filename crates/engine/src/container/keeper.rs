@@ -199,7 +199,7 @@ impl Keeper {
             if let Some(probe) = &probe {
                 scope.spawn(|| probe.watch(&turn, &self.register));
             }
-            let exit = turn.main().run(&mut child, outputs, Some(&log));
+            let exit = turn.main().run(&mut child, outputs, log.as_ref());
             // Everything there is dead, the check too: nobody is waited for in vain.
             turn.set_over();
             exit

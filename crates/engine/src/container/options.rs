@@ -5,6 +5,7 @@
 
 mod host;
 mod limit;
+mod log;
 mod mount;
 mod number;
 mod port;
@@ -24,6 +25,7 @@ use thiserror::Error;
 pub use self::{
     host::{Device, HostAddress, HostEntry, Sysctl},
     limit::{Cpus, MemorySwap, Resources, Ulimit},
+    log::{LogDriver, LogLimits, LogOptions},
     mount::{BindOptions, Mount, MountKind, TmpfsOptions, volume_name},
     number::{ByteSize, parse_bool},
     port::{Port, Protocol, Publish},
@@ -118,6 +120,8 @@ pub struct ContainerOptions {
     pub resources: Resources,
     /// Limits of each of its processes.
     pub ulimits: Vec<Ulimit>,
+    /// What is kept of its output.
+    pub log: LogOptions,
 }
 
 /// What a container reaches.

@@ -33,7 +33,7 @@ pub(super) fn document(settings: &Settings) -> Value {
     let mut document = json!({
         "Binds": list(binds(options)),
         "ContainerIDFile": "",
-        "LogConfig": { "Type": "json-file", "Config": {} },
+        "LogConfig": { "Type": options.log.driver.as_str(), "Config": options.log.settings },
         "NetworkMode": network_mode(options),
         "PortBindings": bindings(&options.publish),
         "RestartPolicy": {

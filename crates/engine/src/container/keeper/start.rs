@@ -1,14 +1,17 @@
 //! From a record to a process that runs.
 
-use oci::ImageConfig;
+use std::ffi::OsString;
+
+use oci::{Config, ImageConfig};
 use sandbox::{Child, Syncs};
-use store::Kept;
+use store::{ContainerDirectory, Kept};
 
 use super::super::{
     Settings,
     exec::Inside,
     log::LogWriter,
     network::{self, Outside},
+    options::{ContainerOptions, LogDriver},
     program::{self, Outputs, Program},
     spec::{self, Parts},
     wire::Attach,
@@ -23,7 +26,8 @@ pub(super) struct Started {
     pub(super) child: Child,
     pub(super) program: Program,
     pub(super) outputs: Outputs,
-    pub(super) log: LogWriter,
+    /// Where its output is kept, if it is.
+    pub(super) log: Option<LogWriter>,
     pub(super) inside: Inside,
     pub(super) world: World,
 }
@@ -62,7 +66,7 @@ pub(super) fn start(
     spec.stdin = stdin;
     // Should this process be killed, the lock is free when the last process of the container is dead, and not before.
     spec.held.push(kept.lock_descriptor()?);
-    let log = LogWriter::open(&directory.log())?;
+    let log = log(options, &config, &spec.env, &directory)?;
     let (cwd, hostname) = (spec.cwd.clone(), spec.hostname.clone());
 
     let mut child = sandbox::spawn(spec)?;
@@ -75,4 +79,21 @@ pub(super) fn start(
     let inside = Inside { process, mount_points, cwd, hostname, options: options.clone(), config };
     let world = World { _root: root, outside };
     Ok(Started { child, program, outputs, log, inside, world })
+}
+
+/// Opens what the output is kept in.
+fn log(
+    options: &ContainerOptions,
+    config: &Config,
+    env: &[(OsString, OsString)],
+    directory: &ContainerDirectory,
+) -> Result<Option<LogWriter>, Error> {
+    if options.log.driver == LogDriver::None {
+        return Ok(None);
+    }
+    let labels = config.labels.iter().chain(&options.labels);
+    let labels = labels.map(|(name, value)| (name.as_str(), value.as_str()));
+    let env = env.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+    let attrs = options.log.details(labels, env);
+    LogWriter::open(&directory.log(), options.log.limits()?, attrs).map(Some)
 }

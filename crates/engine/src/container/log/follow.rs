@@ -36,8 +36,10 @@ impl LogFollower {
         };
         let watch = || {
             let changes = inotify::init(inotify::CreateFlags::CLOEXEC)?;
-            let path = engine.store().container_directory(&container.id).log();
-            inotify::add_watch(&changes, path, inotify::WatchFlags::MODIFY)?;
+            // The directory: a new file may be begun.
+            let directory = engine.store().container_directory(&container.id);
+            let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
+            inotify::add_watch(&changes, directory.path(), flags)?;
             Ok::<_, rustix::io::Errno>(changes)
         };
         Ok(Self { changes: watch().ok(), running })
