@@ -192,19 +192,9 @@ impl Scope<'_> {
         }
         Ok(Copy {
             add: true,
-            origin: Origin::Context,
-            sources,
-            dest: "/".to_owned(),
-            chown: None,
-            chmod: None,
-            link: false,
-            parents: false,
-            if_exists: false,
-            exclude: Vec::new(),
-            unpack: None,
             checksum: checksum.map(|(_, checksum)| checksum),
             keep_git_dir: add.keep_git_dir,
-            created: None,
+            ..Copy::new(Origin::Context, sources, "/")
         })
     }
 }

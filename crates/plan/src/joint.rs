@@ -116,12 +116,7 @@ mod tests {
     use crate::{Copy, CopySource, Mount, Run, Step};
 
     fn copy(from: Origin, path: &str) -> Step {
-        step(Op::Copy(Copy {
-            origin: from,
-            sources: vec![CopySource::Path(path.to_owned())],
-            dest: "/".to_owned(),
-            ..crate::key::tests::copy()
-        }))
+        step(Op::Copy(Copy::new(from, vec![CopySource::Path(path.to_owned())], "/")))
     }
 
     fn step(op: Op) -> Step {

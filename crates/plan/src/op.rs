@@ -109,6 +109,28 @@ pub struct Copy {
     pub created: Option<i64>,
 }
 
+impl Copy {
+    /// Copies as an instruction without options does.
+    pub fn new(origin: Origin, sources: Vec<CopySource>, dest: impl Into<String>) -> Self {
+        Self {
+            add: false,
+            origin,
+            sources,
+            dest: dest.into(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            if_exists: false,
+            exclude: Vec::new(),
+            unpack: None,
+            checksum: None,
+            keep_git_dir: None,
+            created: None,
+        }
+    }
+}
+
 /// One source of a COPY or ADD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopySource {

@@ -109,22 +109,15 @@ impl Operands<'_> {
             });
         }
         let destination = stage.expand(self.destination)?;
+        let dest = path::join_destination(stage.workdir(), &destination);
         Ok(plan::Copy {
-            add: false,
-            origin,
-            sources,
-            dest: path::join_destination(stage.workdir(), &destination),
             chown: expand(self.chown)?,
             // An independent layer cannot have the modes of directories that are in layers below.
             link: self.link && chmod.is_none(),
             chmod,
-            parents: false,
-            if_exists: false,
             exclude: self.exclude.iter().map(|word| word.text.clone()).collect(),
-            unpack: None,
-            checksum: None,
-            keep_git_dir: None,
             created: stage.globals.epoch(),
+            ..plan::Copy::new(origin, sources, dest)
         })
     }
 }

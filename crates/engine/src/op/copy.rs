@@ -61,22 +61,8 @@ fn owner(
 
 /// Makes a directory context into the base of a stage: one layer with its files.
 pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> Result<Tip, Error> {
-    let copy = Copy {
-        add: false,
-        origin: Origin::Named { name: name.to_owned(), platform: None },
-        sources: vec![CopySource::Path("/".to_owned())],
-        dest: "/".to_owned(),
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        if_exists: false,
-        exclude: Vec::new(),
-        unpack: None,
-        checksum: None,
-        keep_git_dir: None,
-        created: None,
-    };
+    let origin = Origin::Named { name: name.to_owned(), platform: None };
+    let copy = Copy::new(origin, vec![CopySource::Path("/".to_owned())], "/");
     let op = plan::Op::Copy(copy.clone());
     let contents = Contents::of(build, &op)?;
     let below = StepKey::scratch(&stage.platform);

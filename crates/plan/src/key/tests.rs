@@ -78,22 +78,8 @@ pub(crate) fn run() -> Run {
 }
 
 pub(crate) fn copy() -> Copy {
-    Copy {
-        add: false,
-        origin: Origin::Context,
-        sources: vec![CopySource::Path("src/a".into()), CopySource::Path("b".into())],
-        dest: "/dst/".into(),
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        if_exists: false,
-        exclude: Vec::new(),
-        unpack: None,
-        checksum: None,
-        keep_git_dir: None,
-        created: None,
-    }
+    let sources = ["src/a", "b"].map(|path| CopySource::Path(path.into()));
+    Copy::new(Origin::Context, sources.into(), "/dst/")
 }
 
 fn key_of_run(run: &Run) -> StepKey {
