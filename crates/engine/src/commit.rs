@@ -10,7 +10,7 @@ use std::{
 
 use filetree::{PackOptions, Times};
 use jiff::Timestamp;
-use oci::{DiffId, Hasher, History, ImageConfig};
+use oci::{DiffId, History, ImageConfig, Measured};
 use plan::{Base, StageId};
 use store::{Ancestry, Image, Layer, SnapshotId};
 use tokio::task::JoinSet;
@@ -90,41 +90,16 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
     let options = PackOptions { times: Times::Own };
     let directory = engine.store().snapshot_dir(&snapshot);
     let contents = filetree::pack(&directory, engine.flavour(), &options, &mut out)?;
-    let layer = out.layer(contents);
+    let layer = packed(out, contents);
     engine.store().set_layer(&snapshot, &layer)?;
     Ok(layer)
 }
 
-/// Takes the digest and the size of the layer that goes through it.
-pub(crate) struct Measured<W> {
-    out: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W: Write> Measured<W> {
-    pub(crate) fn new(out: W) -> Self {
-        Self { out, hasher: Hasher::sha256(), size: 0 }
-    }
-
-    /// What was written, with the size of the contents of its files.
-    pub(crate) fn layer(self, contents: u64) -> Layer {
-        let diff_id = DiffId::new(self.hasher.finish());
-        Layer { diff_id, size: self.size, contents: Some(contents), blob: None, rewritten: None }
-    }
-}
-
-impl<W: Write> Write for Measured<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+/// What a layer is that was packed into `out`, with the size of the contents of its files.
+pub(crate) fn packed<W: Write>(out: Measured<W>, contents: u64) -> Layer {
+    let size = out.size();
+    let diff_id = DiffId::new(out.finish().0);
+    Layer { diff_id, size, contents: Some(contents), blob: None, rewritten: None }
 }
 
 /// Returns what a target has made. Layers that are not packed yet are packed now.

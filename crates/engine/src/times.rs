@@ -11,7 +11,7 @@ use std::{
 
 use filetree::{Budget, PackOptions, RootDir};
 use jiff::{SignedDuration, Timestamp};
-use oci::{Digest, ImageConfig, ImageId, json};
+use oci::{Digest, ImageConfig, ImageId, Measured, json};
 use store::{Ancestry, Image, Layer, Lease, Record, SnapshotId};
 
 use crate::{Engine, Error, commit, rootfs};
@@ -208,12 +208,12 @@ impl Rewriting<'_> {
     fn pack(self, out: io::PipeWriter) -> Result<Layer, Error> {
         let limit = filetree::Timestamp::from_seconds(self.limit);
         let times = filetree::Times::UpTo { limit, made: self.made };
-        let mut out = commit::Measured::new(BufWriter::with_capacity(256 * 1024, out));
+        let mut out = Measured::new(BufWriter::with_capacity(256 * 1024, out));
         let directory = self.engine.store().snapshot_dir(&self.from);
         let options = PackOptions { times };
         let contents = filetree::pack(&directory, self.engine.flavour(), &options, &mut out)?;
         out.flush().map_err(Error::io("write", "a layer"))?;
-        Ok(Layer { rewritten: Some(self.limit), ..out.layer(contents) })
+        Ok(Layer { rewritten: Some(self.limit), ..commit::packed(out, contents) })
     }
 }
 

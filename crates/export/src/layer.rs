@@ -10,7 +10,7 @@ use std::{
 };
 
 use filetree::{Flavour, PackOptions, Times};
-use oci::{BlobDigest, Descriptor, DiffId, Hasher, media_type};
+use oci::{BlobDigest, Descriptor, DiffId, Measured, media_type};
 use store::{BlobWriter, Image, SnapshotId, Store};
 
 use crate::error::{Error, Result};
@@ -78,12 +78,12 @@ impl Layer {
             Source::Snapshot(id, diff_id) => {
                 let mut out = Measured::new(out);
                 pack(store, flavour, &id, &mut out)?;
-                out.verify(&diff_id).map(|_| ())
+                verify(out, &diff_id).map(|_| ())
             }
             Source::Decompressed(digest, diff_id) => {
                 let mut out = Measured::new(out);
                 decompress(store, &digest, &mut out)?;
-                out.verify(&diff_id).map(|_| ())
+                verify(out, &diff_id).map(|_| ())
             }
         }
     }
@@ -229,7 +229,7 @@ fn gzip(
         Source::Decompressed(digest, _) => decompress(store, &digest, &mut tar)?,
         Source::Blob(_) | Source::Snapshot(..) => drop(pack(store, flavour, id, &mut tar)?),
     }
-    let file = tar.verify(diff_id)?.finish().map_err(failed)?;
+    let file = verify(tar, diff_id)?.finish().map_err(failed)?;
     let blob: BlobWriter = file.into_inner().map_err(|error| failed(error.into_error()))?;
     let size = blob.size();
     let digest = blob.commit(None, None)?;
@@ -242,8 +242,8 @@ fn gzip(
 fn measure(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId) -> Result<u64> {
     let mut sink = Measured::new(io::sink());
     let contents = Some(pack(store, flavour, id, &mut sink)?);
-    let size = sink.size;
-    sink.verify(diff_id)?;
+    let size = sink.size();
+    verify(sink, diff_id)?;
     store.set_layer(
         id,
         &store::Layer { diff_id: *diff_id, size, contents, blob: None, rewritten: None },
@@ -277,40 +277,15 @@ fn copy(from: &mut impl Read, to: &mut (impl Write + ?Sized)) -> io::Result<()> 
     }
 }
 
-/// Takes the digest and the size of what goes through it.
-struct Measured<W> {
-    out: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W: Write> Measured<W> {
-    fn new(out: W) -> Self {
-        Self { out, hasher: Hasher::sha256(), size: 0 }
+/// Returns what was written into, if that was the layer.
+fn verify<W: Write>(written: Measured<W>, expected: &DiffId) -> Result<W> {
+    let (digest, out) = written.finish();
+    let actual = DiffId::new(digest);
+    if actual != *expected {
+        let (expected, actual) = (Box::new(*expected), Box::new(actual));
+        return Err(Error::Damaged { expected, actual });
     }
-
-    /// Returns what was written into, if that was the layer.
-    fn verify(self, expected: &DiffId) -> Result<W> {
-        let actual = DiffId::new(self.hasher.finish());
-        if actual != *expected {
-            let (expected, actual) = (Box::new(*expected), Box::new(actual));
-            return Err(Error::Damaged { expected, actual });
-        }
-        Ok(self.out)
-    }
-}
-
-impl<W: Write> Write for Measured<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+    Ok(out)
 }
 
 #[cfg(test)]
