@@ -130,6 +130,16 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Tells failures of what was done all the same, as far as it could be.
+pub(crate) fn tell(failures: impl IntoIterator<Item = Failure>) -> Result<Exit, Failure> {
+    let mut exit = Ok(Exit::Done);
+    for failure in failures {
+        print(&failure);
+        exit = Err(Failure::Told);
+    }
+    exit
+}
+
 /// Tells a failure on standard error, without the passwords of addresses in it.
 #[expect(clippy::print_stderr, reason = "this is the place")]
 pub(crate) fn print(failure: &Failure) {

@@ -41,17 +41,15 @@ pub(crate) enum Kind {
 }
 
 /// Something that was found.
-struct Found {
+pub(super) struct Found {
     /// In the shape of Docker's.
-    document: Value,
+    pub(super) document: Value,
     /// The same for templates.
-    data: Data,
+    pub(super) data: Data,
 }
 
 /// Prints what is known, as a JSON list in the shape of Docker's. What is missing is told at the end.
 pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
-    let format = inspect.format.as_deref().filter(|format| !format.is_empty());
-    let template = format.filter(|format| *format != "json").map(Template::parse).transpose()?;
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for name in &inspect.names {
@@ -60,16 +58,25 @@ pub(super) fn run(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
             Err(failure) => failures.push(failure),
         }
     }
-    match (&template, format) {
-        (Some(template), _) => failures.extend(print_each(template, &found)?),
-        (None, _) => {
+    show(inspect.format.as_deref(), found, failures)
+}
+
+/// Prints what was found as `--format` wants it, and tells what was not.
+pub(super) fn show(
+    format: Option<&str>,
+    found: Vec<Found>,
+    mut failures: Vec<Failure>,
+) -> Result<Exit, Failure> {
+    let format = format.filter(|format| !format.is_empty());
+    match format.filter(|format| *format != "json").map(Template::parse).transpose()? {
+        Some(template) => failures.extend(print_each(&template, &found)?),
+        None => {
             let documents: Value = found.into_iter().map(|found| found.document).collect();
             let text = if format.is_some() { documents.to_string() } else { indented(&documents) };
             output::print(&(text + "\n"))?;
         }
     }
-    failures.iter().for_each(report::print);
-    if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::Told) }
+    report::tell(failures)
 }
 
 /// Finds what has this name: a container before an image, if the kind does not say otherwise.
@@ -110,7 +117,7 @@ fn print_each(template: &Template, found: &[Found]) -> Result<Option<Failure>, F
 }
 
 /// Returns JSON as Docker indents it.
-pub(super) fn indented(value: &Value) -> String {
+fn indented(value: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);

@@ -13,9 +13,13 @@ use engine::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::Volume;
-use template::{Absent, Data, Template};
+use template::{Absent, Data};
 
-use super::{VolumePrune, inspect, output, prune};
+use super::{
+    VolumePrune,
+    inspect::{self, Found},
+    output, prune,
+};
 use crate::{
     filter::Filters,
     listing::Listing,
@@ -135,29 +139,18 @@ fn create(engine: &Engine, create: Create) -> Result<Exit, Failure> {
 
 /// Prints what is known of volumes, in the shape of Docker's. What is missing is told at the end.
 fn show(engine: &Engine, inspect: &Inspect) -> Result<Exit, Failure> {
-    let format = inspect.format.as_deref().filter(|format| !format.is_empty());
-    let template = format.filter(|format| *format != "json").map(Template::parse).transpose()?;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in &inspect.names {
         match engine.store().volume(name)? {
-            Some(volume) => found.push(document(engine, &volume)),
-            None => missing.push(name.clone()),
+            Some(volume) => {
+                let document = document(engine, &volume);
+                let data = Data::document(&document).absent("Labels", Absent::Map);
+                found.push(Found { data: data.absent("Options", Absent::Map), document });
+            }
+            None => missing.push(store::Error::NoSuchVolume { name: name.clone() }.into()),
         }
     }
-    let text = match template {
-        Some(template) => {
-            let data = |document| {
-                let data = Data::document(document).absent("Labels", Absent::Map);
-                data.absent("Options", Absent::Map)
-            };
-            let lines = found.iter().map(|it| Ok(template.render(&data(it))? + "\n"));
-            lines.collect::<Result<String, Failure>>()?
-        }
-        None if format.is_some() => Value::from(found).to_string() + "\n",
-        None => inspect::indented(&Value::from(found)) + "\n",
-    };
-    output::print(&text)?;
-    told(missing.into_iter().map(|name| store::Error::NoSuchVolume { name }.into()))
+    inspect::show(inspect.format.as_deref(), found, missing)
 }
 
 fn document(engine: &Engine, volume: &Volume) -> Value {
@@ -230,14 +223,5 @@ fn remove(engine: &Engine, rm: &Rm) -> Result<Exit, Failure> {
             Err(error) => failures.push(error.into()),
         }
     }
-    told(failures)
-}
-
-fn told(failures: impl IntoIterator<Item = Failure>) -> Result<Exit, Failure> {
-    let mut exit = Ok(Exit::Done);
-    for failure in failures {
-        report::print(&failure);
-        exit = Err(Failure::Told);
-    }
-    exit
+    report::tell(failures)
 }
