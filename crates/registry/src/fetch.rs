@@ -4,7 +4,7 @@
 //! against the registry's own header, its kind against what the answer says it is. Layers are in [`crate::blob`].
 
 use hyper::{
-    Method,
+    HeaderMap, Method,
     header::{self, HeaderName, HeaderValue},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -14,12 +14,7 @@ use oci::{
     Reference, media_type,
 };
 
-use crate::{
-    Client, DocumentError, Error,
-    exchange::{Answer, Message},
-    send::Ask,
-    tries::Tries,
-};
+use crate::{Client, DocumentError, Error, exchange::Message, send::Ask, tries::Tries};
 
 /// All documents that a manifest request may be answered with.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -135,7 +130,7 @@ impl Client {
         let ask = self.ask(place, manifest_path(place, None)).await?;
         let mut tries = Tries::new(self.sender().limits());
         let said = match self.sender().send_within(&mut tries, &ask, &message(Method::HEAD)).await {
-            Ok(answer) => header_digest(&ask, &answer)?,
+            Ok(answer) => header_digest(&ask, &answer.headers)?,
             // Not every registry knows HEAD, and none can say in the answer why it refuses.
             Err(Error::Status { .. } | Error::Denied { .. }) => None,
             Err(error) => return Err(error),
@@ -179,31 +174,12 @@ impl Client {
             Some(descriptor) => Some(*descriptor.digest.as_digest()),
             None => reference.digest().map(|digest| *digest.as_digest()),
         };
-        loop {
-            match self.document_once(tries, &ask, descriptor, pinned).await {
-                Err(Error::Unreachable { source, .. }) if tries.again_after(&source).await => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn document_once(
-        &self,
-        tries: &mut Tries,
-        ask: &Ask,
-        descriptor: Option<&Descriptor>,
-        pinned: Option<Digest>,
-    ) -> Result<Document, Error> {
-        let answer = self.sender().send_within(tries, ask, &message(Method::GET)).await?;
-        if answer.is_page() {
-            return Err(ask.protocol("it sends a web page"));
-        }
-        let said = header_digest(ask, &answer)?;
+        let answer = self.sender().read(tries, &ask, &message(Method::GET), "manifest").await?;
+        let said = header_digest(&ask, &answer.headers)?;
         let kind = answer.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
-        let limit = self.sender().limits().document;
-        let bytes = self.sender().bytes(answer, "manifest", limit).await?;
+        let bytes = answer.bytes;
         if let Some(descriptor) = descriptor {
-            check_size(ask, descriptor.size, bytes.len() as u64)?;
+            check_size(&ask, descriptor.size, bytes.len() as u64)?;
         }
         for expected in pinned.iter().chain(&said) {
             check_digest(&ask.wanted, expected, &bytes)?;
@@ -285,8 +261,8 @@ fn message(method: Method) -> Message {
 
 /// The digest that the registry says the document has; it is compared even for a tag, where nothing else could tell a
 /// damaged document.
-pub(crate) fn header_digest(ask: &Ask, answer: &Answer) -> Result<Option<Digest>, Error> {
-    let Some(value) = answer.headers.get(CONTENT_DIGEST) else { return Ok(None) };
+pub(crate) fn header_digest(ask: &Ask, headers: &HeaderMap) -> Result<Option<Digest>, Error> {
+    let Some(value) = headers.get(CONTENT_DIGEST) else { return Ok(None) };
     let digest = value.to_str().ok().and_then(|text| Digest::parse(text).ok());
     digest.map(Some).ok_or_else(|| ask.protocol("its `Docker-Content-Digest` is not a digest"))
 }

@@ -11,8 +11,9 @@ use oci::Reference;
 
 use crate::{
     Client, Error,
-    exchange::{Answer, Message},
-    send::Ask,
+    exchange::Message,
+    send::{Ask, Whole},
+    tries::Tries,
 };
 
 /// How many names are accepted in all. A repository with a tag for each build of many years has fewer.
@@ -97,11 +98,10 @@ impl Client {
         let accept = HeaderValue::from_static("application/json");
         let message = Message::new(Method::GET).with(header::ACCEPT, accept);
         for _ in 0..MOST_PAGES {
-            let answer = self.sender().send(&ask, &message).await?;
+            let mut tries = Tries::new(self.sender().limits());
+            let answer = self.sender().read(&mut tries, &ask, &message, "list").await?;
             let next = next(&answer);
-            let limit = self.sender().limits().document;
-            let bytes = self.sender().bytes(answer, "list", limit).await?;
-            let page = read(&bytes).ok_or_else(|| ask.protocol("its list is not one"))?;
+            let page = read(&answer.bytes).ok_or_else(|| ask.protocol("its list is not one"))?;
             let is_empty = page.is_empty();
             seen += page.len();
             all.extend(page.into_iter().filter(|name| (wanted.can_be)(name)));
@@ -125,7 +125,7 @@ impl Client {
 }
 
 /// Returns where a list goes on (RFC 8288): `</v2/…>; rel="next"`.
-fn next(answer: &Answer) -> Option<String> {
+fn next(answer: &Whole) -> Option<String> {
     let links = answer.header(header::LINK)?;
     let of_link = |link: &str| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;

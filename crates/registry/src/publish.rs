@@ -47,7 +47,7 @@ impl Client {
             return Err(ask.protocol("it does not say that it has stored the manifest"));
         }
         // One with SHA-512 may be named by the registry's own choice of algorithm.
-        let said = header_digest(&ask, &answer)?;
+        let said = header_digest(&ask, &answer.headers)?;
         if said.is_some_and(|said| said.algorithm() == digest.algorithm() && said != digest) {
             return Err(ask.protocol("it has stored the manifest under another digest"));
         }

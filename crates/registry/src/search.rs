@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use oci::Reference;
 
-use crate::{Client, Error, access::Access, exchange::Message, send::Ask, url::Url};
+use crate::{Client, Error, access::Access, exchange::Message, send::Ask, tries::Tries, url::Url};
 
 /// The Hub, and where its search answers.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "index.docker.io");
@@ -130,10 +130,9 @@ impl Client {
         }
         let accept = HeaderValue::from_static("application/json");
         let message = Message::new(Method::GET).with(header::ACCEPT, accept);
-        let answer = self.sender().send(&ask, &message).await?;
-        let limit = self.sender().limits().document;
-        let bytes = self.sender().bytes(answer, "list", limit).await?;
-        let Answer { results } = serde_json::from_slice(&bytes)
+        let mut tries = Tries::new(self.sender().limits());
+        let answer = self.sender().read(&mut tries, &ask, &message, "list").await?;
+        let Answer { results } = serde_json::from_slice(&answer.bytes)
             .map_err(|_| ask.protocol("what it has found is not a list of repositories"))?;
         let found = results.unwrap_or_default().into_iter().map(|entry| Found {
             name: named(term, &entry.name),

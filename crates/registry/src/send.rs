@@ -5,7 +5,7 @@
 
 use hyper::{
     HeaderMap, Method, StatusCode,
-    header::{self, HeaderValue},
+    header::{self, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
 
@@ -171,6 +171,27 @@ impl Sender {
         Err(Error::Redirect { url: url.to_string(), reason: "there are more than 10 in a row" })
     }
 
+    /// Sends a request and reads the answer to its end; again, if it breaks off in between.
+    pub(crate) async fn read(
+        &self,
+        tries: &mut Tries,
+        ask: &Ask,
+        message: &Message,
+        document: &'static str,
+    ) -> Result<Whole, Error> {
+        loop {
+            let answer = self.send_within(tries, ask, message).await?;
+            if answer.is_page() {
+                return Err(ask.protocol("it sends a web page"));
+            }
+            let headers = answer.headers.clone();
+            match self.bytes(answer, document, self.limits().document).await {
+                Err(Error::Unreachable { source, .. }) if tries.again_after(&source).await => {}
+                bytes => return Ok(Whole { headers, bytes: bytes? }),
+            }
+        }
+    }
+
     /// Reads an answer's body to its end.
     pub(crate) async fn bytes(
         &self,
@@ -203,6 +224,20 @@ impl Sender {
             }
             _ => Error::Status { url: url.to_string(), status: status.as_u16(), detail: said },
         }
+    }
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Whole {
+    /// Returns a header, if it is text.
+    pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 }
 

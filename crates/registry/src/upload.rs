@@ -249,7 +249,7 @@ impl Client {
         if answer.status != StatusCode::CREATED && answer.status != StatusCode::NO_CONTENT {
             return Err(ask.protocol("it does not say that it has stored the blob"));
         }
-        crate::fetch::header_digest(ask, &answer)?
+        crate::fetch::header_digest(ask, &answer.headers)?
             .filter(|said| said != upload.blob.digest.as_digest())
             .map_or(Ok(()), |_| Err(ask.protocol("it has stored the blob under another digest")))
     }

@@ -146,6 +146,31 @@ async fn a_manifest_that_breaks_off_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_list_that_breaks_off_is_fetched_again() {
+    let server = Server::start(move |request| match request.nth {
+        0 => Reply::raw(head(200, &[("Content-Length", "1000")])).then(r#"{"tags""#).close(),
+        _ => Reply::ok(r#"{"tags":["1","2"]}"#),
+    });
+    assert_eq!(client().tags(&server.reference("a")).await.unwrap(), ["1", "2"]);
+    assert_eq!(server.log().len(), 2);
+}
+
+#[tokio::test]
+async fn a_list_goes_on_at_the_registry_and_comes_to_an_end() {
+    let elsewhere = Server::start(|_| Reply::ok(r#"{"tags":["x"]}"#));
+    let same = "/v2/a/tags/list?n=1000".to_owned();
+    for (target, says) in [(elsewhere.url("/v2/a/tags/list"), "somewhere else"), (same, "circle")] {
+        let link = format!("<{target}>; rel=\"next\"");
+        let server =
+            Server::start(move |_| Reply::new(200, &[("Link", &link)], r#"{"tags":["1"]}"#));
+        let error = client().tags(&server.reference("a")).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(server.log().len(), 1);
+    }
+    assert!(elsewhere.log().is_empty());
+}
+
+#[tokio::test]
 async fn slow_heads_time_out() {
     let limits = Limits { headers: Duration::from_millis(150), retries: 1, ..impatient() };
     // A head that never begins, and one that never ends.
