@@ -21,7 +21,7 @@ use crate::{
     error::harmless,
     exchange::{Answer, Message},
     proxy::decode_percent,
-    tries::Tries,
+    tries::{Tries, retry_after},
     url::Url,
 };
 
@@ -280,7 +280,8 @@ fn check_status(answer: &Answer) -> Result<(), Error> {
         StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => Ok(()),
         status => {
             let detail = status.canonical_reason().unwrap_or_default().to_owned();
-            Err(Error::Status { url: answer.url.to_string(), status: status.as_u16(), detail })
+            let (url, status) = (answer.url.to_string(), status.as_u16());
+            Err(Error::Status { url, status, retry_after: retry_after(answer), detail })
         }
     }
 }

@@ -66,12 +66,14 @@ pub enum Error {
         source: Fault,
     },
     /// An answer with a status that this request has no use for.
-    #[error("`{url}` answers {status}{}", after_colon(.detail))]
+    #[error("`{url}` answers {status}{}{}", until(*.retry_after), after_colon(.detail))]
     Status {
         /// Where the request went, without its query.
         url: String,
         /// The HTTP status code.
         status: u16,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
         /// What the registry says about it, made harmless; empty where it says nothing.
         detail: String,
     },
@@ -191,7 +193,9 @@ impl Error {
     /// How long the registry asks to wait before the next try.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => {
+                *retry_after
+            }
             _ => None,
         }
     }

@@ -222,7 +222,10 @@ impl Sender {
             StatusCode::TOO_MANY_REQUESTS => {
                 Error::RateLimited { host: url.origin.authority(), retry_after, said }
             }
-            _ => Error::Status { url: url.to_string(), status: status.as_u16(), detail: said },
+            _ => {
+                let (url, status) = (url.to_string(), status.as_u16());
+                Error::Status { url, status, retry_after, detail: said }
+            }
         }
     }
 }

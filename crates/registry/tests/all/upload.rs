@@ -208,6 +208,25 @@ async fn an_upload_that_always_breaks_ends() {
 }
 
 #[tokio::test]
+async fn an_upload_waits_as_long_as_it_is_asked_to() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    let server = Server::start(move |request| match (request.method.as_str(), request.nth) {
+        ("PUT", 0) => Reply::new(503, &[("Retry-After", "1")], ""),
+        _ => served.serve(request),
+    });
+    let client = client_with(Limits { longest_pause: Duration::from_secs(2), ..impatient() });
+    let began = Instant::now();
+    upload(&client, &server.reference("team/app:1"), &layer()).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1) && warehouse.blob("team/app", &layer()));
+
+    let server = Server::start(|_| Reply::new(503, &[("Retry-After", "3600")], ""));
+    let error = upload(&client, &server.reference("a:1"), b"x").await.unwrap_err();
+    assert!(error.to_string().contains("answers 503, and asks to wait 3600 seconds"), "{error}");
+    assert!(server.log().len() < 5);
+}
+
+#[tokio::test]
 async fn a_registry_that_lies_about_an_upload_gets_nowhere() {
     // More than was sent, more than there is, nonsense: what it then has is not the blob, or it gets all of it again.
     for range in ["0-2000000", "0-99999999", "0-18446744073709551615", "bytes=7-9", "x"] {
