@@ -12,7 +12,7 @@ use crate::{
         Attach, Build, Check, Commit, Completion, Copy, Cp, Create, Df, Diff, Exec, Export,
         History, Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN,
         Pause, Port, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start,
-        Stop, Sync, Tag, Top, Version, VolumeArgs, Wait,
+        Stats, Stop, Sync, Tag, Top, Version, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -124,6 +124,8 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Show the processes of a container
     Top(Top),
+    /// Show what containers use of the machine
+    Stats(Stats),
     /// Show which ports of the host lead to a container
     Port(Port),
     /// Remove containers

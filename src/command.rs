@@ -41,6 +41,7 @@ mod save;
 mod search;
 mod session;
 mod start;
+mod stats;
 mod stop;
 mod sync;
 mod tag;
@@ -89,6 +90,7 @@ pub(crate) use self::{
     save::Save,
     search::Search,
     start::Start,
+    stats::Stats,
     stop::{Restart, Stop},
     sync::Sync,
     tag::Tag,
@@ -154,6 +156,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Pause(pause) => pause::pause(engine, &pause),
         Command::Unpause(pause) => pause::unpause(engine, &pause),
         Command::Top(top) => top::run(engine, &top),
+        Command::Stats(stats) => stats::run(engine, &stats),
         Command::Port(port) => port::run(engine, &port),
         Command::Attach(attach) => attach::run(engine, &attach),
         Command::Logs(logs) => logs::run(engine, &logs),

@@ -14,8 +14,16 @@ pub(crate) fn exact_size(bytes: u64) -> String {
     human(bytes, 4)
 }
 
+/// Returns an amount of memory: binary units, four significant digits.
+pub(crate) fn memory(bytes: u64) -> String {
+    scaled(bytes, 4, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+}
+
 fn human(bytes: u64, digits: usize) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    scaled(bytes, digits, 1000.0, ["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+fn scaled(bytes: u64, digits: usize, base: f64, units: [&str; 6]) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -26,14 +34,14 @@ fn human(bytes: u64, digits: usize) -> String {
         _ => digits.saturating_sub(1),
     };
     let rounded = |value: f64| format!("{value:.0$}", places(value));
-    while unit + 1 < UNITS.len() && rounded(value).parse().is_ok_and(|value: f64| value >= 1000.0) {
-        value /= 1000.0;
+    while unit + 1 < units.len() && rounded(value).parse().is_ok_and(|value: f64| value >= base) {
+        value /= base;
         unit += 1;
     }
     let text = if unit == 0 { bytes.to_string() } else { rounded(value) };
     let text =
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text}{}", UNITS[unit])
+    format!("{text}{}", units[unit])
 }
 
 /// Returns how long ago a time was, as Docker writes it; `N/A` for what is no time.
@@ -212,6 +220,9 @@ mod tests {
             assert_eq!(size(bytes), expected);
         }
         assert_eq!(exact_size(1_982_358), "1.982MB");
+        let gibibyte = 1 << 30;
+        assert_eq!(memory(0) + &memory(1023) + &memory(1536), "0B1023B1.5KiB");
+        assert_eq!(memory(gibibyte * 23 + gibibyte / 3), "23.33GiB");
         assert_eq!(exact_size(0) + &exact_size(999) + &exact_size(999_960), "0B999B1MB");
     }
 

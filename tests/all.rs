@@ -170,6 +170,8 @@ mod commands {
     mod search;
     /// Settings of registries: mirrors, certificates.
     mod settings;
+    /// `kiln stats`.
+    mod stats;
     /// `kiln tag`.
     mod tag;
     /// Containers with a terminal: keys, sizes, detaching and attaching.

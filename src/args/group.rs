@@ -7,7 +7,7 @@ use super::Command;
 use crate::command::{
     Attach, Build, BuilderPrune, Commit, ContainerPrune, Cp, Create, Df, Diff, Exec, Export,
     History, ImagePrune, Images, Import, Info, Inspect, InspectKind, Kill, Load, Logs, Pause, Port,
-    Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start, Stop, Tag, Top, Wait,
+    Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Start, Stats, Stop, Tag, Top, Wait,
 };
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +86,8 @@ pub(crate) enum Container {
     Run(Box<Run>),
     /// Start containers
     Start(Start),
+    /// Show what containers use of the machine
+    Stats(Stats),
     /// Stop containers
     Stop(Stop),
     /// Show the processes of a container
@@ -160,6 +162,7 @@ impl From<Container> for Command {
             Container::Rm(rm) => Self::Rm(rm),
             Container::Run(run) => Self::Run(run),
             Container::Start(start) => Self::Start(start),
+            Container::Stats(stats) => Self::Stats(stats),
             Container::Stop(stop) => Self::Stop(stop),
             Container::Top(top) => Self::Top(top),
             Container::Unpause(pause) => Self::Unpause(pause),

@@ -61,7 +61,9 @@ pub use self::{
     root::{ContainerRoot, root},
     session::{Event, Handle, Input, Session, attach, exec, start, start_or_attach},
     size::{image_size, written_size},
-    stop::{Removal, Stop, kill, pause, processes, remove, stop, stop_to_restart, unpause, wait},
+    stop::{
+        Removal, Stop, kill, pause, processes, remove, stop, stop_to_restart, unpause, usage, wait,
+    },
     streams::OutputStream,
     transfer::{End, TransferOptions, transfer},
     wire::{Attach, Size},

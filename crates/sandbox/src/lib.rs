@@ -17,7 +17,7 @@
 //! - [`network`](BuildNetwork): a network of its own with a way out.
 //! - [`foreign`](probe): programs for other processors.
 //! - [`signals`](Termination): how a process that stays is asked to end.
-//! - [`pause`](pause()): a sandbox that stands still for a moment.
+//! - [`pause`](pause()): a sandbox that stands still for a moment. [`processes`](processes()): what runs there, and what it uses.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
 //! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
 //!
@@ -56,6 +56,7 @@ mod seccomp;
 mod foreign;
 mod network;
 mod pause;
+mod processes;
 mod pty;
 mod signals;
 
@@ -86,7 +87,9 @@ pub use overlay::Syncs;
 pub use overlay::detach;
 pub use pause::Paused;
 pub use pause::pause;
-pub use pause::processes;
+pub use processes::Usage;
+pub use processes::processes;
+pub use processes::usage;
 pub use pty::RawMode;
 pub use pty::copy_window_size;
 pub use rung::Rung;

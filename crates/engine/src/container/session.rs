@@ -136,6 +136,7 @@ impl Session {
                 Answer::Done
                 | Answer::MountPoints(_)
                 | Answer::Processes(_)
+                | Answer::Usage(_)
                 | Answer::OutOfMemory
                 | Answer::Exited(_),
                 _,

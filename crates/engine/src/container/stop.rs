@@ -8,6 +8,7 @@ use std::{
 };
 
 use oci::ImageConfig;
+use sandbox::Usage;
 use store::{Container, Status};
 
 use super::{
@@ -86,6 +87,17 @@ pub fn unpause(engine: &Engine, container: &Container) -> Result<(), Error> {
 pub fn processes(engine: &Engine, container: &Container) -> Result<Vec<i32>, Error> {
     match control::request(engine, container, &Request::Processes)? {
         (Answer::Processes(processes), _) => Ok(processes),
+        _ => Err(Error::Lost { what: "its processes" }),
+    }
+}
+
+/// Returns what all processes of a container use.
+///
+/// # Errors
+/// [`Error::NotRunning`], [`Error::Restarting`].
+pub fn usage(engine: &Engine, container: &Container) -> Result<Usage, Error> {
+    match control::request(engine, container, &Request::Usage)? {
+        (Answer::Usage(usage), _) => Ok(usage),
         _ => Err(Error::Lost { what: "its processes" }),
     }
 }

@@ -23,7 +23,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
-use sandbox::MountPoints;
+use sandbox::{MountPoints, Usage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, container::exec::ExecRequest};
@@ -83,6 +83,8 @@ pub(super) enum Request {
     Unpause,
     /// Tell the process ids of its processes.
     Processes,
+    /// Tell what its processes use.
+    Usage,
     /// Do not remove the container at its end, though it was made so: it is going to be started again.
     Stay,
 }
@@ -124,6 +126,8 @@ pub(super) enum Answer {
     MountPoints(MountPoints),
     /// The process ids of its processes, as the keeper sees them.
     Processes(Vec<i32>),
+    /// What they use.
+    Usage(Usage),
     /// Somebody else keeps the container.
     Kept,
     /// It could not be done.

@@ -252,7 +252,8 @@ impl Service {
             | Request::Root
             | Request::Pause
             | Request::Unpause
-            | Request::Processes => {
+            | Request::Processes
+            | Request::Usage => {
                 let error = Error::Restarting { name: self.name.clone() };
                 connection.answer(&Answer::Failed((&error).into()));
             }

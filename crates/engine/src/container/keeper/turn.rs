@@ -151,6 +151,10 @@ impl Turn {
                 Ok(processes) => connection.answer(&Answer::Processes(processes)),
                 Err(error) => connection.answer_done(Err(error.into())),
             },
+            Request::Usage => match sandbox::usage(&self.inside.process) {
+                Ok(usage) => connection.answer(&Answer::Usage(usage)),
+                Err(error) => connection.answer_done(Err(error.into())),
+            },
             // They are not for the program.
             Request::Start { .. }
             | Request::Stay
