@@ -479,6 +479,9 @@ fn one_that_is_always_started_again_is_stopped_all_the_same() {
     env.kiln(["exec", "ends", "true"]).run().fails(1);
     env.ok(&["stop", "ends"]);
     assert_eq!(env.state("ends"), "exited");
+    run("rests", "exit 1");
+    eventually("it rests", || restarts(&env, "rests") >= 3 && env.state("rests") == "restarting");
+    assert_eq!(env.ok(&["rm", "-f", "rests"]).text(), "rests");
 
     run("stays", "sleep 1000");
     env.ok(&["stop", "-t", "0", "stays"]);

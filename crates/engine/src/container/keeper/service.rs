@@ -16,7 +16,7 @@ use sandbox::MountPoints;
 use store::{ContainerState, Status};
 
 use super::{
-    super::wire::{self, Answer, Kind, ProgramNumber, Request},
+    super::wire::{self, Answer, Kind, Request},
     register::Register,
     turn::{MAIN, Turn},
 };
@@ -182,6 +182,10 @@ impl Service {
                 connection.answer(&Answer::Done);
             }
             Some(request) => {
+                if self.is_meant_to_end(&request) {
+                    // Who ends the program does not want it back, whether it runs just now or not: Docker's rule.
+                    self.stop_restarting();
+                }
                 let turn = self.lock().turn.clone();
                 match turn {
                     Some(turn) => self.serve_running(&turn, connection, request),
@@ -202,18 +206,22 @@ impl Service {
             Request::Exec { .. } | Request::Attach(_) if turn.is_paused() => {
                 connection.answer_done(Err(Error::Paused { name: self.name.clone() }));
             }
-            Request::Signal { program, signal } if self.is_meant_to_end(program, signal) => {
-                // Who ends the program does not want it back, and does not want it to stand still: Docker's rules.
-                self.stop_restarting();
+            request => {
+                let is_to_end = self.is_meant_to_end(&request);
                 turn.serve(connection, request);
-                self.unpause(turn);
+                if is_to_end {
+                    // Nor does he want it to stand still.
+                    self.unpause(turn);
+                }
             }
-            request => turn.serve(connection, request),
         }
     }
 
-    fn is_meant_to_end(&self, program: ProgramNumber, signal: i32) -> bool {
-        program == MAIN && [KILL, self.stop_signal].contains(&signal)
+    fn is_meant_to_end(&self, request: &Request) -> bool {
+        match request {
+            Request::Signal { program: MAIN, signal } => [KILL, self.stop_signal].contains(signal),
+            _ => false,
+        }
     }
 
     fn pause_all(&self, turn: &Turn) -> Result<(), Error> {
