@@ -55,6 +55,22 @@ impl Diagnostic {
         self.hint = self.hint.or_else(|| nearest.map(|name| format!("did you mean {name}?")));
         self
     }
+
+    /// Adds to the hint what there is to choose from.
+    #[must_use]
+    pub(crate) fn choices<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let names: Vec<&str> = names.into_iter().collect();
+        let list = match names.split_last() {
+            Some((last, [])) => format!("there is {last}"),
+            Some((last, rest)) => format!("there are {} and {last}", rest.join(", ")),
+            None => return self,
+        };
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint} {list}"),
+            None => list,
+        });
+        self
+    }
 }
 
 impl fmt::Display for Diagnostic {

@@ -150,7 +150,7 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn expand(&self, word: &Word) -> Result<String, Diagnostic> {
         word::expand(&word.text, self.escape, &|name| self.values.get(name).cloned())
-            .map_err(|error| Diagnostic::new(error.to_string()).at(word.span))
+            .map_err(|error| error.diagnostic(word.span, self.escape))
     }
 
     fn declare(&mut self, arg: &Arg) -> Result<(), Diagnostic> {

@@ -92,6 +92,26 @@ impl<'a> Flag<'a> {
         }
     }
 
+    /// The quote in it that is not closed.
+    pub(crate) fn open_quote(&self) -> Option<char> {
+        let mut quote = None;
+        let mut chars = self.fragment.text().chars();
+        while let Some(c) = chars.next() {
+            match (c, quote) {
+                ('\\', _) => drop(chars.next()),
+                (c, Some(open)) if c == open => quote = None,
+                ('\'' | '"', None) => quote = Some(c),
+                _ => {}
+            }
+        }
+        quote
+    }
+
+    /// Its place.
+    pub(crate) fn span(&self) -> Span {
+        self.fragment.span()
+    }
+
     fn value(&self, value: Option<&str>) -> FlagValue<'a> {
         let value = value.unwrap_or("");
         let written = self.fragment.text();
@@ -117,19 +137,37 @@ pub(crate) fn check<'a>(
             let near = nearest(name, known.iter().map(|(known, _)| *known));
             let near = near.map(|near| format!("--{near}"));
             let unknown = Diagnostic::new(format!("unknown flag: {dashed}")).at(span);
-            return Err(unknown.did_you_mean(near.as_deref()));
+            let unknown = unknown.did_you_mean(near.as_deref());
+            if unknown.hint.is_some() {
+                return Err(unknown);
+            }
+            let names: Vec<String> = known.iter().map(|(known, _)| format!("--{known}")).collect();
+            return Err(match &names[..] {
+                [] => unknown
+                    .hint(format!("it has no flags; for the word itself write `-- {dashed}`")),
+                names => unknown.choices(names.iter().map(String::as_str)),
+            });
         };
         if *takes != Takes::Values && given.iter().any(|(other, _)| other == name) {
             return fail(format!("duplicate flag specified: {dashed}"));
         }
         match (takes, value) {
             (Takes::Switch, Some("")) | (Takes::Value | Takes::Values, None) => {
-                return fail(format!("missing a value on flag: {dashed}"));
+                let hint = match takes {
+                    Takes::Switch => format!("write {dashed}, {dashed}=true or {dashed}=false"),
+                    Takes::Value | Takes::Values => {
+                        format!("write {dashed}=VALUE, without a blank")
+                    }
+                };
+                let missing = Diagnostic::new(format!("missing a value on flag: {dashed}"));
+                return Err(missing.at(span).hint(hint));
             }
             (Takes::Switch, Some(value))
                 if !value.eq_ignore_ascii_case("true") && !value.eq_ignore_ascii_case("false") =>
             {
-                return fail(format!("expecting boolean value for flag {dashed}, not: {value}"));
+                let message = format!("expecting boolean value for flag {dashed}, not: {value}");
+                let hint = format!("write {dashed}, {dashed}=true or {dashed}=false");
+                return Err(Diagnostic::new(message).at(span).hint(hint));
             }
             (Takes::Switch, _) | (Takes::Value | Takes::Values, Some(_)) => {}
         }
@@ -221,15 +259,31 @@ mod tests {
 
     #[test]
     fn errors() {
+        const SWITCH: &str = "write --link, --link=true or --link=false";
         for (text, message, hint, at) in [
             ("--form=a", "unknown flag: --form", Some("did you mean --from?"), "--form=a"),
-            ("--x", "unknown flag: --x", None, "--x"),
+            ("--x", "unknown flag: --x", Some("there are --from, --link and --exclude"), "--x"),
             ("--from=a --from=b", "duplicate flag specified: --from", None, "--from=b"),
             ("--link --link=false", "duplicate flag specified: --link", None, "--link=false"),
-            ("--from", "missing a value on flag: --from", None, "--from"),
-            ("--exclude", "missing a value on flag: --exclude", None, "--exclude"),
-            ("--link=", "missing a value on flag: --link", None, "--link="),
-            ("--link=1", "expecting boolean value for flag --link, not: 1", None, "--link=1"),
+            (
+                "--from",
+                "missing a value on flag: --from",
+                Some("write --from=VALUE, without a blank"),
+                "--from",
+            ),
+            (
+                "--exclude",
+                "missing a value on flag: --exclude",
+                Some("write --exclude=VALUE, without a blank"),
+                "--exclude",
+            ),
+            ("--link=", "missing a value on flag: --link", Some(SWITCH), "--link="),
+            (
+                "--link=1",
+                "expecting boolean value for flag --link, not: 1",
+                Some(SWITCH),
+                "--link=1",
+            ),
         ] {
             let expect = (message.to_owned(), hint.map(str::to_owned), at.to_owned());
             assert_eq!(error(text), expect, "{text}");

@@ -38,6 +38,23 @@ impl Heredoc {
         }
         self.body.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect()
     }
+
+    /// Where in the body a byte of the contents is.
+    pub(crate) fn offset(&self, mut at: usize) -> usize {
+        if !self.chomp {
+            return at;
+        }
+        let mut start = 0;
+        for line in self.body.split_inclusive('\n') {
+            let kept = line.trim_start_matches('\t').len();
+            if at < kept {
+                return start + line.len() - kept + at;
+            }
+            at -= kept;
+            start += line.len();
+        }
+        start
+    }
 }
 
 /// A `<<NAME` word.
@@ -60,6 +77,11 @@ pub(crate) fn markers(line: Fragment<'_>) -> Vec<(Fragment<'_>, Marker)> {
         .into_iter()
         .filter_map(|word| Some((line.of(word), marker(word)?)))
         .collect()
+}
+
+/// True if `line` looks as if it called for a heredoc, but cannot be split, since a quote is open.
+pub(crate) fn is_lost(line: &str) -> bool {
+    line.contains("<<") && line.contains(['\'', '"']) && shell::words(line).is_none()
 }
 
 /// True if the whole of `text` is one `<<NAME` word.

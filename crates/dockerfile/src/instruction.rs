@@ -197,7 +197,14 @@ fn unknown(parts: &Parts<'_>) -> Diagnostic {
     }
     let names = KEYWORDS.iter().map(|keyword| keyword.name);
     let extensions = Some(include::KEYWORD).filter(|_| parts.dialect == Dialect::Kiln);
-    error.did_you_mean(nearest(name, names.chain(extensions)))
+    let error = error.did_you_mean(nearest(name, names.chain(extensions)));
+    match error.hint {
+        Some(_) => error,
+        None => error.hint(format!(
+            "an instruction that goes on in the next line has `{}` at its end",
+            parts.escape
+        )),
+    }
 }
 
 /// Checks the shape of the operands and no more: what can be said of an instruction that is not for this build.

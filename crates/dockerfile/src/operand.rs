@@ -139,7 +139,8 @@ pub(crate) fn json_array(operands: Fragment<'_>) -> Result<Option<Vec<Word>>, Di
     for (index, item) in items.into_iter().enumerate() {
         let serde_json::Value::String(string) = item else {
             let message = "when using JSON array syntax, arrays must be comprised of strings only";
-            return Err(Diagnostic::new(message).at(operands.span()));
+            let hint = "put each element in double quotes";
+            return Err(Diagnostic::new(message).at(operands.span()).hint(hint));
         };
         let place = places.get(index).map_or(operands, |place| operands.of(place));
         words.push(Word::new(string, place.span()));

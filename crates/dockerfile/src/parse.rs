@@ -87,7 +87,8 @@ impl Parser<'_> {
             if line.empty_continuation {
                 self.file.empty_continuations.push(line.lines);
             }
-            let (place, parsed) = parse_statement(reader, line, escape, self.dialect)?;
+            let (place, parsed) = parse_statement(reader, line, escape, self.dialect)
+                .map_err(|mistake| self.below_a_lost_heredoc(mistake))?;
             match parsed {
                 Parsed::Instruction(instruction) => self.add(place, instruction)?,
                 Parsed::Include(path) => self.include(&place, &path)?,
@@ -112,6 +113,22 @@ impl Parser<'_> {
             (_, None) => return Err(no_stage(&place)),
         }
         Ok(())
+    }
+
+    /// What follows a heredoc that is none is no instruction either; then the reason is further up.
+    fn below_a_lost_heredoc(&self, mistake: Diagnostic) -> Diagnostic {
+        let before = self.file.stages.last().and_then(|stage| stage.steps.last());
+        let lost = before.filter(|before| {
+            let keyword = before.instruction.keyword();
+            matches!(keyword, "ADD" | "COPY" | "RUN") && heredoc::is_lost(&before.text)
+        });
+        match lost {
+            Some(before) if mistake.message.starts_with("unknown instruction") => {
+                let line = self.file.source.line_in_words(before.lines.0);
+                mistake.hint(format!("a quote in {line} is not closed, so its `<<` begins no text"))
+            }
+            _ => mistake,
+        }
     }
 
     fn include(&mut self, place: &Statement<()>, path: &Word) -> Result<(), Diagnostic> {

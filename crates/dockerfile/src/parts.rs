@@ -64,16 +64,46 @@ impl<'a> Parts<'a> {
     /// The error for an instruction without operands that needs some.
     pub(crate) fn needs_an_operand(&self) -> Diagnostic {
         let message = format!("{} requires at least one argument", self.name());
-        Diagnostic::new(message).at(self.line.span())
+        if let Some(mistake) = self.swallowed(&message) {
+            return mistake;
+        }
+        Diagnostic::new(message).at(self.line.span()).hint(format!("write {}", self.form()))
+    }
+
+    /// `message`, if what is missing is in the quotes of a flag that does not close them.
+    pub(crate) fn swallowed(&self, message: &str) -> Option<Diagnostic> {
+        let flag = self.flags.last()?;
+        let hint = format!("a second `{}` must close the quote", flag.open_quote()?);
+        Some(Diagnostic::new(message).at(flag.span()).hint(hint))
     }
 
     /// The operands as the single one; fails if there are none.
     pub(crate) fn only_operand(&self) -> Result<Fragment<'a>, Diagnostic> {
         if self.operands.is_empty() {
             let message = format!("{} requires exactly one argument", self.name());
-            return Err(Diagnostic::new(message).at(self.line.span()));
+            let hint = format!("write {}", self.form());
+            return Err(Diagnostic::new(message).at(self.line.span()).hint(hint));
         }
         Ok(self.operands)
+    }
+
+    /// How the instruction is written, by an example.
+    fn form(&self) -> String {
+        let name = self.name();
+        let operands = match &*name {
+            "ARG" => "name, or ARG name=default",
+            "ENV" | "LABEL" => "name=value",
+            "EXPOSE" => "8080, or EXPOSE 53/udp",
+            "USER" => "name, or USER name:group",
+            "VOLUME" | "WORKDIR" => "/path",
+            "SHELL" => "[\"/bin/bash\", \"-c\"]",
+            "STOPSIGNAL" => "SIGTERM",
+            "HEALTHCHECK" => "CMD command, or HEALTHCHECK NONE",
+            "ONBUILD" => "instruction, such as ONBUILD RUN command",
+            "MAINTAINER" => "name; LABEL org.opencontainers.image.authors=name is its successor",
+            _ => "command",
+        };
+        format!("{name} {operands}")
     }
 
     /// The bodies of the heredocs.

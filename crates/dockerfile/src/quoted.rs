@@ -14,6 +14,18 @@ pub(crate) fn quoted(text: &str) -> String {
     result
 }
 
+/// Returns `text` as it is, with escapes for what cannot be printed.
+pub(crate) fn visible(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => result.push(c),
+            _ => push(&mut result, c),
+        }
+    }
+    result
+}
+
 /// Returns the quoted texts between brackets, separated by blanks.
 pub(crate) fn quoted_list(texts: &[String]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();

@@ -71,9 +71,8 @@ impl Globals {
 
     /// Expands a word of a `FROM` line or of an `ARG` before the first one.
     pub(crate) fn expand(&self, word: &Word, escape: char) -> Result<String, Diagnostic> {
-        let expansion = self
-            .expand_fully(word, escape)
-            .map_err(|error| Diagnostic::new(error.to_string()).at(word.span))?;
+        let expansion =
+            self.expand_fully(word, escape).map_err(|error| error.diagnostic(word.span, escape))?;
         Ok(expansion.text)
     }
 
@@ -84,7 +83,7 @@ impl Globals {
         let steps = expanded.as_ref().map_or_else(WordError::steps, |expansion| expansion.steps);
         match self.budget.take_steps(steps) {
             Ok(()) => expanded,
-            Err(_) => Err(WordError { word: word.text.clone(), reason: Reason::Budget }),
+            Err(_) => Err(WordError { word: word.text.clone(), reason: Reason::Budget, at: None }),
         }
     }
 

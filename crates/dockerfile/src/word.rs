@@ -2,7 +2,7 @@
 //!
 //! Expansion goes in two steps, each in a room of its own: `syntax` reads the word into parts without looking at
 //! any value, and here the parts are put together with the values of an environment. `pattern` does what stands
-//! behind `#`, `%` and `/`. The grammar is BuildKit's: quotes and escapes of a POSIX shell, and of its parameter
+//! behind `#`, `%` and `/`; `mistake` says what is wrong with a word. The grammar is BuildKit's: quotes and escapes of a POSIX shell, and of its parameter
 //! expansion the forms `-`, `+`, `?`, `#`, `##`, `%`, `%%`, `/` and `//`.
 //!
 //! A Dockerfile may come from anyone: the length of a result, the depth of nesting and the work done for one word
@@ -10,6 +10,7 @@
 //!
 //! Not here: which variables are visible where, which is `scope`.
 
+mod mistake;
 mod pattern;
 mod syntax;
 #[cfg(test)]
@@ -17,9 +18,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+pub use self::mistake::{Reason, WordError};
 use self::pattern::Pattern;
-use crate::limits;
-
 use self::syntax::{Form, Part, Syntax, Variable};
 
 /// The most bytes a word may expand to. The kernel refuses a single argument or variable of 128 KiB, so that no
@@ -42,80 +42,6 @@ pub struct Expansion {
     pub unset: BTreeSet<String>,
     /// How much work it was: bytes copied and pattern positions tried.
     pub steps: usize,
-}
-
-/// Why a word cannot be expanded. Its text is BuildKit's.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("failed to process {}: {reason}", crate::quoted::quoted(.word))]
-pub struct WordError {
-    /// The word as written.
-    pub word: String,
-    /// What is wrong with it.
-    pub reason: Reason,
-}
-
-impl WordError {
-    /// How much work it was at most to find out, as in [`Expansion::steps`].
-    pub(crate) fn steps(&self) -> usize {
-        match self.reason {
-            Reason::Length | Reason::Steps => MAX_STEPS,
-            _ => self.word.len(),
-        }
-    }
-}
-
-/// What is wrong with a word.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Reason {
-    /// A `'` without the second one.
-    #[error("unexpected end of statement while looking for matching single-quote")]
-    SingleQuote,
-    /// A `"` without the second one.
-    #[error("unexpected end of statement while looking for matching double-quote")]
-    DoubleQuote,
-    /// `${` without `}`.
-    #[error("syntax error: missing '}}'")]
-    Brace,
-    /// `${name/pattern` without the second `/`.
-    #[error("syntax error: missing '/' in ${{}}")]
-    Slash,
-    /// `${}`, `${:…` or `${{`.
-    #[error("syntax error: bad substitution")]
-    Substitution,
-    /// What stands behind the name is none of the forms.
-    #[error("unsupported modifier ({modifier}) in substitution")]
-    Modifier {
-        /// What stands there.
-        modifier: String,
-    },
-    /// A pattern with an escape that means nothing.
-    #[error("invalid pattern ({pattern}) in substitution: invalid escape '\\{escaped}'")]
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// The escaped character; empty at the end.
-        escaped: String,
-    },
-    /// `${name?message}` of a variable without a value.
-    #[error("{name}: {message}")]
-    Required {
-        /// The variable.
-        name: String,
-        /// The message, or what BuildKit says where there is none.
-        message: String,
-    },
-    /// `${` inside of `${`, again and again.
-    #[error("variables are nested more than {} deep", syntax::MAX_DEPTH)]
-    Depth,
-    /// A result longer than [`MAX_RESULT`].
-    #[error("the result is longer than {MAX_RESULT} bytes")]
-    Length,
-    /// A word that would take too long, such as long patterns tried against long values.
-    #[error("the expansion takes more than {MAX_STEPS} steps")]
-    Steps,
-    /// A file whose words would take too long together.
-    #[error("the words take more than {} steps to expand", limits::MAX_STEPS)]
-    Budget,
 }
 
 /// Expands a word: variables replaced, quotes and escapes removed.
@@ -188,7 +114,7 @@ fn run(
     unset: Unset,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Expansion, WordError> {
-    let failed = |reason| WordError { word: word.to_owned(), reason };
+    let failed = |reason, at| WordError { word: word.to_owned(), reason, at };
     // Most words have nothing in them to expand.
     let special = |c: char| c == '$' || c == '\'' || c == '"' || c == syntax.escape;
     if !word.contains(special) {
@@ -196,10 +122,13 @@ fn run(
         let (text, steps) = (word.to_owned(), word.len());
         return Ok(Expansion { text, words, steps, ..Expansion::default() });
     }
-    let parts = syntax::parse(word, syntax).map_err(failed)?;
-    let mut expander = Expander { env, unset, steps: MAX_STEPS, found: Expansion::default() };
+    let parts = syntax::parse(word, syntax).map_err(|(reason, at)| failed(reason, at))?;
+    let found = Expansion::default();
+    let mut expander = Expander { env, unset, steps: MAX_STEPS, found, failed: None };
     let mut words = Words::default();
-    let text = expander.join(&parts, Some(&mut words)).map_err(failed)?;
+    let text = expander.join(&parts, Some(&mut words));
+    let text =
+        text.map_err(|reason| failed(reason, expander.failed.map(|left| word.len() - left)))?;
     let steps = word.len() + (MAX_STEPS - expander.steps);
     Ok(Expansion { text, words: words.finish(), steps, ..expander.found })
 }
@@ -218,6 +147,8 @@ struct Expander<'a> {
     unset: Unset,
     steps: usize,
     found: Expansion,
+    /// Of the variable that could not be put together, the innermost: how much of the word begins with it.
+    failed: Option<usize>,
 }
 
 impl Expander<'_> {
@@ -228,7 +159,13 @@ impl Expander<'_> {
                 Part::Plain(piece) => (piece.clone(), true),
                 Part::Solid(piece) => (piece.clone(), false),
                 Part::Quoted(parts) => (self.join(parts, None)?, false),
-                Part::Variable(variable) => (self.variable(variable)?, true),
+                Part::Variable(variable) => {
+                    let value = self.variable(variable);
+                    if value.is_err() {
+                        self.failed.get_or_insert(variable.left);
+                    }
+                    (value?, true)
+                }
             };
             if text.len() + piece.len() > MAX_RESULT {
                 return Err(Reason::Length);
@@ -243,7 +180,7 @@ impl Expander<'_> {
     }
 
     fn variable(&mut self, variable: &Variable) -> Result<String, Reason> {
-        let Variable { name, braced, form } = variable;
+        let Variable { name, braced, form, .. } = variable;
         // The operands come first, so that their variables are found even if they are not needed.
         let operands = match form {
             Form::Plain => (String::new(), String::new()),

@@ -129,10 +129,17 @@ pub(super) fn check_count(parts: &Parts<'_>, operands: &[CopySource]) -> Result<
         "{name} requires at least two arguments, but only one was provided. Destination could \
          not be determined"
     );
+    if let Some(mistake) = parts.swallowed(&message) {
+        return Err(mistake);
+    }
     let place = if parts.operands.is_empty() { parts.line } else { parts.operands };
-    Err(Diagnostic::new(message)
-        .at(place.span())
-        .hint(format!("write {name} source destination; `.` is the working directory")))
+    let hint = match operands {
+        [CopySource::Heredoc(heredoc)] => {
+            format!("write {name} <<{} /path/of/the/file", heredoc.name)
+        }
+        _ => format!("write {name} source destination; `.` is the working directory"),
+    };
+    Err(Diagnostic::new(message).at(place.span()).hint(hint))
 }
 
 /// Takes the last operand, which must be a path.
@@ -145,7 +152,8 @@ pub(super) fn destination(
         Some(CopySource::Path(word)) if !heredoc::is_heredoc(&word.text) => Ok(word),
         Some(CopySource::Path(_) | CopySource::Heredoc(_)) | None => {
             let message = format!("{} cannot accept a heredoc as a destination", parts.name());
-            Err(Diagnostic::new(message).at(parts.operands.span()))
+            let hint = "the destination stands last, behind the heredocs";
+            Err(Diagnostic::new(message).at(parts.operands.span()).hint(hint))
         }
     }
 }

@@ -22,6 +22,9 @@ const FLAGS: [(&str, Takes); 4] = [
     ("device", Takes::Values),
 ];
 
+const NETWORKS: [&str; 3] = ["default", "none", "host"];
+const SECURITIES: [&str; 2] = ["sandbox", "insecure"];
+
 /// Runs a command in the stage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
@@ -106,7 +109,8 @@ fn network(flags: &Flags<'_>) -> Result<Option<Spanned<Network>>, Diagnostic> {
         unknown => {
             return Err(Diagnostic::new(format!("invalid network mode {}", quoted(unknown)))
                 .at(value.word().span)
-                .did_you_mean(nearest(unknown, ["default", "none", "host"])));
+                .did_you_mean(nearest(unknown, NETWORKS))
+                .choices(NETWORKS));
         }
     };
     Ok(Some(Spanned::new(network, value.fragment.span())))
@@ -120,7 +124,8 @@ fn security(flags: &Flags<'_>) -> Result<Option<Spanned<Security>>, Diagnostic> 
         unknown => {
             return Err(Diagnostic::new(format!("security {} is not valid", quoted(unknown)))
                 .at(value.word().span)
-                .did_you_mean(nearest(unknown, ["sandbox", "insecure"])));
+                .did_you_mean(nearest(unknown, SECURITIES))
+                .choices(SECURITIES));
         }
     };
     Ok(Some(Spanned::new(security, value.fragment.span())))

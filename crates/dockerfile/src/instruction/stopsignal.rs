@@ -39,7 +39,11 @@ impl Stopsignal {
         let name = signal.to_uppercase();
         let near = nearest(name.strip_prefix("SIG").unwrap_or(&name), NAMES);
         let near = near.map(|near| format!("SIG{near}"));
-        Err(Diagnostic::new(format!("invalid signal: {signal}")).did_you_mean(near.as_deref()))
+        let mistake = Diagnostic::new(format!("invalid signal: {signal}"));
+        Err(match near {
+            Some(near) => mistake.did_you_mean(Some(&near)),
+            None => mistake.hint("a signal is such as SIGTERM, KILL, RTMIN+3 or 15"),
+        })
     }
 }
 

@@ -41,8 +41,14 @@ pub(crate) fn check_checksum(
     let digest = match sources {
         [plan::CopySource::Url(_)] => oci::Digest::parse(checksum),
         [plan::CopySource::Git(_)] => return Ok(()),
-        [_] => return Err(Diagnostic::new("checksum requires HTTP(S) or Git sources")),
-        _ => return Err(Diagnostic::new("checksum can't be specified for multiple sources")),
+        [_] => {
+            let mistake = Diagnostic::new("checksum requires HTTP(S) or Git sources");
+            return Err(mistake.hint("what is in the build context needs no checksum"));
+        }
+        _ => {
+            let mistake = Diagnostic::new("checksum can't be specified for multiple sources");
+            return Err(mistake.hint("write an ADD for each source, with its checksum"));
+        }
     };
     match digest {
         Ok(_) => Ok(()),

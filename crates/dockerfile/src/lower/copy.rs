@@ -82,7 +82,8 @@ impl Operands<'_> {
             return Err(Diagnostic::new(format!(
                 "invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777"
             ))
-            .at(word.span));
+            .at(word.span)
+            .hint("write an octal mode such as 0755, or a symbolic one such as u=rwX,go=rX"));
         }
         let mut sources = Vec::new();
         for source in self.sources {
@@ -99,10 +100,9 @@ impl Operands<'_> {
                     }
                 }
                 CopySource::Heredoc(heredoc) => {
-                    let body = heredoc.contents();
                     let body = match heredoc.expand {
-                        true => stage.expand_heredoc(&body, heredoc.span)?,
-                        false => body,
+                        true => stage.expand_heredoc(heredoc)?,
+                        false => heredoc.contents(),
                     };
                     plan::CopySource::Heredoc(Script { name: heredoc.name.clone(), body })
                 }

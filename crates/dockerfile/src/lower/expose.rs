@@ -8,6 +8,11 @@ use super::graph::Command;
 use super::stage::{Lower, StageState};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::Expose;
+use crate::nearest::nearest;
+
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+
+const PORTS: &str = "a port is a number up to 65535, as in 80, 80/udp or 8000-8010, and blanks stand between several";
 
 impl Lower for Expose {
     fn lower(&self, stage: &mut StageState<'_>, command: &Command<'_>) -> Result<(), Diagnostic> {
@@ -41,15 +46,18 @@ fn parse(text: &str) -> Result<Vec<String>, Diagnostic> {
     let protocol = match protocol.as_str() {
         "" => "tcp",
         "tcp" | "udp" | "sctp" => &protocol,
-        _ => return Err(Diagnostic::new(format!("invalid proto: {protocol}"))),
+        _ => {
+            let mistake = Diagnostic::new(format!("invalid proto: {protocol}"));
+            return Err(mistake.did_you_mean(nearest(&protocol, PROTOCOLS)).choices(PROTOCOLS));
+        }
     };
     check_ip(ip)?;
     let Some((first, last)) = range(port) else {
-        return Err(Diagnostic::new(format!("invalid containerPort: {port}")));
+        return Err(Diagnostic::new(format!("invalid containerPort: {port}")).hint(PORTS));
     };
     if !host_port.is_empty() {
         let Some((host_first, host_last)) = range(host_port) else {
-            return Err(Diagnostic::new(format!("invalid hostPort: {host_port}")));
+            return Err(Diagnostic::new(format!("invalid hostPort: {host_port}")).hint(PORTS));
         };
         if last - first != host_last - host_first && first != last {
             return Err(Diagnostic::new(format!(
@@ -69,7 +77,8 @@ fn check_ip(ip: &str) -> Result<(), Diagnostic> {
     if bare.is_empty() || bare.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
-    Err(Diagnostic::new(format!("invalid IP address: {bare}")))
+    let hint = "EXPOSE needs only the port of the container: 80, 80/udp or 8000-8010";
+    Err(Diagnostic::new(format!("invalid IP address: {bare}")).hint(hint))
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {

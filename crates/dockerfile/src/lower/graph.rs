@@ -150,7 +150,10 @@ impl<'a> Graph<'a> {
     fn node(&self, from: &'a Statement<From>, globals: &Globals) -> Result<Node<'a>, Diagnostic> {
         let From { platform, image, name } = &from.instruction;
         let escape = self.file.directives.escape;
-        let expanded = globals.expand(image, escape)?;
+        let expansion = globals
+            .expand_fully(image, escape)
+            .map_err(|error| error.diagnostic(image.span, escape))?;
+        let expanded = expansion.text;
         if expanded.is_empty() {
             let message = format!("base name ({}) should not be blank", image.text);
             let hint = "a FROM knows only the ARGs before the first FROM, and --build-arg for them";
@@ -165,7 +168,13 @@ impl<'a> Graph<'a> {
         let replaced = replacing.is_some();
         let base = match replacing {
             Some(context) => context.into(),
-            None => self.base(&expanded, image.span, wanted)?,
+            None => self.base(&expanded, image.span, wanted).map_err(|error| {
+                let stages = self.names.keys().copied();
+                match expansion.unset.iter().next() {
+                    Some(name) => error.hint(without_value(name)),
+                    None => error.did_you_mean(nearest(&expanded, stages)),
+                }
+            })?,
         };
         let (commands, onbuild) = (Vec::new(), Vec::new());
         Ok(Node { from, platform, base, replaced, commands, onbuild, triggered: false })
@@ -289,6 +298,13 @@ impl<'a> Node<'a> {
         }
         self.commands.push(command);
     }
+}
+
+/// The hint for a `FROM` with a variable that has no value.
+fn without_value(name: &str) -> String {
+    format!(
+        "`{name}` has no value here: a FROM knows only the ARGs before the first FROM; give one by --build-arg {name}=…"
+    )
 }
 
 fn read_platform(word: &Word, escape: char, globals: &Globals) -> Result<Platform, Diagnostic> {

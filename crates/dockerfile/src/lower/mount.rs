@@ -18,6 +18,7 @@ pub(super) fn lower(
 ) -> Result<Mount, Diagnostic> {
     let mount = flag.expand(|word| stage.expand(word))?;
     let written = mount.target.clone().unwrap_or_default();
+    let is_written = !written.is_empty();
     let origin = |default: Origin| match link {
         None => Ok(default),
         Some(link) => {
@@ -37,7 +38,7 @@ pub(super) fn lower(
                 source,
                 read_write: !mount.read_only,
             };
-            at(target, kind)
+            at(target, is_written, kind)
         }
         instruction::MountKind::Cache { id, sharing, mode, uid, gid } => {
             let kind = MountKind::Cache {
@@ -55,9 +56,9 @@ pub(super) fn lower(
                 gid: gid.unwrap_or(0),
                 owned: mode.is_some() || uid.is_some() || gid.is_some(),
             };
-            at(target, kind)
+            at(target, is_written, kind)
         }
-        instruction::MountKind::Tmpfs { size } => at(target, MountKind::Tmpfs { size }),
+        instruction::MountKind::Tmpfs { size } => at(target, is_written, MountKind::Tmpfs { size }),
         instruction::MountKind::Secret { id, env, required, mode, uid, gid } => {
             let target = match (written.is_empty(), &env) {
                 (false, _) => target,
@@ -90,9 +91,18 @@ pub(super) fn lower(
 }
 
 /// The root file system itself cannot be covered.
-fn at(target: String, kind: MountKind) -> Result<Mount, Diagnostic> {
+fn at(target: String, is_written: bool, kind: MountKind) -> Result<Mount, Diagnostic> {
     if target == "/" {
-        return Err(Diagnostic::new(format!("invalid mount target {}", quoted(&target))));
+        let message = format!("invalid mount target {}", quoted(&target));
+        let hint = match is_written {
+            true => {
+                "a mount cannot cover the whole file system: name a directory, as in target=/data"
+            }
+            false => {
+                "name the directory to mount on, as in target=/data: without it, it is WORKDIR"
+            }
+        };
+        return Err(Diagnostic::new(message).hint(hint));
     }
     Ok(Mount { target, kind })
 }

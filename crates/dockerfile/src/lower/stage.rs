@@ -11,6 +11,7 @@ use super::graph::{Command, Graph, Link, NodeBase};
 use super::watch::{Expansions, Seen, SeenStage, Watch};
 use super::{BaseImage, BaseRef, ContextKind, Request, path};
 use crate::diagnostic::Diagnostic;
+use crate::heredoc::Heredoc;
 use crate::instruction::Instruction;
 use crate::quoted::quoted;
 use crate::scope::{Globals, Scope};
@@ -316,19 +317,26 @@ impl StageState<'_> {
     /// Expands a word.
     pub(super) fn expand(&self, word: &Word) -> Result<String, Diagnostic> {
         let expanded = word::expand_fully(&word.text, self.escape, &|name| self.lookup(name));
-        self.accept(&word.text, expanded, word.span).map(|expansion| expansion.text)
+        let expanded = expanded.map_err(|error| error.diagnostic(word.span, self.escape));
+        self.accept(&word.text, expanded).map(|expansion| expansion.text)
     }
 
     /// Expands a word, and splits the result.
     pub(super) fn expand_to_words(&self, word: &Word) -> Result<Vec<String>, Diagnostic> {
         let expanded = word::expand_fully(&word.text, self.escape, &|name| self.lookup(name));
-        self.accept(&word.text, expanded, word.span).map(|expansion| expansion.words)
+        let expanded = expanded.map_err(|error| error.diagnostic(word.span, self.escape));
+        self.accept(&word.text, expanded).map(|expansion| expansion.words)
     }
 
     /// Expands the body of a heredoc.
-    pub(super) fn expand_heredoc(&self, body: &str, span: Span) -> Result<String, Diagnostic> {
-        let expanded = word::expand_heredoc_fully(body, &|name| self.lookup(name));
-        self.accept(body, expanded, span).map(|expansion| expansion.text)
+    pub(super) fn expand_heredoc(&self, heredoc: &Heredoc) -> Result<String, Diagnostic> {
+        let contents = heredoc.contents();
+        let expanded = word::expand_heredoc_fully(&contents, &|name| self.lookup(name));
+        let expanded = expanded.map_err(|error| {
+            let start = heredoc.span.start + heredoc.offset(error.at.unwrap_or(0));
+            error.diagnostic_at(Span::new(start, heredoc.span.end), '\\')
+        });
+        self.accept(&contents, expanded).map(|expansion| expansion.text)
     }
 
     fn lookup(&self, name: &str) -> Option<String> {
@@ -338,10 +346,9 @@ impl StageState<'_> {
     fn accept(
         &self,
         written: &str,
-        expanded: Result<Expansion, WordError>,
-        span: Span,
+        expanded: Result<Expansion, Diagnostic>,
     ) -> Result<Expansion, Diagnostic> {
-        let expansion = expanded.map_err(|error| Diagnostic::new(error.to_string()).at(span))?;
+        let expansion = expanded?;
         let budget = self.globals.budget();
         budget.take_steps(expansion.steps)?;
         budget.take_text(expansion.text.len())?;

@@ -32,6 +32,8 @@ pub(super) struct Variable {
     pub(super) name: String,
     pub(super) braced: bool,
     pub(super) form: Form,
+    /// How many bytes the word has from its `$` on.
+    pub(super) left: usize,
 }
 
 /// What stands behind the name. `colon` means that an empty value is as good as none.
@@ -63,24 +65,30 @@ pub(super) enum Quotes {
     Plain,
 }
 
-/// Reads a whole word.
-pub(super) fn parse(word: &str, syntax: Syntax) -> Result<Vec<Part>, Reason> {
+/// Reads a whole word. What cannot be read is told with the byte that it begins with.
+pub(super) fn parse(word: &str, syntax: Syntax) -> Result<Vec<Part>, (Reason, Option<usize>)> {
     let reader = Reader { syntax, escapes: Escapes::Removed, depth: 0 };
     match reader.parts(word, None) {
         Ok((_, parts)) => Ok(parts),
-        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => Err(fault.0),
+        Err(nom::Err::Error(fault) | nom::Err::Failure(fault)) => {
+            Err((fault.reason, fault.left.map(|left| word.len() - left)))
+        }
         // Complete parsers never ask for more.
-        Err(nom::Err::Incomplete(_)) => Err(Reason::Brace),
+        Err(nom::Err::Incomplete(_)) => Err((Reason::Brace, None)),
     }
 }
 
 /// An error of nom that carries ours: a plain mismatch of a lexeme is never the end of a parse here.
 #[derive(Debug)]
-struct Fault(Reason);
+struct Fault {
+    reason: Reason,
+    /// How many bytes the word has from where it begins.
+    left: Option<usize>,
+}
 
 impl ParseError<&str> for Fault {
     fn from_error_kind(_: &str, _: ErrorKind) -> Self {
-        Self(Reason::Substitution)
+        Self { reason: Reason::Substitution, left: None }
     }
 
     fn append(_: &str, _: ErrorKind, other: Self) -> Self {
@@ -91,7 +99,12 @@ impl ParseError<&str> for Fault {
 type Read<'a, T> = IResult<&'a str, T, Fault>;
 
 fn fail<T>(reason: Reason) -> Read<'static, T> {
-    Err(nom::Err::Failure(Fault(reason)))
+    Err(nom::Err::Failure(Fault { reason, left: None }))
+}
+
+/// Says where a mistake begins, if that is not known yet: so many bytes before the end of the word.
+fn from<T>(left: usize, result: Read<'_, T>) -> Read<'_, T> {
+    result.map_err(|error| error.map(|fault| Fault { left: fault.left.or(Some(left)), ..fault }))
 }
 
 /// What becomes of the escape character in front of another one: patterns keep it, for they have escapes of their own.
@@ -132,9 +145,9 @@ impl Reader {
             } else if c == '$' {
                 self.dollar(behind)?
             } else if c == '\'' && quotes {
-                self.single_quoted(behind)?
+                from(rest.len(), self.single_quoted(behind))?
             } else if c == '"' && quotes {
-                self.double_quoted(behind)?
+                from(rest.len(), self.double_quoted(behind))?
             } else {
                 self.escaped(behind)
             };
@@ -207,13 +220,14 @@ impl Reader {
 
     /// What follows a `$`; one that introduces no variable is itself.
     fn dollar<'a>(self, input: &'a str) -> Read<'a, Part> {
+        let left = input.len() + 1;
         if let Some(rest) = input.strip_prefix('{') {
-            return self.braced(rest);
+            return from(left, self.braced(rest));
         }
         match name(input) {
             Ok((rest, name)) => {
-                let variable = Variable { name: name.to_owned(), braced: false, form: Form::Plain };
-                Ok((rest, Part::Variable(variable)))
+                let (name, form) = (name.to_owned(), Form::Plain);
+                Ok((rest, Part::Variable(Variable { name, braced: false, form, left })))
             }
             Err(_) => Ok((input, Part::Plain("$".to_owned()))),
         }
@@ -231,8 +245,9 @@ impl Reader {
             return fail(Reason::Substitution);
         }
         let (rest, name) = name(input).unwrap_or((input, ""));
+        let (name, left) = (name.to_owned(), input.len() + 2);
         let (rest, form) = self.form(rest)?;
-        Ok((rest, Part::Variable(Variable { name: name.to_owned(), braced: true, form })))
+        Ok((rest, Part::Variable(Variable { name, braced: true, form, left })))
     }
 
     fn form<'a>(self, input: &'a str) -> Read<'a, Form> {
@@ -280,9 +295,10 @@ impl Reader {
     fn operand<'a>(mut self, input: &'a str, stop: char, escapes: Escapes) -> Read<'a, Vec<Part>> {
         self.escapes = escapes;
         match self.parts(input, Some(stop)) {
-            Err(nom::Err::Failure(Fault(
-                Reason::Brace | Reason::SingleQuote | Reason::DoubleQuote,
-            ))) => fail(if stop == '/' { Reason::Slash } else { Reason::Brace }),
+            Err(nom::Err::Failure(Fault {
+                reason: Reason::Brace | Reason::SingleQuote | Reason::DoubleQuote,
+                ..
+            })) => fail(if stop == '/' { Reason::Slash } else { Reason::Brace }),
             other => other,
         }
     }

@@ -1,6 +1,9 @@
 //! The Dockerfiles in `testdata/dockerfile`: those in `ok` against the tree beside them (`.ast`), those in `err` against
 //! the message (`.stderr`). With `KILN_BLESS=1` in the environment what is found is written instead of compared.
 //!
+//! What a build refuses of a file with a few lines is in `refused.txt`, whether it is seen when the file is read or when it
+//! is planned: `=== name`, the file, `---`, the message.
+//!
 //! The same files are the seeds of a test that no input makes the parser panic.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
@@ -8,10 +11,11 @@
 mod mutation;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dockerfile::{Failed, parse};
+use dockerfile::{BaseImage, Failed, Lowered, Request, lower, parse};
+use oci::{ImageConfig, ImageId, Platform};
 
 /// The Dockerfiles of a directory of `testdata/dockerfile`, in order.
 fn dockerfiles(directory: &str) -> Vec<PathBuf> {
@@ -63,6 +67,50 @@ fn messages() {
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn refusals() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/dockerfile/refused.txt");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut found = String::new();
+    for case in text.split("=== ").skip(1) {
+        let (name, case) = case.split_once('\n').unwrap();
+        let file = case.split_once("---\n").map_or(case, |(file, _)| file);
+        let mistake = refusal(file);
+        let mistake = mistake.unwrap_or_else(|| panic!("{name} is not refused"));
+        found.push_str(&format!("=== {name}\n{file}---\n{}\n", message(&mistake)));
+    }
+    if std::env::var_os("KILN_BLESS").is_some() {
+        return std::fs::write(&path, found).unwrap();
+    }
+    // The first line that differs says more than both files.
+    for (expected, found) in text.lines().zip(found.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.lines().count(), text.lines().count());
+}
+
+/// The mistake of a file when it is read or planned; every image is there, and has nothing in it.
+fn refusal(file: &str) -> Option<Failed> {
+    let file = match parse("Dockerfile", file.as_bytes()) {
+        Ok(file) => file,
+        Err(failed) => return Some(failed),
+    };
+    let platform = Platform::parse("linux/amd64").unwrap();
+    let config = ImageConfig::scratch(&platform);
+    let base = BaseImage { id: ImageId::new(oci::Digest::of(b"")), config };
+    let request = Request::new(platform);
+    let mut known = BTreeMap::new();
+    loop {
+        match lower(&file, &request, &known) {
+            Ok(Lowered::Needs(bases)) => {
+                known.extend(bases.into_iter().map(|needed| (needed, base.clone())));
+            }
+            Ok(Lowered::Ready(_)) => return None,
+            Err(diagnostic) => return Some(Failed { source: file.source, diagnostic }),
+        }
+    }
 }
 
 /// A mistake with its line and a caret under it.

@@ -27,8 +27,13 @@ const KEYS: [&str; 19] = [
     "env",
 ];
 
+/// Those that are another one by another name.
+const ALIASES: [&str; 6] = ["src", "dst", "destination", "ro", "readwrite", "rw"];
+
 /// The keys that may be without a value.
 const SWITCHES: [&str; 5] = ["readonly", "ro", "readwrite", "rw", "required"];
+
+const SHARINGS: [&str; 3] = ["shared", "private", "locked"];
 
 const TYPES: [(&str, Type); 5] = [
     ("bind", Type::Bind),
@@ -73,7 +78,11 @@ pub(super) fn check_key(key: &str, value: Option<&str>) -> Result<(), Diagnostic
         Some(value) if !KEYS.contains(&key) => Err(unknown_key(key, value)),
         None if !SWITCHES.contains(&key) => {
             let message = format!("invalid field '{key}' must be a key=value pair");
-            Err(Diagnostic::new(message).did_you_mean(nearest(key, KEYS)))
+            let diagnostic = Diagnostic::new(message);
+            Err(match KEYS.contains(&key) {
+                true => diagnostic.hint(format!("write {key}=VALUE")),
+                false => diagnostic.did_you_mean(nearest(key, KEYS)),
+            })
         }
         Some(value) if key == "from" && has_variable(value) => Err(Diagnostic::new(
             "'from' doesn't support variable expansion, define alias stage instead",
@@ -87,8 +96,11 @@ fn has_variable(value: &str) -> bool {
 }
 
 fn unknown_key(key: &str, value: &str) -> Diagnostic {
-    Diagnostic::new(format!("unexpected key '{key}' in '{key}={value}'"))
-        .did_you_mean(nearest(key, KEYS))
+    let mistake = Diagnostic::new(format!("unexpected key '{key}' in '{key}={value}'"));
+    match nearest(key, KEYS) {
+        Some(near) => mistake.did_you_mean(Some(near)),
+        None => mistake.choices(KEYS.into_iter().filter(|key| !ALIASES.contains(key))),
+    }
 }
 
 impl Options {
@@ -112,7 +124,9 @@ impl Options {
                 self.required = switch()?;
             }
             "size" if self.kind == Type::Tmpfs => {
-                self.size = Some(parse_size(text).ok_or_else(|| invalid_value(key, text))?);
+                self.size = Some(parse_size(text).ok_or_else(|| {
+                    invalid_value(key, text).hint("a size is such as 1048576, 512k, 64m or 1g")
+                })?);
             }
             "required" | "size" => return Err(self.not_for_type(key)),
             "id" => self.id = some(),
@@ -220,6 +234,7 @@ fn parse_type(value: &str) -> Result<Type, Diagnostic> {
         .ok_or_else(|| {
             Diagnostic::new(format!("unsupported mount type {}", quoted(value)))
                 .did_you_mean(nearest(value, TYPES.iter().map(|(name, _)| *name)))
+                .choices(TYPES.iter().map(|(name, _)| *name))
         })
 }
 
@@ -229,14 +244,19 @@ fn parse_sharing(value: &str) -> Result<Sharing, Diagnostic> {
         "private" => Ok(Sharing::Private),
         "locked" => Ok(Sharing::Locked),
         _ => Err(Diagnostic::new(format!("unsupported sharing value {}", quoted(value)))
-            .did_you_mean(nearest(value, ["shared", "private", "locked"]))),
+            .did_you_mean(nearest(value, SHARINGS))
+            .choices(SHARINGS)),
     }
 }
 
 fn parse_number(key: &str, value: &str, radix: u32) -> Result<u32, Diagnostic> {
     let digits_only = value.chars().all(|c| c.is_ascii_digit());
     let number = u32::from_str_radix(value, radix).ok().filter(|_| digits_only);
-    number.ok_or_else(|| Diagnostic::new(format!("invalid value {value} for {key}")))
+    let hint = match radix {
+        8 => "a mode is octal, such as 0755",
+        _ => "an id is a number: names are not known here",
+    };
+    number.ok_or_else(|| Diagnostic::new(format!("invalid value {value} for {key}")).hint(hint))
 }
 
 /// The words that Go takes for true and false.

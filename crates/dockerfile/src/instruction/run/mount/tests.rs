@@ -122,7 +122,10 @@ fn errors() {
         assert_eq!(error(text), expect, "{text}");
     }
     assert_eq!(mount("targt=/a").unwrap_err().hint.as_deref(), Some("did you mean target?"));
-    assert_eq!(mount("type=cahce").unwrap_err().hint.as_deref(), Some("did you mean cache?"));
+    assert_eq!(
+        mount("type=cahce").unwrap_err().hint.as_deref(),
+        Some("did you mean cache? there are bind, cache, tmpfs, secret and ssh")
+    );
     let quotes = mount("target=/a,'source=\"b'").unwrap_err();
     assert_eq!(quotes.message, "failed to parse csv mounts: a quote is misplaced");
 }
