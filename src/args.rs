@@ -257,6 +257,8 @@ pub(crate) enum Progress {
     Tty,
     /// One readable stream
     Plain,
+    /// BuildKit's JSON, a line for whatever happens
+    Rawjson,
     /// Nothing
     #[value(alias = "none")]
     Quiet,

@@ -117,6 +117,14 @@ pub(crate) fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Returns how many lines of a running command's output the live view keeps in sight: what `BUILDKIT_TTY_LOG_LINES` says,
+/// or as many as BuildKit does.
+pub(crate) fn log_lines() -> usize {
+    const USUAL: usize = 6;
+    let said = env::var("BUILDKIT_TTY_LOG_LINES").ok().and_then(|lines| lines.parse().ok());
+    said.unwrap_or(USUAL)
+}
+
 /// Returns the platform that was asked for, else the one that `DOCKER_DEFAULT_PLATFORM` asks for, or this machine's; `local`
 /// is this machine's too.
 pub(crate) fn platform(given: Option<&str>) -> Result<Platform, oci::Error> {

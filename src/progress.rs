@@ -1,10 +1,11 @@
 //! What is shown of a build, and of layers on their way, while it happens. Everything here goes to standard error.
 //!
-//! [`plain`]: one readable stream. [`live`]: a view that is redrawn, on a terminal. [`layers`]: what `pull` and `push` show.
+//! [`plain`]: one readable stream. [`rawjson`]: the same for programs. [`live`]: a view that is redrawn, on a terminal. [`layers`]: what `pull` and `push` show.
 
 mod layers;
 mod live;
 mod plain;
+pub(crate) mod rawjson;
 
 use std::{
     io::{self, IsTerminal},
@@ -31,6 +32,7 @@ impl Display {
         let view: fn(Receiver<Event>) = match progress {
             Progress::Quiet => return Self { events: Events::nowhere(), thread: None },
             Progress::Tty => live::show,
+            Progress::Rawjson => rawjson::show,
             Progress::Auto if terminal => live::show,
             Progress::Auto | Progress::Plain => plain::show,
         };

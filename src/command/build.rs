@@ -38,7 +38,8 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
         remove(path)?;
     }
     let quiet = build.quiet.0;
-    let display = Display::start(if quiet { args::Progress::Quiet } else { build.progress });
+    let progress = if quiet { args::Progress::Quiet } else { build.progress };
+    let display = Display::start(progress);
     let (iidfile, metadata_file) = (build.iidfile.clone(), build.metadata_file.clone());
     let cancel = Cancel::default();
     let mode = build.lock;
@@ -57,7 +58,7 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     if let Some(path) = metadata_file {
         metadata::write(&path, &built, &manifests)?;
     }
-    outputs::tell(&built, quiet)?;
+    outputs::tell(&built, quiet, progress)?;
     Ok(Exit::Done)
 }
 

@@ -13,12 +13,10 @@ use engine::{Event, StepNumber};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
-use crate::text;
+use crate::{environment, text};
 
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
-/// How many lines of a running command's output are kept in sight.
-const TAIL: usize = 6;
 /// The size of a terminal that does not tell its own.
 const FALLBACK: (usize, usize) = (24, 80);
 
@@ -28,7 +26,7 @@ pub(super) fn show(events: Receiver<Event>) {
     if let Ok(style) = ProgressStyle::with_template("{msg}") {
         bar.set_style(style);
     }
-    let mut model = Model::new();
+    let mut model = Model::new(environment::log_lines());
     loop {
         let mut done = Vec::new();
         let ended = model.take(&events, &mut done);
@@ -63,6 +61,8 @@ fn size() -> (usize, usize) {
 /// What is known of the build.
 struct Model {
     began: Instant,
+    /// How many lines of a running command's output are kept in sight.
+    tail: usize,
     running: BTreeMap<StepNumber, Running>,
     done: usize,
     cached: usize,
@@ -78,8 +78,8 @@ struct Running {
 }
 
 impl Model {
-    fn new() -> Self {
-        Self { began: Instant::now(), running: BTreeMap::new(), done: 0, cached: 0 }
+    fn new(tail: usize) -> Self {
+        Self { began: Instant::now(), tail, running: BTreeMap::new(), done: 0, cached: 0 }
     }
 
     /// Takes in what comes until the next frame is due; lines to be kept go to `done`. Returns whether the build has ended.
@@ -113,7 +113,7 @@ impl Model {
             }
             Event::Output { step, bytes, .. } => {
                 if let Some(running) = self.running.get_mut(&step) {
-                    running.output(&bytes);
+                    running.output(&bytes, self.tail);
                 }
                 None
             }
@@ -148,7 +148,7 @@ impl Model {
                 running.heading,
                 running.began.elapsed().as_secs_f64()
             ));
-            let tail = running.tail.iter().rev().take(tails.min(TAIL)).rev();
+            let tail = running.tail.iter().rev().take(tails.min(self.tail)).rev();
             lines.extend(tail.map(|line| format!(" => => {line}")));
         }
         lines.truncate(room.max(1));
@@ -162,15 +162,15 @@ impl Model {
 }
 
 impl Running {
-    fn output(&mut self, bytes: &[u8]) {
+    fn output(&mut self, bytes: &[u8], most: usize) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.partial.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
                 let line = printable(&std::mem::take(&mut self.partial));
-                if self.tail.len() == TAIL {
+                self.tail.push_back(line);
+                if self.tail.len() > most {
                     self.tail.pop_front();
                 }
-                self.tail.push_back(line);
             }
         }
     }
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn model(steps: usize, lines: usize) -> Model {
-        let mut model = Model::new();
+        let mut model = Model::new(6);
         for step in 1..=steps {
             let heading = Heading {
                 platform: None,
@@ -227,7 +227,19 @@ mod tests {
     fn the_end_of_the_output_is_in_sight() {
         let frame = model(1, 20).frame(24, 80);
         assert_eq!(frame.last().map(String::as_str), Some(" => => line 19"));
-        assert_eq!(frame.len(), 2 + TAIL);
+        assert_eq!(frame.len(), 2 + 6);
+    }
+
+    #[test]
+    fn as_many_lines_as_are_wanted() {
+        let mut model = model(1, 0);
+        model.tail = 0;
+        let bytes = b"a\nb\n".to_vec();
+        model.learn(Event::Output { step: 1, stream: Stream::Stdout, bytes: bytes.clone() });
+        assert_eq!(model.frame(24, 80).len(), 2);
+        model.tail = 1;
+        model.learn(Event::Output { step: 1, stream: Stream::Stdout, bytes });
+        assert_eq!(model.frame(24, 80).last().map(String::as_str), Some(" => => b"));
     }
 
     #[test]

@@ -190,3 +190,42 @@ fn an_unknown_kind_is_a_usage_error() {
         .fails(2)
         .says(&["oic", "oci"]);
 }
+
+/// As lines of JSON that are those of BuildKit's client.
+#[test]
+fn progress_for_programs() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN echo hello; echo aside >&2\n");
+    let building = |args: &[&str]| {
+        let kiln = env.kiln(["build", "-t", IMAGE, context.str()]).args(args);
+        let output = kiln.env("BUILDKIT_PROGRESS", "rawjson").run().ok();
+        assert_eq!(output.stdout, b"");
+        output
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect::<Vec<Value>>()
+    };
+    let of = |lines: &[Value], kind: &str| -> Vec<Value> {
+        lines.iter().filter_map(|line| line[kind].as_array()).flatten().cloned().collect()
+    };
+
+    let first = building(&[]);
+    let vertexes = of(&first, "vertexes");
+    let run =
+        vertexes.iter().find(|vertex| vertex["name"] == "[2/2] RUN echo hello; echo aside >&2");
+    let run = &run.unwrap()["digest"];
+    let ended = vertexes.iter().filter(|vertex| &vertex["digest"] == run).next_back().unwrap();
+    assert!(ended["completed"].is_string() && ended["cached"].is_null(), "{ended}");
+    // `hello` and `aside` with their line ends.
+    for (stream, data) in [(1, "aGVsbG8K"), (2, "YXNpZGUK")] {
+        let logs = of(&first, "logs");
+        let log = logs.iter().find(|log| log["stream"] == stream).unwrap();
+        assert_eq!((&log["vertex"], &log["data"]), (run, &Value::from(data)));
+    }
+    let id = format!("writing image {}", env.id(IMAGE));
+    assert!(of(&first, "statuses").iter().any(|status| status["id"] == id.as_str()), "{id}");
+
+    let again = of(&building(&[]), "vertexes");
+    assert!(again.iter().any(|vertex| &vertex["digest"] == run && vertex["cached"] == true));
+}

@@ -20,7 +20,7 @@
 
 mod access;
 mod auth;
-mod base64;
+pub mod base64;
 mod blob;
 mod challenge;
 mod client;

@@ -14,8 +14,10 @@ use super::{
     targets::{self, in_words},
 };
 use crate::{
+    args::Progress,
     command::{output, push},
     environment,
+    progress::rawjson,
     report::Failure,
 };
 
@@ -101,9 +103,19 @@ pub(super) fn write_ids(path: &Path, built: &[BuiltTarget]) -> Result<(), Failur
 }
 
 /// Says what was made: on standard output only the ids if nothing else is to be seen.
-pub(super) fn tell(built: &[BuiltTarget], quiet: bool) -> Result<(), Failure> {
+pub(super) fn tell(built: &[BuiltTarget], quiet: bool, progress: Progress) -> Result<(), Failure> {
     if quiet {
         return output::print(&ids(built).iter().map(|id| format!("{id}\n")).collect::<String>());
+    }
+    if progress == Progress::Rawjson {
+        for BuiltTarget { target, images } in built {
+            let names: Vec<String> =
+                target.tags.iter().map(|tag| tag.tagged().to_string()).collect();
+            images
+                .iter()
+                .for_each(|built| rawjson::tell_image(&built.image.id.to_string(), &names));
+        }
+        return Ok(());
     }
     for BuiltTarget { target, images } in built {
         for Built { image, .. } in images {
