@@ -46,6 +46,8 @@ mod build {
     mod args;
     /// What each instruction leaves in the image's configuration and history.
     mod basics;
+    /// What BuildKit's own tests assert and no other file does.
+    mod buildkit;
     /// What is run again and what is not.
     mod cache;
     /// Every folder of `testdata/build`.
@@ -102,6 +104,8 @@ mod build {
     mod stdin;
     /// Several `--target`s in one run.
     mod targets;
+    /// Where BuildKit is not what one would expect.
+    mod traps;
 }
 
 /// The other commands.

@@ -215,7 +215,7 @@ fn progress_for_programs() {
     let run =
         vertexes.iter().find(|vertex| vertex["name"] == "[2/2] RUN echo hello; echo aside >&2");
     let run = &run.unwrap()["digest"];
-    let ended = vertexes.iter().filter(|vertex| &vertex["digest"] == run).next_back().unwrap();
+    let ended = vertexes.iter().rfind(|vertex| &vertex["digest"] == run).unwrap();
     assert!(ended["completed"].is_string() && ended["cached"].is_null(), "{ended}");
     // `hello` and `aside` with their line ends.
     for (stream, data) in [(1, "aGVsbG8K"), (2, "YXNpZGUK")] {

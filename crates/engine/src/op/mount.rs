@@ -34,7 +34,8 @@ pub(crate) struct Held {
 /// Prepares every `--mount` of a RUN.
 pub(crate) fn prepare(build: &Arc<Build>, run: &Run, stage: StageId) -> Result<Prepared, Error> {
     let mut prepared = Prepared::default();
-    for mount in &run.mounts {
+    let caches = prepared.take_caches(build, run, stage)?;
+    for (mount, cache) in run.mounts.iter().zip(caches) {
         match &mount.kind {
             MountKind::Bind { origin, source, read_write } => {
                 prepared.bind(build, mount, origin, source, *read_write)?;
@@ -51,7 +52,20 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run, stage: StageId) -> Result<P
                 read_only: false,
             }),
             MountKind::Secret { .. } => prepared.secret(build, mount)?,
-            MountKind::Cache { .. } => prepared.cache(build, mount, stage)?,
+            MountKind::Cache { origin, source, read_only, .. } => {
+                let Some(cache) = cache.and_then(|place| prepared.held.caches.get(place)) else {
+                    return Err(Error::Lost { what: "a cache" });
+                };
+                let inside = if *origin == Origin::Scratch { source.as_str() } else { "/" };
+                prepared.mounts.push(sandbox::Mount {
+                    target: mount.target.clone(),
+                    source: MountSource::Within {
+                        root: sandbox::detach(cache.path())?,
+                        path: inside.to_owned(),
+                    },
+                    read_only: *read_only,
+                });
+            }
             MountKind::Ssh { id, required, mode, uid, gid } => {
                 let Some(upstream) = build.request.ssh.get(id) else {
                     if *required {
@@ -97,40 +111,47 @@ impl Prepared {
         Ok(())
     }
 
-    /// Shows a directory that outlives the build.
+    /// Takes the caches of a command, and returns which of those held is each mount's.
     ///
-    /// Mode and owner belong to its name: a cache that was made for another user is another cache.
-    fn cache(&mut self, build: &Arc<Build>, mount: &Mount, stage: StageId) -> Result<(), Error> {
-        let MountKind::Cache { id, origin, source, read_only, sharing, mode, uid, gid, .. } =
-            &mount.kind
-        else {
-            return Err(Error::Lost { what: "a cache" });
-        };
-        let name = format!("{id}\n{mode:o} {uid}:{gid}");
-        if build.is_uncached(stage) && build.started_caches().insert(name.clone()) {
-            build.engine.store().forget_cache_mount(&name)?;
-        }
-        let mut failure = None;
-        let fill = |directory: &Path| {
-            let filled = fill_cache(build, origin, source, directory, (*mode, *uid, *gid));
-            filled.map_err(|error| {
-                failure = Some(error);
-                io::Error::other("the cache cannot be filled")
-            })
-        };
-        let taken = build.engine.store().cache_mount(&name, sharing_of(*sharing), fill);
-        let cache = taken.map_err(|error| failure.unwrap_or_else(|| error.into()))?;
-        let inside = if *origin == Origin::Scratch { source.as_str() } else { "/" };
-        self.mounts.push(sandbox::Mount {
-            target: mount.target.clone(),
-            source: MountSource::Within {
-                root: sandbox::detach(cache.path())?,
-                path: inside.to_owned(),
-            },
-            read_only: *read_only,
+    /// They are taken in the order of their names, and one that is mounted twice is taken once: so no two commands wait for
+    /// each other, and none for itself.
+    fn take_caches(
+        &mut self,
+        build: &Arc<Build>,
+        run: &Run,
+        stage: StageId,
+    ) -> Result<Vec<Option<usize>>, Error> {
+        let caches = run.mounts.iter().enumerate().filter_map(|(index, mount)| {
+            let (name, sharing) = cache_of(mount)?;
+            // Behind the others of that name: they wait, and a private one takes what is free.
+            Some((name, sharing == Sharing::Private, index, sharing))
         });
-        self.held.caches.push(cache);
-        Ok(())
+        let mut caches: Vec<_> = caches.collect();
+        caches.sort_unstable_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
+
+        let mut places = vec![None; run.mounts.len()];
+        let mut last: Option<(&str, usize)> = None;
+        for (name, is_private, index, sharing) in &caches {
+            if let Some((_, place)) = last.filter(|(other, _)| !is_private && other == name) {
+                places[*index] = Some(place);
+                continue;
+            }
+            let is_locked = |(other, _, _, sharing): &(String, bool, usize, Sharing)| {
+                other == name && *sharing == Sharing::Locked
+            };
+            let sharing = match caches.iter().any(is_locked) {
+                true if !is_private => Sharing::Locked,
+                _ => *sharing,
+            };
+            let cache = take_cache(build, &run.mounts[*index], name, sharing, stage)?;
+            let place = self.held.caches.len();
+            self.held.caches.push(cache);
+            places[*index] = Some(place);
+            if !is_private {
+                last = Some((name, place));
+            }
+        }
+        Ok(places)
     }
 
     /// Shows a secret, as a file, as a variable or as both. Its value touches no disk.
@@ -160,6 +181,44 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// What the store calls a cache, and how it is shared.
+///
+/// Mode and owner belong to its name: a cache that was made for another user is another cache.
+fn cache_of(mount: &Mount) -> Option<(String, Sharing)> {
+    match &mount.kind {
+        MountKind::Cache { id, sharing, mode, uid, gid, .. } => {
+            Some((format!("{id}\n{mode:o} {uid}:{gid}"), *sharing))
+        }
+        _ => None,
+    }
+}
+
+/// Takes a directory that outlives the build.
+fn take_cache(
+    build: &Arc<Build>,
+    mount: &Mount,
+    name: &str,
+    sharing: Sharing,
+    stage: StageId,
+) -> Result<CacheMount, Error> {
+    let MountKind::Cache { origin, source, mode, uid, gid, .. } = &mount.kind else {
+        return Err(Error::Lost { what: "a cache" });
+    };
+    if build.is_uncached(stage) && build.started_caches().insert(name.to_owned()) {
+        build.engine.store().forget_cache_mount(name)?;
+    }
+    let mut failure = None;
+    let fill = |directory: &Path| {
+        let filled = fill_cache(build, origin, source, directory, (*mode, *uid, *gid));
+        filled.map_err(|error| {
+            failure = Some(error);
+            io::Error::other("the cache cannot be filled")
+        })
+    };
+    let taken = build.engine.store().cache_mount(name, sharing_of(sharing), fill);
+    taken.map_err(|error| failure.unwrap_or_else(|| error.into()))
 }
 
 fn sharing_of(sharing: Sharing) -> store::Sharing {
