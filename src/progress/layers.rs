@@ -55,7 +55,7 @@ impl Layers {
     pub(crate) fn watcher(&self) -> Watcher {
         match &self.view {
             View::Nothing => Watcher::nobody(),
-            View::Plain => Watcher::new(plain),
+            View::Plain => Watcher::new(|transfer| plain(&transfer)),
             View::Live(live) => {
                 let live = Arc::clone(live);
                 Watcher::new(move |transfer| live.update(&transfer))
@@ -66,7 +66,7 @@ impl Layers {
 
 /// Only what happened: how far something has come would be a line for each piece of it.
 #[expect(clippy::print_stderr, reason = "the display is for people")]
-fn plain(transfer: Transfer) {
+fn plain(transfer: &Transfer) {
     if amounts(&transfer.news).is_none() {
         eprintln!("{}: {}", transfer.layer, words(&transfer.news));
     }
@@ -74,6 +74,10 @@ fn plain(transfer: Transfer) {
 
 impl Live {
     fn update(&self, transfer: &Transfer) {
+        if let News::Found(_) = &transfer.news {
+            // It comes before all layers, and will not change.
+            return plain(transfer);
+        }
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = bars.entry(transfer.layer.clone()).or_insert_with(|| {
             let bar = ProgressBar::no_length().with_style(style(SAYING));
@@ -144,6 +148,5 @@ fn amounts(news: &News) -> Option<(u64, u64)> {
 }
 
 fn is_last(news: &News) -> bool {
-    let is_at_registry = matches!(news, News::Pushed | News::There | News::Mounted(_));
-    is_at_registry || matches!(news, News::Found(_) | News::Here | News::Pulled)
+    matches!(news, News::Pushed | News::There | News::Mounted(_) | News::Here | News::Pulled)
 }
