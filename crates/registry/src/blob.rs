@@ -47,6 +47,8 @@ pub struct Blob {
     hasher: Option<Hasher>,
     tries: Tries,
     received_at_last_break: u64,
+    /// Whether anything has come with this answer, known or not.
+    has_moved: bool,
 }
 
 /// The beginning of a blob that is here already.
@@ -93,6 +95,7 @@ impl Client {
             hasher: Some(hasher),
             tries: Tries::new(self.sender().limits()),
             received_at_last_break: length,
+            has_moved: false,
         };
         if length > blob.size {
             return Err(blob.wrong_size(length));
@@ -138,6 +141,7 @@ impl Blob {
 
     /// Takes the part of a chunk that is new.
     fn take(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Error> {
+        self.has_moved = true;
         let known = self.skip.min(bytes.len() as u64);
         self.skip -= known;
         // Not above the length of the chunk, so it fits.
@@ -180,7 +184,7 @@ impl Blob {
         if self.received >= self.received_at_last_break + FORGIVEN_AFTER {
             self.tries = Tries::new(self.client.sender().limits());
         }
-        if self.received > self.received_at_last_break {
+        if std::mem::take(&mut self.has_moved) {
             self.tries.has_moved();
         }
         self.received_at_last_break = self.received;

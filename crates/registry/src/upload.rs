@@ -4,7 +4,13 @@
 //! asked how much it has, and the rest follows in a PATCH; a registry that cannot tell gets all of it again. One that, or
 //! whose proxy, does not take so much at once gets pieces, each in a PATCH. Manifests are in [`crate::publish`].
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use hyper::{
     Method, StatusCode,
@@ -161,11 +167,11 @@ impl Client {
     async fn fill(&self, upload: &Upload<'_>, mut session: Url) -> Result<(), Error> {
         let ask = self.ask_to_push(upload).await?;
         let mut tries = Tries::new(self.sender().limits());
-        let source = Arc::new(Kept::new(Arc::clone(&upload.source)));
-        let mut way = Way { source, piece: u64::MAX };
+        let mut way = Way::whole(upload);
         let (mut from, mut from_at_last_break, mut has_broken, mut lost) = (0, 0, false, 0);
         loop {
             let at = ask.elsewhere(session.clone());
+            way.sent.store(from, Ordering::Relaxed);
             let error = match self.send_rest(&mut tries, &at, upload, from, &way).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
@@ -174,6 +180,10 @@ impl Client {
             if !(is_too_large && way.shorten(upload.blob.size)) {
                 if !may_pass(&error, has_broken) {
                     return Err(error);
+                }
+                // However long it took: what counts is then how often.
+                if way.sent.load(Ordering::Relaxed) > from {
+                    tries.has_moved();
                 }
                 let again = match &error {
                     Error::Unreachable { source, .. } => tries.again_after(source).await,
@@ -215,7 +225,7 @@ impl Client {
                 from,
                 to: from.saturating_add(way.piece).min(size),
                 size,
-                on_progress: Arc::clone(&upload.on_progress),
+                on_progress: Arc::clone(&way.on_progress),
             })
         };
         let kind = HeaderValue::from_static("application/octet-stream");
@@ -283,9 +293,24 @@ struct Way {
     source: Arc<Kept>,
     /// At most so much at once.
     piece: u64,
+    /// How far it was sent, whether it has arrived or not.
+    sent: Arc<AtomicU64>,
+    on_progress: OnProgress,
 }
 
 impl Way {
+    /// All of it at once.
+    fn whole(upload: &Upload<'_>) -> Self {
+        let sent = Arc::<AtomicU64>::default();
+        let (counter, listener) = (Arc::clone(&sent), Arc::clone(&upload.on_progress));
+        let on_progress: OnProgress = Arc::new(move |done| {
+            counter.store(done, Ordering::Relaxed);
+            listener(done);
+        });
+        let source = Arc::new(Kept::new(Arc::clone(&upload.source)));
+        Self { source, piece: u64::MAX, sent, on_progress }
+    }
+
     /// Goes on in smaller pieces; false if there are none.
     fn shorten(&mut self, size: u64) -> bool {
         let smaller = PIECES.into_iter().find(|piece| *piece < self.piece.min(size));

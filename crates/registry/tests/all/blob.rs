@@ -255,6 +255,27 @@ async fn progress_earns_further_tries() {
 }
 
 #[tokio::test]
+async fn patience_is_for_standing_still() {
+    // It knows no ranges, so that each try begins with what is known; and each takes longer than there is patience.
+    let image = Image::new("linux/amd64", 30_000);
+    let served = image.clone();
+    let server = Server::start(move |request| {
+        let layer = &served.layer;
+        let length = layer.len().to_string();
+        let reply = Reply::raw(head(200, &[("Content-Length", &length)]));
+        let pause = Duration::from_millis(200);
+        match request.nth {
+            0 => reply.then(&layer[..20_000]).pause(pause).close(),
+            1 | 2 => reply.then(&layer[..10_000]).pause(pause).close(),
+            _ => reply.then(layer),
+        }
+    });
+    let client = client_with(Limits { patience: Duration::from_millis(100), ..impatient() });
+    assert!(download(&client, &server, &image.layer_descriptor()).await.unwrap() == image.layer);
+    assert_eq!(server.log().len(), 4);
+}
+
+#[tokio::test]
 async fn a_dripping_body_is_given_up() {
     let limits = Limits {
         read: Duration::from_millis(100),

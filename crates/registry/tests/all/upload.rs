@@ -194,6 +194,48 @@ async fn what_is_too_large_goes_in_pieces() {
     assert_eq!(sent, [large.len(), MIB, MIB / 4]);
 }
 
+/// Bytes that take their time.
+struct Slow(Vec<u8>);
+
+impl Source for Slow {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        struct Reader(io::Cursor<Vec<u8>>);
+        impl Read for Reader {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                std::thread::sleep(Duration::from_millis(20));
+                self.0.read(buffer)
+            }
+        }
+        Ok(Box::new(Reader(io::Cursor::new(self.0[from as usize..].to_vec()))))
+    }
+}
+
+#[tokio::test]
+async fn patience_is_for_standing_still() {
+    // Each try takes longer than there is patience, and the registry keeps nothing of it.
+    let (warehouse, bytes) = (Warehouse::default(), layer());
+    let served = warehouse.clone();
+    let broken = AtomicUsize::new(0);
+    let server = Server::start_breaking(
+        "127.0.0.1",
+        move |request| {
+            let is_blob = request.method == "PUT" && length(request) > 0;
+            (is_blob && broken.fetch_add(1, Ordering::SeqCst) < 2).then_some(SIZE / 2)
+        },
+        move |request| match request.method.as_str() {
+            "GET" => Reply::status(404),
+            _ => served.serve(request),
+        },
+    );
+    let blob = Descriptor::of(media_type::OCI_LAYER, &bytes);
+    let (to, on_progress) = (server.reference("team/app:1"), Arc::new(|_| ()));
+    let source = Arc::new(Slow(bytes.clone()));
+    let wanted = Upload { to: &to, blob: &blob, source, mounts: &[], on_progress };
+    let client = client_with(Limits { patience: Duration::from_millis(150), ..impatient() });
+    client.upload(&wanted).await.unwrap();
+    assert!(warehouse.blob("team/app", &bytes));
+}
+
 #[tokio::test]
 async fn an_upload_that_always_breaks_ends() {
     let warehouse = Warehouse::default();
