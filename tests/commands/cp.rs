@@ -228,10 +228,13 @@ fn volumes_of_one_that_does_not_run() {
     fs::create_dir(env.path("host")).unwrap();
     fs::write(env.path("host/h"), "bound").unwrap();
     let bind = format!("{}:/bound:ro", env.str("host"));
+    let file = format!("{}:/etc/one", env.str("host/h"));
     env.ok(&[
         "create",
         "--name",
         "work",
+        "-v",
+        &file,
         "-v",
         "data:/vol",
         "-v",
@@ -245,6 +248,16 @@ fn volumes_of_one_that_does_not_run() {
     assert_eq!(env.ok(&["run", "--rm", "-v", "data:/v", "busybox", "cat", "/v/f"]).text(), "x");
     cp(&env, "work:/bound/h", &env.str("h"));
     assert_eq!(fs::read_to_string(env.path("h")).unwrap(), "bound");
+    // What is mounted is called as its place in the container.
+    fs::create_dir(env.path("out")).unwrap();
+    cp(&env, "work:/bound", &env.str("out"));
+    cp(&env, "work:/vol/", &env.str("out"));
+    cp(&env, "work:/etc/one", &env.str("out"));
+    for (path, text) in [("out/bound/h", "bound"), ("out/vol/f", "x"), ("out/one", "bound")] {
+        assert_eq!(fs::read_to_string(env.path(path)).unwrap(), text, "{path}");
+    }
+    let tar = Tree::of_tar(&env.ok(&["cp", "work:/vol", "-"]).stdout);
+    assert_eq!(tar.0.keys().collect::<Vec<_>>(), ["vol", "vol/f"]);
     let refused = |to: &str, words: &str| {
         env.kiln(["cp", &env.str("f"), to]).run().fails(1).says(&[words]);
     };

@@ -119,7 +119,7 @@ impl Source {
         }
         let name = match tree.ending {
             Ending::Dot => OsString::new(),
-            Ending::Name | Ending::Slash => tree.path.file_name().unwrap_or_default().to_owned(),
+            Ending::Name | Ending::Slash => tree.name.clone(),
         };
         Ok(Self { path: tree.path.clone(), stat, name })
     }

@@ -1,6 +1,7 @@
 //! One side of a transfer: the tree of the host or of a container, and a path in it.
 
 use std::{
+    ffi::OsString,
     io,
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
@@ -25,6 +26,8 @@ pub(super) struct Tree {
     pub(super) root: RootDir,
     /// Relative to the root, without `.` and `..`; it may have links in it.
     pub(super) path: PathBuf,
+    /// What it is called there, which is not the end of the path if something is mounted there. The root has none.
+    pub(super) name: OsString,
     pub(super) ending: Ending,
     /// As it was given, for messages.
     pub(super) shown: String,
@@ -49,6 +52,7 @@ impl Tree {
             End::Host(path) => Ok(Self {
                 root: RootDir::open(Path::new("/"))?,
                 path: cleaned(path),
+                name: name_of(path),
                 ending: Ending::of(path),
                 shown: path.display().to_string(),
                 read_only: None,
@@ -66,6 +70,7 @@ impl Tree {
         let mut tree = Self {
             root: opened.root().try_clone()?,
             path: cleaned(path),
+            name: name_of(path),
             ending: Ending::of(path),
             shown: format!("{}:{}", container.name, path.display()),
             read_only: options.read_only.then_some("container rootfs is marked read-only"),
@@ -159,6 +164,10 @@ impl Ending {
 
 pub(super) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn name_of(path: &Path) -> OsString {
+    cleaned(path).file_name().unwrap_or_default().to_owned()
 }
 
 /// A path relative to its root, without `.` and `..`: those are taken lexically, as Docker takes them.
