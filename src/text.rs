@@ -83,11 +83,11 @@ pub(crate) fn duration(seconds: i64) -> String {
     }
 }
 
-/// Returns rows as a table with columns as wide as what is in them; nothing is behind the last cell of a row.
-pub(crate) fn table(rows: &[Vec<String>]) -> String {
+/// Returns rows as a table with columns as wide as what is in them and so many blanks, as Go's `text/tabwriter` does it:
+/// an empty last cell has the blanks of the one before it in front.
+pub(crate) fn table(rows: &[Vec<String>], between: usize) -> String {
     let lines: String = rows.iter().map(|row| row.join("\t") + "\n").collect();
-    let trimmed = with_columns(&lines, 0);
-    trimmed.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    with_columns(&lines, Columns { least: 0, between })
 }
 
 /// Sets cells, each ended by a tab, below each other: as Go's `text/tabwriter` does it for Docker.
@@ -95,19 +95,24 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
 /// A column is made of cells in lines that follow each other, and is as wide as the widest of them and three blanks, but ten
 /// at least. What stands behind the last tab of a line is in no column.
 pub(crate) fn aligned(text: &str) -> String {
-    with_columns(text, 10)
+    with_columns(text, Columns { least: 10, between: 3 })
 }
 
-/// The same with columns of another least width.
-fn with_columns(text: &str, least: usize) -> String {
+/// How wide columns are: as what is in them and so many blanks, but so much at least.
+#[derive(Clone, Copy)]
+struct Columns {
+    least: usize,
+    between: usize,
+}
+
+fn with_columns(text: &str, columns: Columns) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut out = String::with_capacity(text.len() * 2);
-    align(&lines, least, &mut Vec::new(), &mut out);
+    align(&lines, columns, &mut Vec::new(), &mut out);
     out
 }
 
-fn align(lines: &[Vec<&str>], least: usize, widths: &mut Vec<usize>, out: &mut String) {
-    const BETWEEN: usize = 3;
+fn align(lines: &[Vec<&str>], columns: Columns, widths: &mut Vec<usize>, out: &mut String) {
     let column = widths.len();
     let mut rest = lines;
     while let Some(first) = rest.first() {
@@ -119,9 +124,9 @@ fn align(lines: &[Vec<&str>], least: usize, widths: &mut Vec<usize>, out: &mut S
         }
         let (block, behind) =
             rest.split_at(rest.iter().position(|line| !is_in(line)).unwrap_or(rest.len()));
-        let width = |line: &Vec<&str>| line[column].chars().count() + BETWEEN;
-        widths.push(block.iter().map(width).max().unwrap_or(0).max(least));
-        align(block, least, widths, out);
+        let width = |line: &Vec<&str>| line[column].chars().count() + columns.between;
+        widths.push(block.iter().map(width).max().unwrap_or(0).max(columns.least));
+        align(block, columns, widths, out);
         widths.pop();
         rest = behind;
     }
@@ -253,12 +258,12 @@ mod tests {
     #[test]
     fn columns_stand_below_each_other() {
         let rows = [vec!["A".to_owned(), "BB".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
-        assert_eq!(table(&rows), "A     BB\nccc   d\n");
+        assert_eq!(table(&rows, 3), "A     BB\nccc   d\n");
         let rows = [
             vec!["longer than ten".to_owned(), String::new()],
             vec!["…".to_owned(), "d".to_owned()],
         ];
-        assert_eq!(table(&rows), "longer than ten\n…                 d\n");
+        assert_eq!(table(&rows, 3), "longer than ten   \n…                 d\n");
     }
 
     #[test]

@@ -226,16 +226,18 @@ fn the_outline_of_a_target() {
     let args = ["build", "--call=outline", "--target=build", "--build-arg", "MODE=slow"];
     let output = env.kiln(args).args([context.path()]).run().ok();
     let expected = "\
-TARGET:        build
-DESCRIPTION:   makes it
+TARGET:      build
+DESCRIPTION: makes it
 
 BUILD ARG   VALUE   DESCRIPTION
 VERSION     1       of the tool
-MODE        slow
-UNUSED      1
+MODE        slow{}
+UNUSED      1{}
 
 SECRET   REQUIRED
 key      true";
+    // A cell without a description behind it is as wide as the others.
+    let expected = expected.replacen("{}", "    ", 1).replacen("{}", "       ", 1);
     assert_eq!(output.text(), expected, "{output}");
     let args = ["build", "--call=outline,format=json", context.str()];
     let document: Value = serde_json::from_slice(&env.kiln(args).run().ok().stdout).unwrap();
@@ -251,7 +253,7 @@ fn the_targets_of_a_file() {
         "# a the first\nFROM scratch AS a\nFROM scratch\nFROM --platform=$BUILDPLATFORM a AS b\n",
     );
     let output = env.kiln(["build", "--call=targets", context.str()]).run().ok();
-    assert_eq!(output.text(), "TARGET        DESCRIPTION\na             the first\nb (default)");
+    assert_eq!(output.text(), "TARGET      DESCRIPTION\na           the first\nb (default)");
     let args = ["build", "--call=targets,format=json", context.str()];
     let document: Value = serde_json::from_slice(&env.kiln(args).run().ok().stdout).unwrap();
     let targets = document["targets"].as_array().unwrap();

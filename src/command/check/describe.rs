@@ -26,7 +26,7 @@ pub(super) fn methods(format: Format) -> String {
             rows.extend(METHODS.iter().map(|(name, description)| {
                 [name, VERSION, description].map(str::to_owned).to_vec()
             }));
-            text::table(&rows)
+            text::table(&rows, 3)
         }
         Format::Json | Format::Sarif => pretty(&METHODS.iter().map(document).collect()),
     }

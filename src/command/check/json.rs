@@ -2,6 +2,7 @@
 //! own: `hint` of a warning, and `portability`.
 
 use dockerfile::{Source, lint::portability::Effect};
+use registry::base64;
 use serde_json::{Value, json};
 
 use super::Report;
@@ -29,7 +30,7 @@ pub(super) fn findings(report: &Report<'_>) -> String {
         })
         .collect();
     let sources = source.files().enumerate().map(|(index, file)| {
-        let data = base64(file.text.as_bytes());
+        let data = base64::encode(file.text.as_bytes());
         json!({ "filename": report.path_of(index), "language": "Dockerfile", "data": data })
     });
     let sources: Vec<Value> = sources.collect();
@@ -68,39 +69,4 @@ pub(super) fn location(source: &Source, lines: (usize, usize)) -> Value {
 /// A document with a line end.
 pub(super) fn pretty(document: &Value) -> String {
     format!("{document:#}\n")
-}
-
-/// Bytes as text (RFC 4648, section 4): what Go makes of them in JSON.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0, |group, byte| group << 8 | u32::from(*byte));
-        let group = group << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let index = (group >> (18 - 6 * place)) & 63;
-            let is_padding = place > chunk.len();
-            text.push(if is_padding { '=' } else { char::from(ALPHABET[index as usize]) });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_of_the_specification() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
 }

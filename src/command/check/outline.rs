@@ -4,9 +4,10 @@ use dockerfile::{
     Source,
     outline::{Asked, Outline, Target},
 };
+use registry::base64;
 use serde_json::{Map, Value, json};
 
-use super::json::{base64, location, pretty};
+use super::json::{location, pretty};
 use crate::{args::Format, text};
 
 /// Returns the parameters of a build.
@@ -35,7 +36,8 @@ fn outline_tables(outline: &Outline) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         vec![arg.name.clone(), text(&arg.value), text(&arg.description)]
     });
-    let mut tables = vec![head, with_titles(&["BUILD ARG", "VALUE", "DESCRIPTION"], args)];
+    let head = text::table(&head, 1);
+    let mut tables = vec![with_titles(&["BUILD ARG", "VALUE", "DESCRIPTION"], args)];
     for (title, list) in [("SECRET", &outline.secrets), ("SSH", &outline.ssh)] {
         let row = |asked: &Asked| {
             let required = if asked.required { "true" } else { "" };
@@ -45,9 +47,10 @@ fn outline_tables(outline: &Outline) -> String {
     }
     let caches = outline.caches.iter().map(|cache| vec![cache.id.clone()]);
     tables.push(with_titles(&["CACHE"], caches));
-    let tables: Vec<String> =
-        tables.iter().filter(|rows| !rows.is_empty()).map(|rows| text::table(rows)).collect();
-    tables.join("\n")
+    let tables = tables.iter().map(|rows| text::table(rows, 3));
+    let tables = std::iter::once(head).chain(tables).filter(|table| !table.is_empty());
+    // Each is followed by a blank line, the last one too.
+    tables.map(|table| table + "\n").collect()
 }
 
 /// Rows below their titles; nothing without rows.
@@ -96,7 +99,7 @@ fn outline_document(outline: &Outline, source: &Source) -> Value {
 
 /// The texts that places are in.
 fn sources(source: &Source) -> Value {
-    source.files().map(|file| Value::from(base64(file.text.as_bytes()))).collect()
+    source.files().map(|file| Value::from(base64::encode(file.text.as_bytes()))).collect()
 }
 
 fn list(values: impl Iterator<Item = Value>) -> Option<Value> {
@@ -115,7 +118,7 @@ fn targets_table(targets: &[Target]) -> String {
         };
         Some(vec![name, target.description.clone().unwrap_or_default()])
     });
-    text::table(&with_titles(&["TARGET", "DESCRIPTION"], rows))
+    text::table(&with_titles(&["TARGET", "DESCRIPTION"], rows), 1)
 }
 
 fn targets_document(targets: &[Target], source: &Source) -> Value {
