@@ -31,7 +31,7 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     }
     let targets = targets::read(&build.targets, &build.tags)?;
     let platforms = environment::platforms(&build.platforms)?;
-    let outputs = outputs::read(&build, &targets, platforms.len())?;
+    let outputs = outputs::read(&build, &targets, &platforms)?;
     build.ignored.tell();
     // What an earlier build wrote would be taken for this one's.
     for path in build.iidfile.iter().chain(&build.metadata_file) {

@@ -204,7 +204,7 @@ fn what_would_have_to_be_ignored_is_refused() {
         (&["--secret=id=x,type=socket"], &["unsupported type `socket`"]),
         (
             &["--annotation=index:a=b", "--output=type=oci,dest=-"],
-            &["neither indexes nor descriptors"],
+            &["not supported for single platform"],
         ),
         (&["--no-cache=perhaps"], &["`true` or `false`"]),
         (&["--call=unheard-of"], &["--call does not know `unheard-of`"]),

@@ -436,3 +436,49 @@ fn the_environment_says_which_platform_is_usual() {
 fn fails(env: &TestEnv, context: &Context, args: &[&str]) -> Output {
     env.building(context, args).run().fails(1)
 }
+
+/// Of the manifests, of what describes them, of the index and of what describes that; for one platform or for all.
+#[test]
+fn annotations_of_several_platforms() {
+    let env = TestEnv::empty();
+    let context = env.context("FROM scratch\nLABEL a=b\n");
+    let oci = env.str("oci.tar");
+    let output = format!(
+        "type=oci,dest={oci},annotation-index.of.output=o,annotation[linux/riscv64].k=riscv"
+    );
+    let args = [
+        "--annotation=k=all",
+        "--annotation=index,manifest-descriptor:i=1",
+        "--annotation=manifest-descriptor[linux/s390x]:d=2",
+        "--annotation=index-descriptor:e=3",
+    ];
+    env.build(&context, &[&[TWO, "-o", &output][..], &args].concat());
+    let layout = Layout::of_tar(&std::fs::read(&oci).unwrap());
+    let entry = layout.index()["manifests"][0].clone();
+    assert_eq!(entry["annotations"]["e"], "3");
+    let index: Value = serde_json::from_slice(layout.blob(&entry)).unwrap();
+    assert_eq!(index["annotations"], serde_json::json!({ "i": "1", "of.output": "o" }));
+    for (descriptor, annotations, described) in [
+        (&index["manifests"][0], "all", serde_json::json!({ "i": "1", "d": "2" })),
+        (&index["manifests"][1], "riscv", serde_json::json!({ "i": "1" })),
+    ] {
+        assert_eq!(descriptor["annotations"], described);
+        let manifest: Value = serde_json::from_slice(layout.blob(descriptor)).unwrap();
+        assert_eq!(manifest["annotations"], serde_json::json!({ "k": annotations }));
+    }
+
+    // One image has no index; a descriptor of it is in a layout.
+    let output = format!("type=oci,dest={oci}");
+    let building = |args: &[&str]| env.building(&context, &[&["-o", &output][..], args].concat());
+    building(&["--annotation=manifest-descriptor:d=2"]).run().ok();
+    let layout = Layout::of_tar(&std::fs::read(&oci).unwrap());
+    assert_eq!(layout.index()["manifests"][0]["annotations"]["d"], "2");
+    for (given, told) in [
+        ("index:a=b", "index annotations not supported for single platform export"),
+        ("manifest[linux/s390x]:a=b", "`linux/s390x` is no platform of this build"),
+        ("images:a=b", "there are manifest, manifest-descriptor, index, index-descriptor"),
+        ("manifest[x:a=b", "a platform in brackets"),
+    ] {
+        building(&["--annotation", given]).run().fails(2).says(&[told]);
+    }
+}

@@ -14,7 +14,7 @@ use serde::Serialize;
 use store::Store;
 
 use crate::{
-    Destination, Output,
+    Annotations, Destination, Output,
     error::{Error, Result},
     exporter::{Exporter, From, Named},
     index::Assembly,
@@ -104,7 +104,7 @@ pub(crate) fn write(
 ) -> Result<Vec<Descriptor>> {
     let mut assembled = Vec::with_capacity(images.len());
     for named in images {
-        let (types, none) = (MediaTypes::Oci, BTreeMap::new());
+        let (types, none) = (MediaTypes::Oci, Annotations::default());
         assembled.push(Assembly::new(store, flavour, named.images, types, layers, &none)?);
     }
     destination.write(|out| {

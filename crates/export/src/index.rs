@@ -3,13 +3,12 @@
 //! The store keeps no index, only which images a name has (`store::Store::find_all`). Whoever writes one makes it here: the
 //! same images make the same bytes.
 
-use std::collections::BTreeMap;
-
 use filetree::Flavour;
 use oci::{Descriptor, Index, json, media_type};
 use store::{Image, Store};
 
 use crate::{
+    annotation::Annotations,
     error::{Error, Result},
     layer::LayerOptions,
     manifest::{self, Assembled, MediaTypes},
@@ -36,7 +35,7 @@ impl Assembly {
         images: &[Image],
         types: MediaTypes,
         layers: &LayerOptions,
-        annotations: &BTreeMap<String, String>,
+        annotations: &Annotations,
     ) -> Result<Self, Error> {
         let assemble =
             |image| manifest::assemble(store, flavour, image, types, layers, annotations);
@@ -46,7 +45,7 @@ impl Assembly {
             [] => return Err(Error::NoImage),
             [only] => (only.clone(), None),
             several => {
-                let (descriptor, bytes) = index(several, types);
+                let (descriptor, bytes) = index(several, types, annotations);
                 (descriptor, Some(bytes))
             }
         };
@@ -70,7 +69,11 @@ impl Assembly {
 }
 
 /// Returns an index of manifests, each of which says its platform, and what describes it. A manifest is in it once.
-pub(crate) fn index(manifests: &[Descriptor], types: MediaTypes) -> (Descriptor, Vec<u8>) {
+pub(crate) fn index(
+    manifests: &[Descriptor],
+    types: MediaTypes,
+    annotations: &Annotations,
+) -> (Descriptor, Vec<u8>) {
     let mut listed: Vec<Descriptor> = Vec::new();
     for manifest in manifests {
         if !listed.iter().any(|known| known.digest == manifest.digest) {
@@ -81,7 +84,12 @@ pub(crate) fn index(manifests: &[Descriptor], types: MediaTypes) -> (Descriptor,
         MediaTypes::Docker => media_type::DOCKER_MANIFEST_LIST,
         MediaTypes::Oci | MediaTypes::AsKept => media_type::OCI_INDEX,
     };
-    let index = Index { media_type: Some(kind.to_owned()), ..Index::oci(listed) };
+    let index = Index {
+        media_type: Some(kind.to_owned()),
+        annotations: annotations.index(),
+        ..Index::oci(listed)
+    };
     let bytes = json::to_bytes(&index);
-    (Descriptor::of(kind, &bytes), bytes)
+    let annotations = annotations.index_descriptor();
+    (Descriptor { annotations, ..Descriptor::of(kind, &bytes) }, bytes)
 }

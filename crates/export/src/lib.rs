@@ -4,7 +4,7 @@
 //! Reading order: `output` (what `--output` says), `exporter` (the trait and the table), one file for each way out
 //! (`oci_layout`, `docker_archive`, `directory`, `tarball`, `tag`, and `push`), then what they share: `manifest` and
 //! `layer` (the image as descriptors and bytes), `index` (the images of one name), `sink` (an archive or a directory of
-//! blobs), `destination` (files that are there as a whole or not at all).
+//! blobs), `annotation` (what is said of them besides), `destination` (files that are there as a whole or not at all).
 //!
 //! Invariants:
 //! - A destination is written to a temporary beside it and renamed: what fails leaves what was there before.
@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod annotation;
 mod destination;
 mod directory;
 mod docker_archive;
@@ -38,6 +39,7 @@ use filetree::{Flavour, RootDir, Timestamp};
 use oci::{Descriptor, Reference};
 use store::{Image, Lease, Store};
 
+pub use annotation::Annotations;
 pub use destination::Destination;
 pub use error::Error;
 pub use exporter::{EXPORTERS, Exporter, Named};

@@ -1,12 +1,11 @@
 //! An image as its documents: config, layers, manifest.
 
-use std::collections::BTreeMap;
-
 use filetree::Flavour;
 use oci::{BlobDigest, Descriptor, Manifest, json, media_type};
 use store::{Image, Store};
 
 use crate::{
+    annotation::Annotations,
     error::Error,
     error::Result,
     layer::{self, Layer, LayerOptions},
@@ -48,7 +47,7 @@ pub fn assemble(
     image: &Image,
     types: MediaTypes,
     layers: &LayerOptions,
-    annotations: &BTreeMap<String, String>,
+    annotations: &Annotations,
 ) -> Result<Assembled, Error> {
     let layers = layer::layers(store, flavour, image, layers)?;
     assemble_of(store, image, types, layers, annotations)
@@ -60,11 +59,15 @@ pub(crate) fn assemble_of(
     image: &Image,
     types: MediaTypes,
     mut layers: Vec<Layer>,
-    annotations: &BTreeMap<String, String>,
+    annotations: &Annotations,
 ) -> Result<Assembled> {
+    let platform = image.config.platform();
+    let described = annotations.manifest_descriptor(&platform);
+    let annotations = annotations.manifest(&platform);
     if annotations.is_empty()
-        && let Some(kept) = kept(store, image, types, &layers)?
+        && let Some(mut kept) = kept(store, image, types, &layers)?
     {
+        kept.descriptor.annotations = described;
         return Ok(kept);
     }
     let has_word = |layer: &Layer| {
@@ -87,15 +90,17 @@ pub(crate) fn assemble_of(
     }
     let config_type = in_words_of(types, media_type::OCI_CONFIG);
     let config = Descriptor::of(config_type, &image.config_bytes);
-    let described = layers.iter().map(|layer| layer.descriptor.clone()).collect();
+    let layer_list = layers.iter().map(|layer| layer.descriptor.clone()).collect();
     let manifest_type = in_words_of(types, media_type::OCI_MANIFEST);
     let manifest = Manifest {
         media_type: Some(manifest_type.to_owned()),
-        annotations: (!annotations.is_empty()).then(|| annotations.clone()),
-        ..Manifest::oci(config.clone(), described)
+        annotations: (!annotations.is_empty()).then_some(annotations),
+        ..Manifest::oci(config.clone(), layer_list)
     };
     let bytes = json::to_bytes(&manifest);
-    Ok(Assembled::new(image, manifest_type, bytes, config, layers))
+    let mut assembled = Assembled::new(image, manifest_type, bytes, config, layers);
+    assembled.descriptor.annotations = described;
+    Ok(assembled)
 }
 
 impl Assembled {

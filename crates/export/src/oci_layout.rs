@@ -22,7 +22,7 @@ use crate::{
     index::Assembly,
     layer::{Compression, LayerOptions},
     manifest::MediaTypes,
-    output::TIME_KEYS,
+    output::{ANNOTATION_KEYS, TIME_KEYS},
     sink::{self, Archive, Directory, Sink},
 };
 
@@ -65,7 +65,9 @@ impl Exporter for OciLayout {
             COMPRESSION_KEYS[1],
             COMPRESSION_KEYS[2],
             ("oci-mediatypes", "`false` for a manifest in Docker's words"),
-            ("annotation.", "an annotation of the manifest"),
+            ANNOTATION_KEYS[0],
+            ANNOTATION_KEYS[1],
+            ANNOTATION_KEYS[2],
             TIME_KEYS[0],
             TIME_KEYS[1],
         ];
@@ -92,7 +94,7 @@ impl Exporter for OciLayout {
             from.image.images,
             media_types(output)?,
             &layer_options(output, Compression::Gzip)?,
-            &output.attributes_of("annotation."),
+            output.annotations(),
         )?;
         let given = output.names()?;
         let names = if given.is_empty() { from.image.names } else { &given };

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use oci::Reference;
 
 use crate::{
-    Compression, Destination, MediaTypes, PushOptions,
+    Annotations, Compression, Destination, MediaTypes, PushOptions, annotation,
     error::{Error, Result},
     exporter::{self, Exporter},
     oci_layout,
@@ -26,6 +26,13 @@ pub(crate) const TIME_KEYS: [(&str, &str); 2] = [
     (EPOCH, "SOURCE_DATE_EPOCH of this output alone; empty for none"),
 ];
 
+/// The beginnings of the keys of annotations.
+pub(crate) const ANNOTATION_KEYS: [(&str, &str); 3] = [
+    ("annotation.", "an annotation of the manifest"),
+    ("annotation-", "one of what the key says: `annotation-index.NAME`, `manifest-descriptor`, …"),
+    ("annotation[", "one for this platform: `annotation[linux/arm64].NAME`"),
+];
+
 /// The key of outputs whose files can be in one place or in several.
 pub(crate) const SPLIT: (&str, &str) = (
     "platform-split",
@@ -39,6 +46,7 @@ pub struct Output {
     dest: Option<Destination>,
     target: Option<String>,
     attributes: BTreeMap<String, String>,
+    annotations: Annotations,
     epoch: Option<Option<i64>>,
     rewrites_times: bool,
 }
@@ -74,10 +82,9 @@ impl Output {
         let exporter = exporter::named(kind)?;
         let target = attributes.remove("target").filter(|target| !target.is_empty());
         let known = exporter.keys();
+        let is_prefix = |name: &str| name.starts_with(annotation::PREFIX);
         let is_known = |key: &str| {
-            known
-                .iter()
-                .any(|(name, _)| *name == key || name.ends_with('.') && key.starts_with(name))
+            known.iter().any(|(name, _)| *name == key || is_prefix(name) && key.starts_with(name))
         };
         if let Some(key) = attributes.keys().find(|key| !is_known(key)) {
             let nearest = exporter::nearest(key, known.iter().map(|(name, _)| *name));
@@ -92,7 +99,10 @@ impl Output {
             return Err(Error::Missing { kind: exporter.name(), key: "dest" });
         }
         let epoch = attributes.remove(EPOCH).map(|value| epoch(&value)).transpose()?;
-        let mut output = Self { exporter, dest, target, attributes, epoch, rewrites_times: false };
+        let annotations = Annotations::of(&attributes)?;
+        let rewrites_times = false;
+        let mut output =
+            Self { exporter, dest, target, attributes, annotations, epoch, rewrites_times };
         output.rewrites_times = output.flag(REWRITE, false)?;
         output.names()?;
         exporter.check(&output)?;
@@ -184,22 +194,30 @@ impl Output {
         Ok(PushOptions {
             types,
             layers: oci_layout::layer_options(self, Compression::Gzip)?,
-            annotations: self.attributes_of("annotation."),
+            annotations: self.annotations.clone(),
             by_digest: self.flag("push-by-digest", false)?,
         })
     }
 
-    /// Adds annotations of the manifest, unless the value has them; false if this type of output has no manifest to put
-    /// them into.
-    pub fn annotate(&mut self, annotations: &BTreeMap<String, String>) -> bool {
-        const PREFIX: &str = "annotation.";
-        if !self.exporter.keys().iter().any(|(name, _)| *name == PREFIX) {
-            return false;
+    /// Adds annotations by their keys, such as `annotation-index.NAME`, unless the value has them; false if this type of
+    /// output has no manifest to put them into.
+    ///
+    /// # Errors
+    /// A key that means nothing; the output is as it was then.
+    pub fn annotate(&mut self, annotations: &BTreeMap<String, String>) -> Result<bool, Error> {
+        if !self.exporter.keys().iter().any(|key| *key == ANNOTATION_KEYS[0]) {
+            return Ok(false);
         }
-        for (name, value) in annotations {
-            self.attributes.entry(format!("{PREFIX}{name}")).or_insert_with(|| value.clone());
-        }
-        true
+        let mut attributes = annotations.clone();
+        attributes.extend(self.attributes.clone());
+        self.annotations = Annotations::of(&attributes)?;
+        self.attributes = attributes;
+        Ok(true)
+    }
+
+    /// Returns what is said of the image besides.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 
     /// Whether the registries that it is pushed to need not prove who they are.
@@ -238,14 +256,6 @@ impl Output {
 
     pub(crate) fn attribute(&self, key: &str) -> Option<&str> {
         self.attributes.get(key).map(String::as_str)
-    }
-
-    /// Returns the values of the keys that begin with `prefix`, by the rest of the key.
-    pub(crate) fn attributes_of(&self, prefix: &str) -> BTreeMap<String, String> {
-        let rest = |(key, value): (&String, &String)| {
-            Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))
-        };
-        self.attributes.iter().filter_map(rest).collect()
     }
 
     /// Returns a key that is true or false, as Go reads it.

@@ -18,6 +18,7 @@ use store::{Image, SnapshotId, Store, StoredManifest};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
+    Annotations,
     error::{Error, Result},
     index,
     layer::{self, Compression, Layer, LayerOptions},
@@ -37,8 +38,8 @@ pub struct PushOptions {
     pub types: MediaTypes,
     /// How its layers are compressed.
     pub layers: LayerOptions,
-    /// Annotations of the manifest.
-    pub annotations: BTreeMap<String, String>,
+    /// What is said of it besides.
+    pub annotations: Annotations,
     /// Whether it gets no tag at the registry, only the name of its digest.
     pub by_digest: bool,
 }
@@ -48,7 +49,7 @@ impl Default for PushOptions {
         Self {
             types: MediaTypes::AsKept,
             layers: LayerOptions { compression: Compression::Gzip, force: false },
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
             by_digest: false,
         }
     }
@@ -86,7 +87,7 @@ impl Pusher {
         for image in images {
             manifests.push(self.push_image(image, to, options, true).await?.0);
         }
-        let (descriptor, bytes) = index::index(&manifests, options.types);
+        let (descriptor, bytes) = index::index(&manifests, options.types, &options.annotations);
         let name = if options.by_digest { pinned(to, &descriptor)? } else { to.clone() };
         Ok(self.client.publish(&name, &descriptor.media_type, &bytes).await?)
     }

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     exporter::{Exporter, From},
     oci_layout::COMPRESSION_KEYS,
-    output::TIME_KEYS,
+    output::{ANNOTATION_KEYS, TIME_KEYS},
 };
 
 /// `type=image`.
@@ -46,7 +46,9 @@ impl Exporter for Image {
                 "oci-mediatypes",
                 "`true` for a manifest in the image specification's words, `false` for Docker's",
             ),
-            ("annotation.", "an annotation of the manifest"),
+            ANNOTATION_KEYS[0],
+            ANNOTATION_KEYS[1],
+            ANNOTATION_KEYS[2],
             TIME_KEYS[0],
             TIME_KEYS[1],
         ];

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use engine::BuiltTarget;
 use export::Output;
-use oci::Descriptor;
+use oci::{Descriptor, Platform};
 use serde_json::{Map, Value};
 
 use super::targets::in_words;
@@ -69,16 +69,28 @@ fn of_target(built: &BuiltTarget, manifest: Option<&Descriptor>) -> Value {
     Value::Object(document)
 }
 
-/// Puts `--annotation` into the outputs that have manifests.
-pub(super) fn annotate(outputs: &mut [Output], given: &[String]) -> Result<(), Failure> {
-    if given.is_empty() {
-        return Ok(());
-    }
-    let annotations: BTreeMap<String, String> =
+/// Puts `--annotation` into the outputs that have manifests, and says what is wrong with the annotations of all.
+pub(super) fn annotate(
+    outputs: &mut [Output],
+    given: &[String],
+    platforms: &[Platform],
+) -> Result<(), Failure> {
+    let keys: Vec<Vec<(String, String)>> =
         given.iter().map(|text| annotation(text)).collect::<Result<_, _>>()?;
-    let mut has_place = false;
+    let keys: BTreeMap<String, String> = keys.into_iter().flatten().collect();
+    let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("--annotation: {error}"));
+    let mut has_place = keys.is_empty();
     for output in outputs {
-        has_place |= output.annotate(&annotations);
+        has_place |= output.annotate(&keys).map_err(|error| wrong(&error))?;
+        let annotations = output.annotations();
+        if annotations.need_an_index() && platforms.len() == 1 {
+            return Err(wrong(
+                &"index annotations not supported for single platform export: an index is made for several by --platform",
+            ));
+        }
+        if let Some(other) = annotations.platforms().find(|named| !platforms.contains(named)) {
+            return Err(wrong(&format!("`{other}` is no platform of this build")));
+        }
     }
     if has_place {
         return Ok(());
@@ -88,23 +100,25 @@ pub(super) fn annotate(outputs: &mut [Output], given: &[String]) -> Result<(), F
     ))
 }
 
-/// Reads `[TYPE:]KEY=VALUE`.
-fn annotation(given: &str) -> Result<(String, String), Failure> {
+/// Reads `[TYPE[[PLATFORM]],…:]KEY=VALUE`, and returns the keys of an output that mean the same.
+fn annotation(given: &str) -> Result<Vec<(String, String)>, Failure> {
+    const TYPES: [&str; 4] = ["manifest", "manifest-descriptor", "index", "index-descriptor"];
     let wrong = |reason: &str| Failure::usage(format!("--annotation `{given}`: {reason}"));
     let (key, value) = given.split_once('=').ok_or_else(|| wrong("it has no `=`: KEY=VALUE"))?;
     let (kinds, key) = key.split_once(':').unwrap_or(("manifest", key));
-    if kinds.contains('[') {
-        return Err(wrong(
-            "annotations are put into the manifests of all platforms, which need not be named",
-        ));
-    }
-    if kinds.split(',').any(|kind| kind != "manifest") {
-        return Err(wrong("kiln annotates manifests only, neither indexes nor descriptors"));
-    }
     if key.is_empty() {
         return Err(wrong("it has no name"));
     }
-    Ok((key.to_owned(), value.to_owned()))
+    let mut keys = Vec::new();
+    for kind in kinds.split(',') {
+        let (kind, platform) = kind.split_at(kind.find('[').unwrap_or(kind.len()));
+        if !TYPES.contains(&kind) {
+            let known = TYPES.join(", ");
+            return Err(wrong(&format!("unknown annotation type `{kind}`: there are {known}")));
+        }
+        keys.push((format!("annotation-{kind}{platform}.{key}"), value.to_owned()));
+    }
+    Ok(keys)
 }
 
 #[cfg(test)]
@@ -113,18 +127,26 @@ mod tests {
 
     #[test]
     fn annotations() {
-        let pair = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
         for (given, expected) in [
-            ("a.b=c", pair("a.b", "c")),
-            ("manifest:a=b=c", pair("a", "b=c")),
-            ("a=x:y", pair("a", "x:y")),
-            ("index:a=b", None),
-            ("manifest,index:a=b", None),
-            ("manifest[linux/amd64]:a=b", None),
+            ("a.b=c", Some("annotation-manifest.a.b=c")),
+            ("manifest:a=b=c", Some("annotation-manifest.a=b=c")),
+            ("a=x:y", Some("annotation-manifest.a=x:y")),
+            ("index:a=b", Some("annotation-index.a=b")),
+            (
+                "manifest-descriptor,index-descriptor:a=",
+                Some("annotation-manifest-descriptor.a= annotation-index-descriptor.a="),
+            ),
+            ("manifest[linux/amd64]:a=b", Some("annotation-manifest[linux/amd64].a=b")),
+            ("images:a=b", None),
             ("a", None),
             ("=b", None),
+            ("index:=b", None),
         ] {
-            assert_eq!(annotation(given).ok(), expected, "{given}");
+            let keys = annotation(given).ok().map(|keys| {
+                let keys = keys.into_iter().map(|(key, value)| format!("{key}={value}"));
+                keys.collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(keys.as_deref(), expected, "{given}");
         }
     }
 }

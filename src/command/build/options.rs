@@ -51,8 +51,8 @@ pub(crate) struct Build {
     /// Label of the image, over those of the Dockerfile
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub(crate) labels: Vec<String>,
-    /// Annotation of the image's manifest, in outputs that have one
-    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    /// Annotation of the image's manifest, in outputs that have one, or of what TYPE says: manifest, manifest-descriptor, index, index-descriptor, each with `[PLATFORM]` for one alone
+    #[arg(long = "annotation", value_name = "[TYPE[,TYPE]:]KEY=VALUE")]
     pub(crate) annotations: Vec<String>,
     #[command(flatten)]
     pub(crate) surroundings: Surroundings,

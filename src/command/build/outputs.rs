@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use engine::{Built, BuiltTarget, Engine, Target, Times};
 use export::Output;
-use oci::{Descriptor, Reference};
+use oci::{Descriptor, Platform, Reference};
 use registry::Client;
 use store::Image;
 
@@ -21,11 +21,11 @@ use crate::{
     report::Failure,
 };
 
-/// Reads the outputs of a build for so many platforms, and says what is wrong with them.
+/// Reads the outputs of a build for these platforms, and says what is wrong with them.
 pub(super) fn read(
     build: &Build,
     targets: &[Target],
-    platforms: usize,
+    platforms: &[Platform],
 ) -> Result<Vec<Output>, Failure> {
     let given = build.outputs.iter().map(String::as_str);
     let given = given.chain(build.push.0.then_some("type=registry"));
@@ -33,7 +33,7 @@ pub(super) fn read(
     for value in given {
         let wrong = |error: export::Error| Failure::usage(format!("--output: {error}"));
         let output = Output::parse(value).map_err(wrong)?;
-        output.check_platforms(platforms).map_err(wrong)?;
+        output.check_platforms(platforms.len()).map_err(wrong)?;
         let names = output.names()?;
         match output.target() {
             Some(target) => drop(targets::find(targets, target)?),
@@ -52,7 +52,7 @@ pub(super) fn read(
         }
         outputs.push(output);
     }
-    metadata::annotate(&mut outputs, &build.annotations)?;
+    metadata::annotate(&mut outputs, &build.annotations, platforms)?;
     if let Some(path) = &build.metadata_file {
         metadata::check(path)?;
     }
