@@ -109,6 +109,12 @@ fn five_hundred_and_no_more() {
     );
     env.build(&context, &[]);
     assert_eq!(env.sh("cat /both; ls / | grep -c '^f'"), "0497497");
+    // Committed with one more layer, it could not be run.
+    env.ok(&["run", "--name", "full", "--network=none", IMAGE, "touch", "/more"]);
+    env.kiln(["commit", "full", "more"]).run().fails(1).says(&["501 layers", "500"]);
+    env.ok(&["run", "--name", "same", "--network=none", IMAGE, "true"]);
+    env.ok(&["commit", "same", "same"]);
+    assert_eq!(env.ok(&["run", "--rm", "same", "cat", "/both"]).text(), "0497");
     let context = env.context(&format!("FROM {IMAGE}\nENV A=b\nCOPY Dockerfile /one-more\n"));
     env.kiln(["build"]).args([context.path()]).run().fails(1).says(&[
         "501 layers",

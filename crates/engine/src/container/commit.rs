@@ -57,6 +57,7 @@ pub fn commit(
     let made = written_layer(engine, container, meanwhile)?;
     let is_empty = made.is_none();
     if let Some(snapshot) = made {
+        rootfs::ensure_room(engine, &container.snapshots)?;
         lease.hold(&snapshot)?;
         config.rootfs.diff_ids.push(layer(engine, snapshot)?.diff_id);
         snapshots.push(snapshot);
