@@ -63,7 +63,9 @@ pub(super) fn make(
     let (pull, id_file) = (args.pull, args.cidfile.clone());
     let platform = args.platform.clone();
     let words = if args.quiet.0 { Words::None } else { Words::People };
-    let options = args.into_options()?;
+    let volumes_from = args.volumes_from.clone();
+    let mut options = args.into_options()?;
+    run::volumes_from::add(engine, &volumes_from, &mut options.mounts)?;
     for warning in container::warnings(&options) {
         output::note(&format!("warning: {warning}"));
     }

@@ -3,6 +3,7 @@
 pub(super) mod image;
 pub(super) mod options;
 mod refused;
+pub(super) mod volumes_from;
 
 use std::io;
 

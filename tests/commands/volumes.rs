@@ -307,3 +307,48 @@ fn volumes_of_an_ordinary_user() {
     assert_eq!(env.ok(&["volume", "ls", "-q"]).text(), "data");
     env.ok(&["volume", "rm", "data"]);
 }
+
+#[test]
+fn volumes_of_another_container() {
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN mkdir /own && echo image > /own/f\nVOLUME /own\n");
+    fs::create_dir(env.path("host")).unwrap();
+    let host = format!("{}:/host", env.str("host"));
+    env.ok(&[
+        "create",
+        "--name",
+        "has",
+        "-v",
+        "data:/data",
+        "-v",
+        &host,
+        "--tmpfs",
+        "/tmp",
+        "test",
+        "true",
+    ]);
+    env.ok(&["create", "--name", "other", "-v", "others:/data", "test", "true"]);
+    // As the guides back up what a container has.
+    let backup = format!("{}:/backup", env.path("").display());
+    sh(&env, &["--volumes-from", "has"], "cat /own/f; echo 1 > /data/f; echo 2 > /host/f");
+    sh(&env, &["--volumes-from", "has", "-v", &backup], "tar cf /backup/b.tar /data /own /host");
+    let tree = crate::support::archive::Tree::of_tar(&fs::read(env.path("b.tar")).unwrap());
+    assert_eq!((tree.text("data/f"), tree.text("own/f"), tree.text("host/f")), {
+        ("1\n".to_owned(), "image\n".to_owned(), "2\n".to_owned())
+    });
+    // What it has by itself goes before, and a later container before an earlier one.
+    assert_eq!(
+        sh(&env, &["--volumes-from", "has", "-v", "fresh:/data"], "ls /data; cat /host/f"),
+        "2"
+    );
+    assert_eq!(sh(&env, &["--volumes-from", "has", "--volumes-from", "other"], "ls /data"), "");
+    let read_only = sh(&env, &["--volumes-from", "has:ro"], "cat /data/f; echo x > /data/g; true");
+    assert_eq!(read_only, "1");
+    // The container that was asked keeps what is its own.
+    assert_eq!(env.ok(&["volume", "ls", "-q", "-f", "dangling=false"]).text().lines().count(), 4);
+    let wrong = |value: &str| {
+        env.kiln(["run", "--volumes-from", value, "busybox", "true"]).run().fails(125)
+    };
+    wrong("nosuch").says(&["no such container: `nosuch`"]);
+    wrong("has:rx").says(&["--volumes-from `has:rx`", "`ro`"]);
+}

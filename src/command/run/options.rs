@@ -73,6 +73,9 @@ pub(crate) struct ContainerArgs {
     /// Memory as a directory: size=, mode=, uid=, gid=, exec, ro
     #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = Mount::parse_tmpfs)]
     tmpfs: Vec<Mount>,
+    /// The volumes and directories of the host that another container has
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub(crate) volumes_from: Vec<String>,
     /// Let nothing be written to the root file system
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     read_only: Flag,

@@ -23,7 +23,6 @@ const OPTIONS: &[Entry] = &[
     ("ip", &[], NETWORKS),
     ("ip6", &[], NETWORKS),
     ("mac-address", &[], NETWORKS),
-    ("volumes-from", &[], "name the volumes by `-v`"),
     ("volume-driver", &["local", ""], "volumes are directories of the store"),
     ("storage-opt", &[], "the store has one form"),
     ("ipc", &["private", "shareable", ""], NAMESPACES),
