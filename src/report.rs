@@ -173,7 +173,7 @@ fn render(failure: &Failure) -> String {
             text.push_str(&causes(Some(source.as_ref())));
             text.push_str(&excerpt::of_place(place));
             text.push_str(&last_output(source));
-            with_hint(text, hint(source.as_ref()))
+            with_hint(text, hint(source.as_ref()).or_else(|| step_hint(source)))
         }
         failure => {
             let text = headline(failure) + &causes(failure.source());
@@ -231,6 +231,16 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         cause = error.source();
     }
     None
+}
+
+/// What to do about an error of a step, where nothing more particular is known.
+fn step_hint(error: &engine::Error) -> Option<String> {
+    match error {
+        engine::Error::Files(filetree::Error::NotFound { .. }) => Some(
+            "sources are paths within the build context, or within what `--from` names".to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 fn engine_hint(error: &engine::Error) -> Option<String> {
@@ -301,6 +311,14 @@ fn sandbox_hint(error: &sandbox::Error) -> Option<String> {
              binfmt_misc (Debian: qemu-user-static); a script needs a first line like `#!/bin/sh`"
                 .to_owned(),
         ),
+        sandbox::Error::Exec { program, source }
+            if source.kind() == std::io::ErrorKind::NotFound && program.ends_with("/sh") =>
+        {
+            Some(format!(
+                "the image has no `{program}`: an image without a shell can run programs by RUN [\"/program\", \
+                 \"argument\"] only, or get its files by COPY --from a stage that has one"
+            ))
+        }
         sandbox::Error::TooManyLayers { .. } => Some(
             "each RUN, COPY, ADD and WORKDIR makes one: join some, or copy the result of a stage \
              into another one"

@@ -51,7 +51,9 @@ pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     display.end();
     let built = result?;
 
-    let manifests = outputs::write(engine, &built, &outputs, quiet)?;
+    // Programs read nothing but lines of JSON.
+    let shows_layers = !quiet && progress != args::Progress::Rawjson;
+    let manifests = outputs::write(engine, &built, &outputs, shows_layers)?;
     if let Some(path) = iidfile {
         outputs::write_ids(&path, &built)?;
     }

@@ -68,6 +68,31 @@ fn a_misspelt_source() {
 }
 
 #[test]
+fn a_source_that_is_nowhere() {
+    let env = TestEnv::empty();
+    let context = env.context("FROM scratch\nCOPY quite-another/thing /\n");
+    let output = env.build_fails(&context, &[]);
+    output.says(&[
+        "\"/quite-another/thing\": not found",
+        "Dockerfile:2",
+        "within the build context",
+    ]);
+}
+
+#[test]
+fn a_shell_that_is_not_there() {
+    let env = TestEnv::empty();
+    let context = env.context("FROM scratch\nRUN true\n");
+    let output = env.build_fails(&context, &[]);
+    output.says(&[
+        "exec: `/bin/sh`",
+        "Dockerfile:2",
+        "the image has no `/bin/sh`",
+        "RUN [\"/program\"",
+    ]);
+}
+
+#[test]
 fn an_ignored_source() {
     let env = TestEnv::new();
     let context = env.context("FROM busybox\nCOPY requirements.txt /\n");

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::support::archive::{Layout, Tree};
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
+use crate::support::registry::Registry;
 
 /// An image with a layer of each kind: added, changed and removed files.
 fn example(env: &TestEnv) -> Context {
@@ -228,4 +229,11 @@ fn progress_for_programs() {
 
     let again = of(&building(&[]), "vertexes");
     assert!(again.iter().any(|vertex| &vertex["digest"] == run && vertex["cached"] == true));
+
+    // A push is not told besides.
+    let Some(registry) = Registry::start(&env.path("")) else { return };
+    let name = registry.at("programs:1");
+    let pushed = env.kiln(["build", "--push", "-t", &name, context.str()]);
+    let output = pushed.env("BUILDKIT_PROGRESS", "rawjson").run().ok();
+    assert!(output.stderr.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 }

@@ -73,7 +73,7 @@ pub(super) fn write(
     engine: &Engine,
     built: &[BuiltTarget],
     outputs: &[Output],
-    quiet: bool,
+    shows_layers: bool,
 ) -> Result<Vec<Option<Descriptor>>, Failure> {
     let mut manifests = vec![None; built.len()];
     let each = || {
@@ -89,7 +89,7 @@ pub(super) fn write(
         manifests[index] = manifests[index].take().or(written);
     }
     for (output, index, built) in each().filter(|(output, _, _)| output.pushes()) {
-        let pushed = push(engine, built, output, quiet)?;
+        let pushed = push(engine, built, output, shows_layers)?;
         manifests[index] = pushed.or(manifests[index].take());
     }
     Ok(manifests)
@@ -186,7 +186,7 @@ fn push(
     engine: &Engine,
     built: &BuiltTarget,
     output: &Output,
-    quiet: bool,
+    shows_layers: bool,
 ) -> Result<Option<Descriptor>, Failure> {
     let mut names = output.names()?;
     if names.is_empty() {
@@ -202,7 +202,7 @@ fn push(
         }
     }
     let client = Client::new(options)?;
-    let show = if quiet { push::Show::Nothing } else { push::Show::Everything };
+    let show = if shows_layers { push::Show::Everything } else { push::Show::Nothing };
     let pushed = push::images(engine, client, &named, &output.push_options()?, show)?;
     Ok(pushed.into_iter().next())
 }
