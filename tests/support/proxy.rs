@@ -15,7 +15,8 @@ pub(crate) struct Asked {
     /// By name in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     body: Vec<u8>,
-    /// How many requests came before, of all.
+    /// How many requests of this kind came before. To spoil every so many of all would meet one of them again and again now
+    /// and then.
     pub(crate) nth: usize,
 }
 
@@ -26,6 +27,13 @@ impl Asked {
 
     pub(crate) fn is_manifest(&self) -> bool {
         self.method == "GET" && self.target.contains("/manifests/")
+    }
+
+    /// The method and the target; all parts of all uploads to a repository are of one kind, as each try has an address of
+    /// its own.
+    fn kind(&self) -> (&str, &str) {
+        let upload = self.target.split_once("/uploads/").map(|(repository, _)| repository);
+        (&self.method, upload.unwrap_or(&self.target))
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -130,7 +138,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     while let Some(mut asked) = read_request(&mut reader)? {
         {
             let mut log = shared.log.lock().unwrap();
-            asked.nth = log.len();
+            asked.nth = log.iter().filter(|it| it.kind() == asked.kind()).count();
             log.push(asked.clone());
         }
         let fate = (shared.script)(&asked);
