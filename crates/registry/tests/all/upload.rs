@@ -286,6 +286,16 @@ async fn a_registry_that_lies_about_an_upload_gets_nowhere() {
         assert_eq!(result.is_ok(), warehouse.blob("team/app", &layer()), "{range} {result:?}");
         assert!(server.log().len() < 30, "{range}");
     }
+    // Much now, and nothing then: it is not believed to get on.
+    let warehouse = Warehouse::default();
+    let server = Server::start(move |request| match (request.method.as_str(), request.nth % 2) {
+        ("GET", 0) => Reply::new(204, &[("Range", "0-2999998")], ""),
+        ("GET", _) => Reply::new(204, &[("Range", "0-0")], ""),
+        ("PATCH" | "PUT", _) => Reply::status(503),
+        _ => warehouse.serve(request),
+    });
+    upload(&client(), &server.reference("team/app:1"), &layer()).await.unwrap_err();
+    assert!(server.log().len() < 40, "{}", server.log().len());
     // It says that it has stored something else.
     let other = Digest::of(b"other").to_string();
     let server = Server::start(move |request| match request.method.as_str() {
