@@ -18,8 +18,7 @@ impl Table for Options {
 }
 
 const OPTIONS: &[Entry] = &[
-    ("cache-from", &[""], CACHE),
-    ("cache-to", &[""], CACHE),
+    ("cache-to", &[""], "the cache is in the store, and is not exported yet; leave it out"),
     ("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
     ("provenance", &["false"], ATTESTATIONS),
     ("sbom", &["false"], ATTESTATIONS),
@@ -31,8 +30,6 @@ const OPTIONS: &[Entry] = &[
     ("policy", &[], "there are no policies for sources"),
 ];
 
-const CACHE: &str =
-    "the cache is in the store, and is neither imported nor exported yet; leave it out";
 const ATTESTATIONS: &str = "kiln makes no attestations yet; leave it out, or give `false`";
 
 /// Options that change nothing here, for the sake of scripts. Those that would change something elsewhere are told of, as
@@ -59,6 +56,9 @@ pub(crate) struct Ignored {
     debug: Flag,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     squash: Flag,
+    /// A cache that is not there changes no image
+    #[arg(long, hide = true)]
+    cache_from: Vec<String>,
     #[arg(long, hide = true)]
     isolation: Option<String>,
     #[arg(long, hide = true)]
@@ -77,6 +77,10 @@ impl Ignored {
             (
                 self.squash.0,
                 "--squash has no effect: what a last stage copies from another one is one layer",
+            ),
+            (
+                self.cache_from.iter().any(|cache| !cache.is_empty()),
+                "--cache-from has no effect yet: only the store is a cache",
             ),
             (given(&self.isolation, &["", "default"]), "--isolation has no effect on Linux"),
             (
