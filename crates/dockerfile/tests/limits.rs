@@ -277,6 +277,12 @@ fn slow_expansions_of_a_word() {
         ]),
         slow,
     );
+    // A template that opens very many references and closes none, or one.
+    for end in ["", "}"] {
+        let template = "ENV T='".to_owned() + &"${".repeat(30_000) + end + "'";
+        let larger = "ENV U=".to_owned() + &"$T".repeat(16);
+        check(&scratch([template, larger, "ENV A=a".into(), "ENV B=${A//?/$U}".into()]), "");
+    }
     check(&scratch([value(), format!("ENV B={}", "${A##*a*a*b}".repeat(1000))]), slow);
     check(&scratch([value(), format!("ENV B={}", "${A+}".repeat(10_000))]), slow);
 }

@@ -171,16 +171,16 @@ fn push_template(result: &mut String, template: &str, matched: &str) {
             continue;
         }
         let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        let braced = after.strip_prefix('{').and_then(|after| after.split_once('}'));
-        let (name, behind) = match braced {
-            Some(reference) => reference,
-            None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
-        };
-        if name.is_empty() || !name.chars().all(is_name) {
+        // A name is read to its end, and what follows is looked at once: of very many `${` none may search for its `}`.
+        let open = after.strip_prefix('{');
+        let text = open.unwrap_or(after);
+        let (name, behind) = text.split_at(text.find(|c| !is_name(c)).unwrap_or(text.len()));
+        let behind = if open.is_some() { behind.strip_prefix('}') } else { Some(behind) };
+        let Some(behind) = behind.filter(|_| !name.is_empty()) else {
             result.push('$');
             rest = after;
             continue;
-        }
+        };
         if name == "0" {
             result.push_str(matched);
         }
