@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # Package and the command that shows that it is there.
-wanted="uidmap:newuidmap passt:pasta busybox-static:busybox docker-registry:docker-registry skopeo:skopeo podman:podman python3:python3"
+wanted="uidmap:newuidmap passt:pasta busybox-static:busybox docker-registry:docker-registry skopeo:skopeo podman:podman docker.io:dockerd python3:python3"
 
 install_missing() {
   missing=
