@@ -8,17 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::account::Account;
 use crate::support::base;
 use crate::support::env::{IMAGE, TestEnv};
-use crate::support::process::Kiln;
-
-/// Waits for something to become true.
-#[track_caller]
-fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_true() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::support::process::{Kiln, eventually};
 
 /// Starts a container that sleeps; returns its id.
 #[track_caller]

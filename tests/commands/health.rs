@@ -6,15 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::account::Account;
 use crate::support::env::{IMAGE, TestEnv};
-
-#[track_caller]
-fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_true() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::support::process::eventually;
 
 /// Starts a container that sleeps, with these options.
 fn start(env: &TestEnv, image: &str, options: &[&str]) {

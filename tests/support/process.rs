@@ -17,6 +17,16 @@ use super::terminal::Terminal;
 /// Longer than any step of these tests takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits for something to become true.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_true() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Ids of a namespace can only be given from outside. It has a `binfmt_misc` of its own since Linux 6.7, so that nothing is
 /// registered on the machine itself.
 const EMULATING: &str = r#"

@@ -19,6 +19,7 @@ use super::world::World;
 use super::world::eventually;
 use super::world::finish;
 use super::world::is_running;
+use super::world::join_spec;
 
 pub(crate) const CASES: &[Case] = &[
     ("join_sees_the_sandbox", join_sees_the_sandbox),
@@ -53,15 +54,7 @@ impl Sleeping {
     }
 
     fn spec(&self, script: &str) -> JoinSpec {
-        JoinSpec {
-            process: self.process.descriptor.try_clone().unwrap(),
-            argv: ["sh", "-c", script].map(Into::into).to_vec(),
-            env: vec![("PATH".into(), "/bin".into())],
-            cwd: "/".to_owned(),
-            rights: Rights::default(),
-            stdin: Stdin::Null,
-            terminal: Terminal::None,
-        }
+        join_spec(&self.process, &["sh", "-c", script])
     }
 
     fn sh(&self, script: &str) -> Run {

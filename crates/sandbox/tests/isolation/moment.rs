@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use sandbox::Child;
 use sandbox::Exit;
-use sandbox::JoinSpec;
 use sandbox::Mount;
 use sandbox::MountSource;
 use sandbox::Process;
-use sandbox::Rights;
-use sandbox::Stdin;
-use sandbox::Terminal;
 
 use super::world::Case;
 use super::world::World;
 use super::world::eventually;
 use super::world::finish;
+use super::world::join_spec;
 use super::world::memory;
 
 pub(crate) const CASES: &[Case] = &[
@@ -72,18 +69,8 @@ fn everything_stands_still_and_goes_on(world: &World) {
 
 fn who_joined_stands_still_too(world: &World) {
     let (child, process, upper) = start(world, "sleep 1000");
-    let joined = sandbox::join(JoinSpec {
-        process: process.descriptor.try_clone().unwrap(),
-        argv: ["sh", "-c", "n=0; while :; do n=$((n+1)); echo $n > /tmp/joined; done"]
-            .map(Into::into)
-            .to_vec(),
-        env: vec![("PATH".into(), "/bin".into())],
-        cwd: "/".to_owned(),
-        rights: Rights::default(),
-        stdin: Stdin::Null,
-        terminal: Terminal::None,
-    })
-    .unwrap();
+    let writing = "n=0; while :; do n=$((n+1)); echo $n > /tmp/joined; done";
+    let joined = sandbox::join(join_spec(&process, &["sh", "-c", writing])).unwrap();
     eventually("it writes", || count(&upper, "joined") > 3);
     let paused = sandbox::pause(&process).unwrap();
     let before = raw(&upper, ["joined"; 2]);

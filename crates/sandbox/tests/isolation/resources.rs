@@ -6,13 +6,9 @@ use std::path::Path;
 use sandbox::Amount;
 use sandbox::Error;
 use sandbox::Exit;
-use sandbox::JoinSpec;
 use sandbox::Resources;
-use sandbox::Rights;
 use sandbox::Rung;
 use sandbox::Spec;
-use sandbox::Stdin;
-use sandbox::Terminal;
 
 use super::world::Case;
 use super::world::Run;
@@ -20,6 +16,7 @@ use super::world::World;
 use super::world::chain;
 use super::world::eventually;
 use super::world::finish;
+use super::world::join_spec;
 use super::world::run;
 use super::world::skip;
 
@@ -181,16 +178,7 @@ fn who_joins_is_limited_too(world: &World) {
             panic!("{}", chain(&error));
         }
     };
-    let mut joined = sandbox::join(JoinSpec {
-        process: process.descriptor.try_clone().unwrap(),
-        argv: ["sleep", "1000"].map(Into::into).to_vec(),
-        env: vec![("PATH".into(), "/bin".into())],
-        cwd: "/".to_owned(),
-        rights: Rights::default(),
-        stdin: Stdin::Null,
-        terminal: Terminal::None,
-    })
-    .unwrap();
+    let mut joined = sandbox::join(join_spec(&process, &["sleep", "1000"])).unwrap();
     let other = joined.started().unwrap();
     let groups = |pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     assert_eq!(groups(process.pid), groups(other.pid));

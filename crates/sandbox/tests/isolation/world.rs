@@ -16,11 +16,16 @@ use std::sync::atomic::Ordering;
 use sandbox::Child;
 use sandbox::Error;
 use sandbox::Exit;
+use sandbox::JoinSpec;
 use sandbox::Mount;
 use sandbox::MountSource;
 use sandbox::Overlay;
+use sandbox::Process;
+use sandbox::Rights;
 use sandbox::Rung;
 use sandbox::Spec;
+use sandbox::Stdin;
+use sandbox::Terminal;
 
 /// One test: its name and what it does.
 pub(crate) type Case = (&'static str, fn(&World));
@@ -190,6 +195,19 @@ pub(crate) fn spec_on(overlay: &Overlay, argv: &[&str]) -> Spec {
         env: vec![("PATH".into(), "/bin".into())],
         hostname: "buildkitsandbox".to_owned(),
         ..Spec::new(overlay.try_clone_fd().unwrap())
+    }
+}
+
+/// What joins a sandbox as root, without an input.
+pub(crate) fn join_spec(process: &Process, argv: &[&str]) -> JoinSpec {
+    JoinSpec {
+        process: process.descriptor.try_clone().unwrap(),
+        argv: argv.iter().map(Into::into).collect(),
+        env: vec![("PATH".into(), "/bin".into())],
+        cwd: "/".to_owned(),
+        rights: Rights::default(),
+        stdin: Stdin::Null,
+        terminal: Terminal::None,
     }
 }
 
