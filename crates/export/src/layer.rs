@@ -16,7 +16,7 @@ use store::{BlobWriter, Image, SnapshotId, Store};
 use crate::error::{Error, Result};
 
 /// Names what `filetree::gzip_writer` makes: to be changed with its bytes.
-const GZIP_PROFILE: &str = "gzip-3-1m";
+const GZIP_PROFILE: &str = "gzip-libdeflate-5-1m";
 
 /// For small writes into and out of files.
 const BUFFER: usize = 256 * 1024;

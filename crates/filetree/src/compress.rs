@@ -1,5 +1,6 @@
 //! Compression: what a stream is compressed with, told by its first bytes, and reading and writing it.
 
+mod deflate;
 mod gzip;
 mod zstd;
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 1f 8b 08 00  00 00 00 00  00 ff     deflate; no name, no time, unknown system
-//! block …                             each 1 MiB of contents, ended by a sync flush, so byte-aligned
+//! blocks …                            of each 1 MiB of contents, ended by a sync flush, so byte-aligned
 //! 03 00                               an empty last block
 //! CRC-32, length                      of all contents, little endian
 //! ```
@@ -20,13 +20,20 @@ use std::{
     thread,
 };
 
-use flate2::{Compress, Compression, Crc, FlushCompress};
+use flate2::Crc;
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::deflate;
 
 /// Contents of one block: large enough that starting with an empty window costs below 1 %.
 const BLOCK: usize = 1024 * 1024;
 
-/// Level 3 is 1.4 times as fast as the usual 6, and 4 % larger. Changing it changes the digests of all blobs.
-const LEVEL: u32 = 3;
+/// Of libdeflate: as fast as zlib's 3, and 0.5 % smaller than what zlib's 6 makes, which is what other builders use. Changing
+/// it changes the digests of all blobs, and so does another version of libdeflate that finds other matches.
+const LEVEL: i32 = 5;
+
+/// More threads than this are faster than any disk or network, and each needs memory.
+const MAX_THREADS: usize = 16;
 
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
@@ -43,6 +50,7 @@ pub fn gzip_writer<W: Write>(out: W) -> GzipWriter<W> {
         length: 0,
         pending: VecDeque::new(),
         pool: None,
+        threads: thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
     }
 }
 
@@ -58,6 +66,7 @@ pub struct GzipWriter<W: Write> {
     pending: VecDeque<Receiver<io::Result<Done>>>,
     /// Made with the second block: most blobs are smaller than one.
     pool: Option<Pool>,
+    threads: usize,
 }
 
 /// A compressed block.
@@ -74,37 +83,42 @@ type Job = (Vec<u8>, Sender<io::Result<Done>>);
 #[derive(Debug)]
 struct Pool {
     jobs: Sender<Job>,
-    threads: usize,
 }
 
 impl Pool {
-    fn new() -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+    fn new(threads: usize) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
+                let mut deflater = Deflater::new();
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((block, result)) = job else { break };
                     // Nobody waits any more when the writer was dropped: then the work is worth nothing.
-                    let _ = result.send(deflate(&block));
+                    let _ = result.send(deflater.deflate(&block));
                 }
             });
         }
-        Self { jobs, threads }
+        Self { jobs }
     }
 }
 
 impl<W: Write> GzipWriter<W> {
+    /// Compresses on so many threads, and not on all processors.
+    #[cfg(test)]
+    pub(super) fn on(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
     /// Writes what is left and the end of the stream; returns what was written into.
     pub fn finish(mut self) -> io::Result<W> {
         let block = std::mem::take(&mut self.block);
         if self.pool.is_some() && !block.is_empty() {
             self.submit(block)?;
         } else if !block.is_empty() {
-            let done = deflate(&block)?;
+            let done = Deflater::new().deflate(&block)?;
             self.write_done(&done)?;
         }
         while !self.pending.is_empty() {
@@ -126,9 +140,9 @@ impl<W: Write> GzipWriter<W> {
     }
 
     fn submit(&mut self, block: Vec<u8>) -> io::Result<()> {
-        let pool = self.pool.get_or_insert_with(Pool::new);
+        let threads = self.threads;
+        let pool = self.pool.get_or_insert_with(|| Pool::new(threads));
         let (sender, receiver) = mpsc::channel();
-        let threads = pool.threads;
         pool.jobs.send((block, sender)).map_err(io::Error::other)?;
         self.pending.push_back(receiver);
         // One block waits for each that is at work: enough to keep all processors busy, and a bound for the memory.
@@ -170,22 +184,31 @@ impl<W: Write> Write for GzipWriter<W> {
     }
 }
 
-/// Compresses one block up to a byte boundary.
-fn deflate(block: &[u8]) -> io::Result<Done> {
-    let mut compress = Compress::new(Compression::new(LEVEL), false);
-    let mut deflated = Vec::with_capacity(block.len() / 2 + 1024);
-    loop {
-        let rest = &block[compress.total_in() as usize..];
-        compress
-            .compress_vec(rest, &mut deflated, FlushCompress::Sync)
-            .map_err(io::Error::other)?;
-        // Room that is left over says that the flush is complete.
-        if compress.total_in() as usize == block.len() && deflated.len() < deflated.capacity() {
-            break;
-        }
-        deflated.reserve(block.len() / 4 + 1024);
+/// Compresses blocks, with memory that is kept from one to the next.
+struct Deflater {
+    compressor: Compressor,
+    /// Room for the longest result; the results themselves are cut to their length.
+    room: Vec<u8>,
+}
+
+impl Deflater {
+    fn new() -> Self {
+        let level = CompressionLvl::new(LEVEL).unwrap_or_default();
+        Self { compressor: Compressor::new(level), room: Vec::new() }
     }
-    let mut crc = Crc::new();
-    crc.update(block);
-    Ok(Done { deflated, crc, length: block.len() as u64 })
+
+    /// Compresses one block up to a byte boundary.
+    fn deflate(&mut self, block: &[u8]) -> io::Result<Done> {
+        self.room.resize(self.compressor.deflate_compress_bound(block.len()), 0);
+        let length = self
+            .compressor
+            .deflate_compress(block, &mut self.room)
+            .map_err(|_| io::Error::other("the compressor has no room"))?;
+        let mut deflated = Vec::with_capacity(length + 5);
+        deflated.extend_from_slice(&self.room[..length]);
+        deflate::continue_after(&mut deflated)?;
+        let mut crc = Crc::new();
+        crc.update(block);
+        Ok(Done { deflated, crc, length: block.len() as u64 })
+    }
 }
