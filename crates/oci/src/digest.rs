@@ -6,9 +6,9 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
 
-use crate::Error;
+use crate::{Error, sha256::Sha256};
 
 /// A digest as the image specification writes it: `sha256:<64 hex>` or `sha512:<128 hex>`.
 ///
@@ -37,7 +37,9 @@ impl Digest {
 
     /// Returns the SHA-256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self::Sha256(Sha256::digest(bytes).into())
+        let mut hasher = Hasher::sha256();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// Returns the name of the algorithm: `sha256` or `sha512`.
@@ -104,7 +106,7 @@ impl Hasher {
     /// Returns the digest of all bytes taken in.
     pub fn finish(self) -> Digest {
         match self.0 {
-            State::Sha256(state) => Digest::Sha256(state.finalize().into()),
+            State::Sha256(state) => Digest::Sha256(state.finish()),
             State::Sha512(state) => Digest::Sha512(state.finalize().into()),
         }
     }

@@ -21,6 +21,7 @@ pub mod measured;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+mod sha256;
 
 pub use chain::ChainId;
 pub use config::{Config, Healthcheck, History, ImageConfig, RootFs};
