@@ -85,7 +85,9 @@ impl Args {
 )]
 pub(crate) struct NoHome;
 
+// The options of some fifty commands are a million bytes to fill; each start needs those of one.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(args_override_self = true)]

@@ -11,6 +11,7 @@ use crate::command::{
 };
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Image {
     /// Build an image from a Dockerfile
     #[command(args_override_self = true)]
@@ -42,6 +43,7 @@ pub(crate) enum Image {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Container {
     /// Show a container that runs, and give it input
     Attach(Attach),
@@ -99,6 +101,7 @@ pub(crate) enum Container {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Builder {
     /// Build an image from a Dockerfile
     #[command(args_override_self = true)]
@@ -108,6 +111,7 @@ pub(crate) enum Builder {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum System {
     /// Show what takes how much room
     Df(Df),

@@ -34,6 +34,7 @@ pub(crate) struct VolumeArgs {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Make a volume
     Create(Create),
