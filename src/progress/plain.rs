@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
+    iter,
     sync::mpsc::Receiver,
     time::Instant,
 };
@@ -13,10 +14,14 @@ use crate::text;
 
 /// Shows events until the build ends.
 pub(super) fn show(events: Receiver<Event>) {
-    let mut plain = Plain { out: io::stderr(), steps: BTreeMap::new(), last: None };
-    for event in events {
-        // Nobody reads what cannot be written; the build goes on.
-        let _ = plain.show(event);
+    let mut plain = Plain { out: BufWriter::new(io::stderr()), steps: BTreeMap::new(), last: None };
+    while let Ok(first) = events.recv() {
+        // What has come together is written together: a call to the kernel for each word would cost more than a cached step.
+        for event in iter::once(first).chain(events.try_iter()) {
+            // Nobody reads what cannot be written; the build goes on.
+            let _ = plain.show(event);
+        }
+        let _ = plain.out.flush();
     }
 }
 

@@ -12,7 +12,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
+    iter,
     sync::mpsc::Receiver,
 };
 
@@ -24,10 +25,14 @@ use serde_json::{Value, json};
 
 /// Shows events until the build ends.
 pub(super) fn show(events: Receiver<Event>) {
-    let mut raw = RawJson { out: io::stderr(), steps: BTreeMap::new() };
-    for event in events {
-        // Nobody reads what cannot be written; the build goes on.
-        let _ = raw.show(event, Timestamp::now());
+    let mut raw = RawJson { out: BufWriter::new(io::stderr()), steps: BTreeMap::new() };
+    while let Ok(first) = events.recv() {
+        // What has come together is written together: a call to the kernel for each word would cost more than a cached step.
+        for event in iter::once(first).chain(events.try_iter()) {
+            // Nobody reads what cannot be written; the build goes on.
+            let _ = raw.show(event, Timestamp::now());
+        }
+        let _ = raw.out.flush();
     }
 }
 
