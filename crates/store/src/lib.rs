@@ -23,7 +23,8 @@
 //!   stat/<hash>                      one stat cache for each build context
 //!   partial/<algorithm>-<hex>        flock: held while a process downloads the blob; what has come of it stays
 //!   tmp/<process>/                   flock: held while the process lives
-//!     <n>, <n>/                      blobs, records and snapshots being written, and trash
+//!     <n>, <n>/                      blobs and records being written, and trash
+//!     <32 digits>/                   snapshots being written, some in each, and their records
 //!     lease-<n>                      what the process uses: one line for each snapshot, blob and image
 //! ```
 //!

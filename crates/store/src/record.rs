@@ -111,7 +111,7 @@ impl Inner {
         value: &T,
     ) -> Result<()> {
         let path = self.layout.record(Tree::Fresh, kind, key);
-        let temporary = self.process()?.new_path("record-");
+        let temporary = self.process()?.new_path_beside("record-");
         let text = write(kind, key, value).map_err(|error| Error::Io {
             action: "write",
             path: path.clone(),

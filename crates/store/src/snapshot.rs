@@ -78,7 +78,7 @@ pub struct Snapshot<State> {
 impl Store {
     /// Starts a snapshot: two empty directories on one file system. The layer's has mode 0755, whatever the umask.
     pub fn create_snapshot(&self) -> Result<Snapshot<Open>, Error> {
-        let directory = self.inner.process()?.new_path("snapshot-");
+        let directory = self.inner.process()?.new_spread_path("snapshot-")?;
         let snapshot = Snapshot {
             fs: directory.join("fs"),
             work: directory.join("work"),
@@ -86,8 +86,9 @@ impl Store {
             inner: Arc::clone(&self.inner),
             state: PhantomData,
         };
-        tmp::create_directories(&snapshot.fs)?;
-        tmp::create_directories(&snapshot.work)?;
+        for path in [&snapshot.directory, &snapshot.fs, &snapshot.work] {
+            tmp::create_directories(path)?;
+        }
         fs::set_permissions(&snapshot.fs, fs::Permissions::from_mode(0o755))
             .map_err(Error::io("change the mode of", &snapshot.fs))?;
         Ok(snapshot)

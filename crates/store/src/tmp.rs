@@ -3,6 +3,8 @@
 //! Whoever gets the lock of such a directory knows that its process is dead, and removes it. The directory is made at
 //! the first need, so that looking something up writes nothing.
 
+mod spread;
+
 use std::{
     fmt, fs,
     hash::{BuildHasher, Hasher, RandomState},
@@ -15,6 +17,7 @@ use std::{
     },
 };
 
+use self::spread::Spread;
 use crate::{
     Store, Warning,
     error::{Error, Result},
@@ -29,6 +32,7 @@ use crate::{
 pub(crate) struct ProcessDirectory {
     path: PathBuf,
     next: AtomicU64,
+    spread: Spread,
     _lock: Lock,
 }
 
@@ -39,14 +43,30 @@ impl ProcessDirectory {
             create_directories(&path)?;
             // Between the two calls another process may have taken it for a leftover: then again, with another name.
             if let Some(lock) = Lock::try_existing(&path).map_err(Error::io("lock", &path))? {
-                return Ok(Self { path, next: AtomicU64::new(0), _lock: lock });
+                let (next, spread) = (AtomicU64::new(0), Spread::default());
+                return Ok(Self { path, next, spread, _lock: lock });
             }
         }
     }
 
     /// Returns a path in it that nothing has.
     pub(crate) fn new_path(&self, prefix: &str) -> PathBuf {
-        self.path.join(format!("{prefix}{}", self.next.fetch_add(1, Ordering::Relaxed)))
+        self.path.join(self.new_name(prefix))
+    }
+
+    /// The same for what comes by the dozen and with many files of its own: it gets a part of the disk that is not crowded.
+    pub(crate) fn new_spread_path(&self, prefix: &str) -> Result<PathBuf> {
+        Ok(self.spread.directory(&self.path)?.join(self.new_name(prefix)))
+    }
+
+    /// The same for what comes along with that, but by itself is not worth a search for such a part.
+    pub(crate) fn new_path_beside(&self, prefix: &str) -> PathBuf {
+        let directory = self.spread.present().unwrap_or_else(|| self.path.clone());
+        directory.join(self.new_name(prefix))
+    }
+
+    fn new_name(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
