@@ -102,6 +102,8 @@ mod build {
     mod ssh;
     /// Dockerfiles and contexts that arrive on stdin.
     mod stdin;
+    /// What a RUN is mounted on.
+    mod stubs;
     /// Several `--target`s in one run.
     mod targets;
     /// Where BuildKit is not what one would expect.

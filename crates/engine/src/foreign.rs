@@ -91,7 +91,7 @@ pub(crate) fn ensure_runs(
 /// Runs a program in this root file system, which may hold the interpreter of its handler.
 fn runs(engine: &Engine, program: Vec<u8>, snapshots: &[SnapshotId]) -> Result<bool, Error> {
     let snapshot = rootfs::fresh(engine, snapshots)?;
-    let mounted = rootfs::runnable(engine, &snapshot, snapshots)?;
+    let mounted = rootfs::runnable(engine, &snapshot, snapshots, None)?;
     let file = MountSource::File { content: program, mode: 0o755, uid: 0, gid: 0 };
     let spec = Spec {
         argv: vec![PROBE.into()],

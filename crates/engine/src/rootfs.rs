@@ -1,7 +1,9 @@
 //! Snapshots as a root file system: stacked by overlay, through mounts that are attached nowhere. What many layers are
-//! stacked on is in `floor`.
+//! stacked on is in `floor`, what a RUN is
+//! mounted on in `stubs`.
 
 mod floor;
+mod stubs;
 
 use std::path::PathBuf;
 
@@ -10,7 +12,10 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
 use sandbox::{MOST_LAYERS, Overlay, Syncs};
 use store::{ContainerDirectory, Image, Open, Snapshot, SnapshotId};
 
-pub(crate) use self::floor::Floors;
+pub(crate) use self::{
+    floor::Floors,
+    stubs::{Entry, Stubs},
+};
 use crate::{Engine, Error, sealed};
 
 /// A root file system and what it needs to exist.
@@ -74,13 +79,18 @@ pub(crate) fn writable(
     Ok(Writable { overlay, root })
 }
 
-/// Mounts `snapshot` on top of `below`, to be written by a program of the image.
+/// Mounts `snapshot` on top of `below`, to be written by a program of the image; with `stubs`, it finds there what is mounted
+/// for it, and must not be able to undo that.
 pub(crate) fn runnable(
     engine: &Engine,
     snapshot: &Snapshot<Open>,
     below: &[SnapshotId],
+    stubs: Option<&Stubs>,
 ) -> Result<Writable, Error> {
-    let lowers = directories(engine, below)?;
+    let mut lowers = directories(engine, below)?;
+    if let Some(stubs) = stubs.filter(|_| lowers.len() < MOST_LAYERS) {
+        lowers.push(stubs.below(engine, below)?);
+    }
     let overlay = Overlay::mount(engine.rung, &lowers, Some(snapshot.fs()), Some(snapshot.work()))?;
     let root = RootDir::from_fd(overlay.try_clone_fd()?);
     Ok(Writable { overlay, root })

@@ -21,6 +21,7 @@ use crate::{
     commit::{self, Packing},
     context::Contexts,
     remote::Asker,
+    rootfs::Stubs,
     step,
     times::Span,
     trail::Trails,
@@ -40,6 +41,8 @@ pub(crate) struct Build {
     pub(crate) packing: Packing,
     /// What starts the RUNs.
     pub(crate) zygote: Zygote,
+    /// What is mounted on in them.
+    pub(crate) stubs: Stubs,
     /// The network of the RUNs, once one needs it; none inside if there can be none of the build's own.
     pub(crate) network: Mutex<Option<Option<Arc<BuildNetwork>>>>,
     /// What each key has made in this build, so that equal steps are done once.
@@ -152,6 +155,7 @@ impl Build {
             lease: engine.store.lease()?,
             packing: Packing::default(),
             zygote: Zygote::default(),
+            stubs: Stubs::default(),
             network: Mutex::new(None),
             made: Mutex::new(HashMap::new()),
             started_caches: Mutex::default(),

@@ -9,7 +9,7 @@ use std::{
 
 use store::SnapshotId;
 
-use crate::Error;
+use crate::{Error, rootfs::Entry};
 
 /// What is known in this process. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,7 @@ struct Facts {
     /// How many bytes its files contain.
     size: Option<u64>,
     is_empty: Option<bool>,
+    etc: Option<Entry>,
 }
 
 impl Sealed {
@@ -47,6 +48,21 @@ impl Sealed {
         let is_empty = is_empty(directory)?;
         self.facts().entry(*id).or_default().is_empty = Some(is_empty);
         Ok(is_empty)
+    }
+
+    /// What a snapshot has at `/etc`, as `look` finds it out.
+    pub(crate) fn etc(
+        &self,
+        id: &SnapshotId,
+        look: impl FnOnce() -> Result<Entry, Error>,
+    ) -> Result<Entry, Error> {
+        let known = self.facts().get(id).and_then(|facts| facts.etc);
+        if let Some(etc) = known {
+            return Ok(etc);
+        }
+        let etc = look()?;
+        self.facts().entry(*id).or_default().etc = Some(etc);
+        Ok(etc)
     }
 
     fn facts(&self) -> MutexGuard<'_, HashMap<SnapshotId, Facts>> {

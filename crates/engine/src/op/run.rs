@@ -45,7 +45,9 @@ pub(crate) fn run(
 ) -> Result<Snapshot<Open>, Error> {
     foreign::ensure_runs(&build.engine, &place.platform, below)?;
     let snapshot = rootfs::fresh(&build.engine, below)?;
-    let mounted = rootfs::runnable(&build.engine, &snapshot, below)?;
+    // Who may unmount would get to see the stubs, and could have them removed in the layer.
+    let stubs = (run.security == Security::Sandbox).then_some(&build.stubs);
+    let mounted = rootfs::runnable(&build.engine, &snapshot, below, stubs)?;
     let root = mounted.root();
     let user = filetree::resolve_user(root, &run.user)?;
     root.create_dir_all(&run.workdir, 0o755, 0, 0, None)?;
