@@ -9,7 +9,7 @@ use sandbox::Rung;
 
 use crate::{
     command::{
-        Attach, Build, Check, Commit, Completion, Copy, Cp, Create, Df, Diff, Exec, Export,
+        Attach, Build, Check, Commit, Completion, Copy, Cp, Create, Df, Diff, Exec, Export, Fsck,
         History, Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN,
         Pause, Port, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start,
         Stats, Stop, Sync, Tag, Top, Version, VolumeArgs, Wait,
@@ -176,6 +176,8 @@ pub(crate) enum Command {
     Df(Df),
     /// Remove what is not used
     Prune(Prune),
+    /// Check that what is in the store is whole, and repair it
+    Fsck(Fsck),
     /// Wait until the store is on the disk
     Sync(Sync),
     /// Show what is in the store, and what kind of machine this is

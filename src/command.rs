@@ -13,6 +13,7 @@ mod df;
 mod diff;
 mod exec;
 mod export;
+mod fsck;
 mod history;
 mod images;
 mod import;
@@ -66,6 +67,7 @@ pub(crate) use self::{
     diff::Diff,
     exec::Exec,
     export::Export,
+    fsck::Fsck,
     history::History,
     images::Images,
     import::Import,
@@ -186,6 +188,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         | Command::Search(_)
         | Command::Copy(_) => Ok(Exit::Done),
         Command::Df(df) => df::run(engine, &df),
+        Command::Fsck(fsck) => fsck::run(engine, &fsck),
         Command::Info(info) => info::run(engine, &info),
         Command::Prune(prune) => prune::run(engine, &prune),
         // Each is one of the others.

@@ -12,6 +12,7 @@ mod command;
 mod environment;
 mod filter;
 mod listing;
+mod mending;
 mod moment;
 mod progress;
 mod prompt;

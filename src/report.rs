@@ -60,6 +60,12 @@ pub(crate) enum Failure {
     /// What was printed was not wanted any more: no error to tell.
     #[error("standard output was closed")]
     BrokenPipe,
+    /// An image was damaged, and is not there any more.
+    #[error("an image was damaged, and is not in the store any more: build, load or pull it again")]
+    Lost,
+    /// Something was damaged and is not any more, and what was being written has to be thrown away.
+    #[error("what was written is not complete; what was damaged is mended: try again")]
+    Mended,
     /// Several things failed, and each was told.
     #[error("some could not be done")]
     Told,
@@ -147,6 +153,16 @@ pub(crate) fn print(failure: &Failure) {
     if !text.is_empty() {
         eprint!("{text}");
     }
+}
+
+/// Tells what turned out to be damaged, and what became of it.
+#[expect(clippy::print_stderr, reason = "this is the place")]
+pub(crate) fn tell_damage(failure: &Failure, mended: &engine::fsck::Mended) {
+    let mut text = format!("warning: {}\n", text::message(&failure.to_string()));
+    text.push_str(&causes(failure.source()));
+    text.extend(mended.remade.iter().map(|what| format!("made again: {what}\n")));
+    text.extend(mended.dropped.iter().map(|what| format!("dropped: {what}\n")));
+    eprint!("{}", plan::redact(&text));
 }
 
 fn render(failure: &Failure) -> String {

@@ -204,5 +204,15 @@ mod fuzz {
     mod words;
 }
 
+/// What happens to the store when kiln is killed, when the disk fails or is full, when the machine loses its power.
+mod durability {
+    /// Bytes that are not what was written.
+    mod corruption;
+    /// kiln killed, and system calls that fail.
+    mod crash;
+    /// What these have in common.
+    mod fault;
+}
+
 /// The source tree itself.
 mod tidy;

@@ -20,15 +20,21 @@ pub(crate) use self::options::Build;
 use super::{cancel_on_signal, check, runtime};
 use crate::{
     args, environment,
+    mending::{Again, mending},
     progress::Display,
     report::{Exit, Failure},
 };
 
-/// Builds the images, writes them to where they were asked for, and prints their ids if nothing else is to be seen.
+/// Builds the images; what was damaged in the store is made again.
 pub(super) fn run(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     if let Some(question) = check::question(&build)? {
         return check::answer(engine, build, question);
     }
+    mending(engine, Again::Always, || attempt(engine, build.clone()))
+}
+
+/// Builds the images, writes them to where they were asked for, and prints their ids if nothing else is to be seen.
+fn attempt(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     let targets = targets::read(&build.targets, &build.tags)?;
     let platforms = environment::platforms(&build.platforms)?;
     let outputs = outputs::read(&build, &targets, &platforms)?;

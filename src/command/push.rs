@@ -9,6 +9,7 @@ use store::Image;
 use super::{output, platform, runtime};
 use crate::{
     environment,
+    mending::{Again, mending},
     progress::Layers,
     report::{Exit, Failure},
 };
@@ -38,10 +39,12 @@ const MOST_LAYERS: usize = 127;
 /// Sends an image, or all of a repository, to the registry in its name.
 pub(super) fn run(engine: &Engine, push: &Push) -> Result<Exit, Failure> {
     let reference = Reference::parse(&push.name)?;
-    let named = named(engine, push, &reference)?;
     let client = Client::new(environment::registry_options()?)?;
     let show = if push.quiet { Show::Nothing } else { Show::Everything };
-    images(engine, client, &named, &PushOptions::default(), show)?;
+    mending(engine, Again::WithImages, || {
+        let named = named(engine, push, &reference)?;
+        images(engine, client.clone(), &named, &PushOptions::default(), show)
+    })?;
     if push.quiet {
         let name =
             if push.all_tags { reference.familiar_name() } else { reference.tagged().familiar() };

@@ -9,7 +9,10 @@ use oci::Reference;
 use store::Image;
 
 use super::platform;
-use crate::report::{Exit, Failure};
+use crate::{
+    mending::{Again, mending},
+    report::{Exit, Failure},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Save {
@@ -36,16 +39,20 @@ pub(super) fn run(engine: &Engine, save: &Save) -> Result<Exit, Failure> {
         let message = "cowardly refusing to save to a terminal. Use the -o flag or redirect";
         return Err(Failure::usage(message));
     }
-    let mut all: Vec<Named> = Vec::with_capacity(save.images.len());
-    for given in &save.images {
-        for (images, names) in find(engine, given)? {
-            let images = platform::select(given, images, save.platform.as_deref())?;
-            add(&mut all, (images, names));
+    let attempt = || {
+        let mut all: Vec<Named> = Vec::with_capacity(save.images.len());
+        for given in &save.images {
+            for (images, names) in find(engine, given)? {
+                let images = platform::select(given, images, save.platform.as_deref())?;
+                add(&mut all, (images, names));
+            }
         }
-    }
-    all.iter().for_each(warn_of_layers);
-    export::save(engine.store(), engine.flavour(), &all, save.output.as_deref())?;
-    Ok(Exit::Done)
+        all.iter().for_each(warn_of_layers);
+        export::save(engine.store(), engine.flavour(), &all, save.output.as_deref())?;
+        Ok(Exit::Done)
+    };
+    let again = if save.output.is_some() { Again::WithImages } else { Again::Never };
+    mending(engine, again, attempt)
 }
 
 /// Returns what a name or an id means: of a repository without a tag all its tags; what is named by an id has no name.

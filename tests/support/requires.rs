@@ -47,6 +47,11 @@ pub(crate) fn control_groups(present: bool) -> bool {
     have("cgroups", present, "no control groups with controllers below /sys/fs/cgroup")
 }
 
+/// The right to trace processes, whose system calls are to fail.
+pub(crate) fn tracing(present: bool) -> bool {
+    have("strace", present, "strace cannot trace here")
+}
+
 /// A program on the search path, called like its capability.
 pub(crate) fn program(name: &str) -> bool {
     have(name, on_path(name), "not installed")

@@ -16,7 +16,7 @@ use store::{Ancestry, Image, Layer, SnapshotId};
 use tokio::task::JoinSet;
 
 use crate::{
-    Engine, Error,
+    Engine, Error, fsck,
     schedule::{Build, Tip},
     times::Undated,
 };
@@ -99,7 +99,14 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
 pub(crate) fn packed<W: Write>(out: Measured<W>, contents: u64) -> Layer {
     let size = out.size();
     let diff_id = DiffId::new(out.finish().0);
-    Layer { diff_id, size, contents: Some(contents), blob: None, rewritten: None }
+    Layer {
+        diff_id,
+        size,
+        contents: Some(contents),
+        blob: None,
+        rewritten: None,
+        fetch_again: false,
+    }
 }
 
 /// Returns what a target has made. Layers that are not packed yet are packed now.
@@ -110,7 +117,13 @@ pub(crate) fn finish(
     let target = &*build.result(*stage)?;
     let mut diff_ids = Vec::with_capacity(target.snapshots.len());
     for snapshot in &target.snapshots {
-        diff_ids.push(layer(&build.engine, *snapshot)?.diff_id);
+        let known = match build.engine.store().layer(snapshot)? {
+            // What the base was packed by is not always what packs it here: its record was lost.
+            None => fsck::recall(&build.engine, snapshot)?,
+            known => known,
+        };
+        let known = known.map_or_else(|| layer(&build.engine, *snapshot), Ok)?;
+        diff_ids.push(known.diff_id);
     }
 
     let mut config = build.plan.stage(*stage).config.clone();

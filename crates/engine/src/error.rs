@@ -39,6 +39,16 @@ pub enum Error {
         /// Why not.
         source: Box<Error>,
     },
+    /// A layer is not what it was when it was made.
+    #[error("the layer `{id}` is damaged: {reason}{}", of_users(users))]
+    DamagedLayer {
+        /// The layer.
+        id: store::SnapshotId,
+        /// What is wrong with it.
+        reason: String,
+        /// Who uses it.
+        users: Vec<String>,
+    },
     /// A step failed.
     #[error("cannot do the step `{title}`")]
     Step {
@@ -425,6 +435,10 @@ impl Error {
     ) -> impl FnOnce(rustix::io::Errno) -> Self {
         move |source| Self::Io { action, path: path.into(), source: source.into() }
     }
+}
+
+fn of_users(users: &[String]) -> String {
+    if users.is_empty() { String::new() } else { format!(" ({})", users.join("; ")) }
 }
 
 fn list(platforms: &[Platform]) -> String {

@@ -16,6 +16,7 @@
 //!   `sealed`: what is known of them.
 //! - `foreign`: commands for other platforms than this machine's.
 //! - `commit`: layers and the image config. `times`: SOURCE_DATE_EPOCH in them.
+//! - [`fsck`]: whether what is in the store is what it is said to be, and mending it.
 //! - [`load`] and [`pull`]: archives and registries' images into the store. [`container`]: `kiln run`.
 //!
 //! Invariants: nothing here prints; a step's key is made by `plan`, never here; only a sealed snapshot is stacked; the
@@ -24,6 +25,7 @@
 pub mod cancel;
 pub mod container;
 pub mod event;
+pub mod fsck;
 pub mod load;
 pub mod lock;
 pub mod pull;

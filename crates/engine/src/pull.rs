@@ -88,6 +88,7 @@ pub(crate) async fn fetch(
     // One that merely runs there may be for another platform than the one that a registry has for this.
     let exact = known.as_ref().filter(|image| image.config.platform() == *platform);
     if let Some(image) = exact
+        && !engine.store().is_to_be_fetched_again(&image.snapshots)?
         && let Some(digest) = newest(client, &reference, image).await?
     {
         watcher.tell(&shown(&reference), News::Found(reference.clone()));

@@ -246,7 +246,14 @@ fn measure(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId) -
     verify(sink, diff_id)?;
     store.set_layer(
         id,
-        &store::Layer { diff_id: *diff_id, size, contents, blob: None, rewritten: None },
+        &store::Layer {
+            diff_id: *diff_id,
+            size,
+            contents,
+            blob: None,
+            rewritten: None,
+            fetch_again: false,
+        },
     )?;
     Ok(size)
 }

@@ -60,8 +60,14 @@ pub(crate) fn built_layer(store: &Store, files: &[(&str, &str)]) -> (SnapshotId,
     let id = open.seal().unwrap();
     let tar = packed(store, &id);
     let diff_id = DiffId::new(Digest::of(&tar));
-    let layer =
-        Layer { diff_id, size: tar.len() as u64, contents: None, blob: None, rewritten: None };
+    let layer = Layer {
+        diff_id,
+        size: tar.len() as u64,
+        contents: None,
+        blob: None,
+        rewritten: None,
+        fetch_again: false,
+    };
     store.set_layer(&id, &layer).unwrap();
     (id, diff_id)
 }
@@ -93,7 +99,14 @@ pub(crate) fn loaded_layer(
     store
         .set_layer(
             &id,
-            &Layer { diff_id, size, contents: None, blob: Some(blob.clone()), rewritten: None },
+            &Layer {
+                diff_id,
+                size,
+                contents: None,
+                blob: Some(blob.clone()),
+                rewritten: None,
+                fetch_again: false,
+            },
         )
         .unwrap();
     (id, diff_id, blob)

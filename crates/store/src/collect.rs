@@ -331,7 +331,7 @@ impl Inner {
 }
 
 /// Moves something out of sight; deleting it comes later, and outside the lock.
-fn throw_away(path: &Path, trash: &Path) -> Result<()> {
+pub(crate) fn throw_away(path: &Path, trash: &Path) -> Result<()> {
     match fs::rename(path, trash.join(tmp::unique())) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         renamed => renamed.map_err(Error::io("rename", path)),

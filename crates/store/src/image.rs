@@ -53,15 +53,15 @@ pub struct StoredManifest {
 
 /// The body of an image's record. The config is in it as text: an image that was built needs no blob.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct ImageRecord {
-    config: String,
-    snapshots: Vec<SnapshotId>,
+pub(crate) struct ImageRecord {
+    pub(crate) config: String,
+    pub(crate) snapshots: Vec<SnapshotId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    manifest: Option<StoredManifest>,
+    pub(crate) manifest: Option<StoredManifest>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    digests: BTreeSet<String>,
+    pub(crate) digests: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Ancestry::is_empty")]
-    ancestry: Ancestry,
+    pub(crate) ancestry: Ancestry,
 }
 
 impl Store {

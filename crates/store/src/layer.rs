@@ -22,6 +22,10 @@ pub struct Layer {
     /// The seconds since 1970 that later times of its files were set to, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewritten: Option<i64>,
+    /// Whether its blob turned out to be damaged, and was dropped: then the layer is to be loaded or pulled again before it
+    /// can leave as it came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetch_again: bool,
 }
 
 impl Store {
@@ -56,10 +60,21 @@ impl Store {
         self.inner.put(Kind::Chain, &chain_key(chain), id)
     }
 
-    /// Returns the snapshot of the topmost layer of a chain, `None` if it is gone.
+    /// Returns the snapshot of the topmost layer of a chain, `None` if it is gone, or has lost its blob.
     pub fn snapshot_of_chain(&self, chain: &ChainId) -> Result<Option<SnapshotId>, Error> {
         let Some(id) = self.inner.get(Kind::Chain, &chain_key(chain))? else { return Ok(None) };
-        Ok(self.inner.has_snapshot(&id)?.then_some(id))
+        let is_there = self.inner.has_snapshot(&id)? && !self.is_to_be_fetched_again(&[id])?;
+        Ok(is_there.then_some(id))
+    }
+
+    /// Whether the blob of one of these layers was damaged, so that it is to be loaded or pulled again.
+    pub fn is_to_be_fetched_again(&self, ids: &[SnapshotId]) -> Result<bool, Error> {
+        for id in ids {
+            if self.layer(id)?.is_some_and(|layer| layer.fetch_again) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -67,6 +82,11 @@ fn packed_key(id: &SnapshotId, profile: &str) -> String {
     let profile: String =
         profile.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     format!("{id}-{profile}")
+}
+
+/// Returns the key of the same profile for another snapshot.
+pub(crate) fn packed_key_of(key: &str, id: &SnapshotId) -> String {
+    packed_key(id, key.split_once('-').map_or("", |(_, profile)| profile))
 }
 
 fn chain_key(chain: &ChainId) -> String {
@@ -100,6 +120,7 @@ mod tests {
             contents: Some(2),
             blob: Some(blob.clone()),
             rewritten: None,
+            fetch_again: false,
         };
         store.set_layer(&id, &layer).unwrap();
         store.set_packed(&id, "gzip-6", &blob).unwrap();

@@ -30,7 +30,7 @@
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
 //! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `step`, `trail`, `container` (what is kept), `mount`
-//! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes).
+//! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes), `fsck` (what is wrong).
 //!
 //! Invariants:
 //! - Records make data visible, directories do not. A record is written after what it points to, and removed before it.
@@ -44,6 +44,7 @@ mod blob;
 mod collect;
 mod container;
 mod error;
+mod fsck;
 mod image;
 mod layer;
 mod layout;
@@ -73,6 +74,9 @@ pub use container::{
     HealthCheck, HealthStatus, Kept, PublishedPort, Status,
 };
 pub use error::Error;
+pub use fsck::{
+    Broken, Counts, Finding, Kept as KeptBlob, Position, Repaired, Said, Subject, Survey,
+};
 pub use image::{Ancestor, Ancestry, Family, Image, Outline, StoredManifest};
 pub use layer::Layer;
 pub use lease::Lease;

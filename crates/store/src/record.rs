@@ -239,11 +239,25 @@ fn write<T: Serialize>(kind: Kind, key: &str, value: &T) -> serde_json::Result<S
 
 /// Why a record is as good as absent.
 #[derive(Debug)]
-enum Broken {
+pub(crate) enum Broken {
     /// Written by another version of kiln, which may want it back.
     Version,
     /// Not what was written.
     Content(String),
+}
+
+/// Reads the record in a file, `None` if there is no file. Nothing is moved aside; what cannot be read is broken.
+pub(crate) fn read_strictly<T: DeserializeOwned>(
+    kind: Kind,
+    key: &str,
+    path: &Path,
+) -> Result<Option<T>, Broken> {
+    match read_file(path) {
+        Ok(None) => Ok(None),
+        Ok(Some((text, _))) => parse(kind, key, &text).map(Some),
+        Err(Error::Io { source, .. }) => Err(Broken::Content(source.to_string())),
+        Err(error) => Err(Broken::Content(error.to_string())),
+    }
 }
 
 fn parse<T: DeserializeOwned>(kind: Kind, key: &str, text: &[u8]) -> Result<T, Broken> {

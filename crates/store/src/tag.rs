@@ -19,9 +19,9 @@ use crate::{
 
 /// The body of a tag's record.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct TagRecord {
+pub(crate) struct TagRecord {
     /// The long form.
-    reference: String,
+    pub(crate) reference: String,
     image: ImageId,
     /// The images for further platforms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -37,7 +37,12 @@ impl TagRecord {
         Some(Self { reference, image: *image, others: others.to_vec() })
     }
 
-    fn images(&self) -> impl Iterator<Item = &ImageId> {
+    /// The same name with other images; `None` if there is none.
+    pub(crate) fn with(self, ids: Vec<ImageId>) -> Option<Self> {
+        Self::of(self.reference, ids)
+    }
+
+    pub(crate) fn images(&self) -> impl Iterator<Item = &ImageId> {
         std::iter::once(&self.image).chain(&self.others)
     }
 }
@@ -307,7 +312,7 @@ fn name(reference: &Reference) -> String {
 }
 
 /// Returns the key of a tag's record: a name can be longer than a file's, so it is hashed.
-fn key(reference: &Reference) -> String {
+pub(crate) fn key(reference: &Reference) -> String {
     Digest::of(name(reference).as_bytes()).to_hex()
 }
 

@@ -13,7 +13,7 @@ use crate::{
     command::{refused::Refused, run::options::Flag},
 };
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Build {
     /// Name of the image, `name[:tag]`; may be given several times
     #[arg(short, long = "tag", value_name = "NAME")]

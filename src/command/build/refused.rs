@@ -34,7 +34,7 @@ const ATTESTATIONS: &str = "kiln makes no attestations yet; leave it out, or giv
 
 /// Options that change nothing here, for the sake of scripts. Those that would change something elsewhere are told of, as
 /// docker does.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Ignored {
     /// Accepted for Docker's sake: images are always in the store
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]

@@ -4,7 +4,7 @@ use engine::container::options::{BadOption, ByteSize, HostAddress, HostEntry, Re
 
 use crate::{command::run::options::ResourceArgs, report::Failure};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Surroundings {
     /// Further name that RUN knows
     #[arg(long = "add-host", value_name = "NAME:ADDRESS")]

@@ -230,7 +230,7 @@ fn parse_time(text: &str) -> Result<i64, String> {
 }
 
 /// Limits of all processes of a container together; `build` has the same for each step.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ResourceArgs {
     /// Most memory
     #[arg(short, long, value_name = "BYTES")]

@@ -61,6 +61,18 @@ pub(crate) struct Unpacked {
     size: u64,
 }
 
+impl Unpacked {
+    /// The digest of its tar.
+    pub(crate) fn diff_id(&self) -> DiffId {
+        self.diff_id
+    }
+
+    /// The size of its tar in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 /// Unpacks a layer into a snapshot of its own, if it is the one that the config names.
 pub(crate) fn unpack_verified(
     engine: &Engine,
@@ -91,7 +103,8 @@ pub(crate) fn publish(
     }
     let contents = Some(filetree::contents_size(snapshot.fs())?);
     let snapshot = snapshot.seal()?;
-    let layer = Layer { diff_id, size, contents, blob: Some(blob), rewritten: None };
+    let layer =
+        Layer { diff_id, size, contents, blob: Some(blob), rewritten: None, fetch_again: false };
     engine.store().set_layer(&snapshot, &layer)?;
     engine.store().set_snapshot_of_chain(chain, &snapshot)?;
     Ok(snapshot)

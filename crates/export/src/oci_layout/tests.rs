@@ -193,6 +193,7 @@ fn a_blob_with_a_long_digest_has_a_long_name() {
         contents: None,
         blob: Some(kept),
         rewritten: None,
+        fetch_again: false,
     };
     store.set_layer(&built.0, &layer).unwrap();
     let image = image(&store, &[built], None);

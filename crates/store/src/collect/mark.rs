@@ -16,36 +16,62 @@ use crate::{
 
 /// What stays.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) snapshots: BTreeSet<SnapshotId>,
-    pub(super) blobs: BTreeSet<BlobDigest>,
-    pub(super) images: BTreeSet<ImageId>,
+pub(crate) struct Marks {
+    pub(crate) snapshots: BTreeSet<SnapshotId>,
+    pub(crate) blobs: BTreeSet<BlobDigest>,
+    pub(crate) images: BTreeSet<ImageId>,
 }
 
 impl Inner {
     /// Reads the leases of all living processes.
-    pub(super) fn leased(&self) -> Result<Marks> {
+    pub(crate) fn leased(&self) -> Result<Marks> {
         let mut marks = Marks::default();
+        for held in self.held()?.1 {
+            match held {
+                Held::Snapshot(id) => marks.snapshots.insert(id),
+                Held::Blob(digest) => marks.blobs.insert(digest),
+                Held::Image(id) => marks.images.insert(id),
+            };
+        }
+        for id in marks.images.clone() {
+            self.mark_image(&id, &mut marks)?;
+        }
+        Ok(marks)
+    }
+
+    /// Returns how many processes live, and what their leases name.
+    pub(crate) fn held(&self) -> Result<(usize, BTreeSet<Held>)> {
+        let mut processes = 0;
+        let mut all = BTreeSet::new();
         for process in tmp::directory_entries(&self.layout.tmp())? {
             let lock = Lock::try_existing(&process).map_err(Error::io("lock", &process))?;
             if lock.is_some() {
                 // Its owner is dead; the next command that opens the store removes it.
                 continue;
             }
+            processes += 1;
             for path in tmp::directory_entries(&process)? {
                 let is_lease = |name: &OsStr| {
                     name.to_str().is_some_and(|name| name.starts_with(lease::PREFIX))
                 };
                 if path.file_name().is_some_and(is_lease) {
                     // Gone meanwhile: dropped by its owner, who needs nothing of it any more.
-                    marks.add_lease(&fs::read_to_string(path).unwrap_or_default());
+                    let text = fs::read_to_string(path).unwrap_or_default();
+                    all.extend(text.lines().filter_map(Held::parse));
                 }
             }
         }
-        for id in marks.images.clone() {
-            self.mark_image(&id, &mut marks)?;
+        Ok((processes, all))
+    }
+
+    /// Returns what containers stand on.
+    pub(crate) fn snapshots_of_containers(&self) -> Result<BTreeSet<SnapshotId>> {
+        let mut snapshots = BTreeSet::new();
+        for key in self.keys(Kind::Container)? {
+            let container = self.get::<Container>(Kind::Container, &key)?;
+            snapshots.extend(container.into_iter().flat_map(|container| container.snapshots));
         }
-        Ok(marks)
+        Ok(snapshots)
     }
 
     /// Marks what the images need that stay.
@@ -106,17 +132,5 @@ impl Store {
     /// Returns the snapshots that living processes use.
     pub fn held_snapshots(&self) -> Result<BTreeSet<SnapshotId>, Error> {
         Ok(self.inner.leased()?.snapshots)
-    }
-}
-
-impl Marks {
-    fn add_lease(&mut self, text: &str) {
-        for held in text.lines().filter_map(Held::parse) {
-            match held {
-                Held::Snapshot(id) => self.snapshots.insert(id),
-                Held::Blob(digest) => self.blobs.insert(digest),
-                Held::Image(id) => self.images.insert(id),
-            };
-        }
     }
 }

@@ -71,6 +71,7 @@ fn what_nothing_names_goes_and_what_an_image_names_stays() {
         contents: None,
         blob: Some(Descriptor::of(media_type::OCI_LAYER_GZIP, b"layer")),
         rewritten: None,
+        fetch_again: false,
     };
     store.set_layer(&used, &layer).unwrap();
     store.set_layer(&unused, &Layer { blob: None, ..layer.clone() }).unwrap();
@@ -296,6 +297,7 @@ fn a_preview_says_what_would_go() {
         contents: None,
         blob: Some(Descriptor::of(media_type::OCI_LAYER_GZIP, &[7; 300])),
         rewritten: None,
+        fetch_again: false,
     };
     assert_eq!(layer.blob.as_ref().unwrap().digest, blob);
     store.set_layer(&two, &layer).unwrap();
