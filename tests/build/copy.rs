@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tar::EntryType;
 
-use crate::support::archive::{Tarball, gzip};
+use crate::support::archive::{Layout, Tarball, gzip};
 use crate::support::context::Context;
 use crate::support::env::TestEnv;
 use crate::support::requires;
@@ -257,4 +257,42 @@ fn a_named_directory_as_further_context() {
     other.write("a", "of the other");
     let tree = env.tree(&context, &["--build-context", &format!("other={}", other.str())]);
     assert_eq!(tree.text("a"), "of the other");
+}
+
+/// Files so large that their contents are copied last, into what is mounted no more, and packed meanwhile.
+#[test]
+fn large_files_and_what_lies_around_them() {
+    let env = TestEnv::new();
+    let large = |seed: u32| -> Vec<u8> {
+        (0..700_000u32)
+            .flat_map(|at| (at.wrapping_mul(2_654_435_761) ^ seed).to_le_bytes())
+            .collect()
+    };
+    let context = env.context(
+        "FROM busybox\nRUN mkdir -p /opt/there && echo old > /opt/there/a && ln -s opt /link\n\
+         COPY d /link/there/\nCOPY --chown=7:8 --chmod=4711 d/a e/a <<EOF /link/new/\nsmall\nEOF\n\
+         COPY --link d/a /\nADD d/sub/b.tar d/a /added/\nRUN cmp /a /link/there/a\n",
+    );
+    context.write("d/a", large(1)).write("d/sub/b", large(2)).write("e/a", large(3));
+    let tar = Tarball::new().file("a", "from the archive").finish();
+    context.write("d/sub/b.tar", tar).hard_link("d/z", "d/sub/b").touch("d/a", 1_234_567_890);
+    env.build(&context, &[]);
+    let dest = env.str("image.tar");
+    env.building(&context, &[&format!("--output=type=oci,dest={dest}")]).run().ok();
+    // Each layer is what was said of it while its files were being filled.
+    let layers = Layout::of_tar(&std::fs::read(dest).unwrap()).layers();
+    let layers: Vec<_> =
+        layers.iter().map(|tar| crate::support::archive::Tree::of_tar(tar)).collect();
+    let [.., merged, several, linked, added, _] = &layers[..] else { panic!("{}", layers.len()) };
+    assert!(merged.entry("opt/there/a").content == large(1));
+    assert!(merged.entry("opt/there/sub/b").content == large(2));
+    assert!(several.entry("opt/new/a").content == large(3));
+    assert_eq!(several.text("opt/new/EOF"), "small\n");
+    assert!(linked.entry("a").content == large(1));
+    assert!(added.entry("added/a").content == large(1));
+    let stat = "stat -c '%u:%g %a %Y' /opt/new/a /opt/there/a /opt/there/z";
+    let text = env.sh(&format!("{stat} && cmp /opt/there/z /opt/there/sub/b"));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("7:8 4711 "), "{text}");
+    assert_eq!(lines[1], "0:0 644 1234567890");
 }

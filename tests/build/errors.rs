@@ -270,3 +270,11 @@ fn without_a_dockerfile() {
     let output = env.kiln(["build", "-f", "Dockerfile.prd", "-"]).stdin(tar).run().fails(1);
     output.says(&["did you mean `-f Dockerfile.prod`?"]);
 }
+
+#[test]
+fn a_layer_that_cannot_be_packed_names_the_step_that_made_it() {
+    let env = TestEnv::new();
+    let lines = "FROM busybox\nRUN true\nRUN touch /.wh.x\nRUN sleep 0.2\n";
+    let output = env.building(&env.context(lines), &[]).run().fails(1);
+    output.says(&["`RUN touch /.wh.x`", "Dockerfile:3", "mark deletions"]);
+}

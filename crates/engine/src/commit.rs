@@ -6,14 +6,18 @@ use std::{
     collections::BTreeSet,
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
-use filetree::{PackOptions, Times};
+use filetree::{Filling, PackOptions, Times};
 use jiff::Timestamp;
 use oci::{DiffId, History, ImageConfig, Measured};
 use plan::{Base, StageId};
 use store::{Ancestry, Image, Layer, SnapshotId};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet, spawn_blocking},
+};
 
 use crate::{
     Engine, Error, fsck,
@@ -23,6 +27,11 @@ use crate::{
 
 /// The `comment` of history entries, which says who wrote them.
 const COMMENT: &str = "kiln.dockerfile.v0";
+
+/// Layers carry the times of the files in their snapshots.
+const OWN_TIMES: PackOptions<'static> = PackOptions { times: Times::Own };
+
+const LOST: Error = Error::Lost { what: "the packing of a layer" };
 
 /// The present time as image configs write it.
 pub(crate) fn now() -> String {
@@ -47,8 +56,12 @@ pub(crate) fn base_entry(created: String) -> History {
 }
 
 /// The layers that are being packed in the background.
-#[derive(Debug, Default)]
-pub(crate) struct Packing(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Packing {
+    state: Mutex<State>,
+    /// As many are packed at once as there are processors; what is packed is read, and nothing of the others is in memory.
+    places: Arc<Semaphore>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -56,26 +69,77 @@ struct State {
     tasks: JoinSet<Result<(), Error>>,
 }
 
+impl Default for Packing {
+    fn default() -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self { state: Mutex::default(), places: Arc::new(Semaphore::new(processors)) }
+    }
+}
+
+/// A layer that is packed before its snapshot is sealed.
+#[derive(Debug)]
+pub(crate) struct Early(JoinHandle<Result<Layer, Error>>);
+
+/// Starts to pack a snapshot whose large files are being filled.
+pub(crate) fn early(engine: &Engine, filling: &Arc<Filling>) -> Early {
+    let (engine, filling) = (engine.clone(), Arc::clone(filling));
+    Early(spawn_blocking(move || {
+        pack(|out| filetree::pack_filling(&filling, engine.flavour(), &OWN_TIMES, out))
+    }))
+}
+
 impl Packing {
-    /// Packs a sealed snapshot while later steps run, unless its layer is known.
-    pub(crate) fn begin(&self, build: &Arc<Build>, snapshot: SnapshotId) -> Result<(), Error> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Packs a sealed snapshot while later steps run, unless its layer is known. `at` says where it went wrong.
+    pub(crate) fn begin(
+        &self,
+        build: &Build,
+        snapshot: SnapshotId,
+        at: impl FnOnce(Error) -> Error + Send + 'static,
+    ) -> Result<(), Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.begun.insert(snapshot) || build.engine.store().layer(&snapshot)?.is_some() {
             return Ok(());
         }
+        let (engine, places) = (build.engine.clone(), Arc::clone(&self.places));
+        state.tasks.spawn(async move {
+            // Never closed.
+            let _place = places.acquire().await;
+            let packed = spawn_blocking(move || layer(&engine, snapshot).map(|_| ())).await;
+            packed.unwrap_or(Err(LOST)).map_err(at)
+        });
+        Ok(())
+    }
+
+    /// Takes over what was packed early, now that its snapshot is sealed. If that went wrong, it is packed again.
+    pub(crate) fn adopt(
+        &self,
+        build: &Build,
+        snapshot: SnapshotId,
+        early: Early,
+        at: impl FnOnce(Error) -> Error + Send + 'static,
+    ) -> Result<(), Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.begun.insert(snapshot);
         let engine = build.engine.clone();
-        state.tasks.spawn_blocking(move || layer(&engine, snapshot).map(|_| ()));
+        state.tasks.spawn(async move {
+            let early = early.0.await.unwrap_or(Err(LOST));
+            let packed = spawn_blocking(move || match early {
+                Ok(layer) => Ok(engine.store().set_layer(&snapshot, &layer)?),
+                Err(_) => layer(&engine, snapshot).map(|_| ()),
+            });
+            packed.await.unwrap_or(Err(LOST)).map_err(at)
+        });
         Ok(())
     }
 
     /// Waits until all is packed that was begun.
     pub(crate) async fn finish(&self) -> Result<(), Error> {
         let mut tasks = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut state.tasks)
         };
         while let Some(ended) = tasks.join_next().await {
-            ended.unwrap_or(Err(Error::Lost { what: "the packing of a layer" }))?;
+            ended.unwrap_or(Err(LOST))?;
         }
         Ok(())
     }
@@ -86,13 +150,19 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
     if let Some(layer) = engine.store().layer(&snapshot)? {
         return Ok(layer);
     }
-    let mut out = Measured::new(io::sink());
-    let options = PackOptions { times: Times::Own };
     let directory = engine.store().snapshot_dir(&snapshot);
-    let contents = filetree::pack(&directory, engine.flavour(), &options, &mut out)?;
-    let layer = packed(out, contents);
+    let layer = pack(|out| filetree::pack(&directory, engine.flavour(), &OWN_TIMES, out))?;
     engine.store().set_layer(&snapshot, &layer)?;
     Ok(layer)
+}
+
+/// Returns what a layer is that `write` packs.
+fn pack(
+    write: impl FnOnce(&mut Measured<io::Sink>) -> Result<u64, filetree::Error>,
+) -> Result<Layer, Error> {
+    let mut out = Measured::new(io::sink());
+    let contents = write(&mut out)?;
+    Ok(packed(out, contents))
 }
 
 /// What a layer is that was packed into `out`, with the size of the contents of its files.

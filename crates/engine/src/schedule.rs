@@ -380,13 +380,23 @@ fn steps(build: &Arc<Build>, stage: &Stage) -> Result<Tip, Error> {
 }
 
 fn located(build: &Build, stage: &Stage, step: &plan::Step, source: Error) -> Error {
+    locator(build, stage, step)(source)
+}
+
+/// Returns what says of an error in which step it happened.
+pub(crate) fn locator(
+    build: &Build,
+    stage: &Stage,
+    step: &plan::Step,
+) -> impl FnOnce(Error) -> Error + Clone + Send + 'static {
     let title = match build.platforms_in_words.get(&stage.id) {
         Some(platform) => format!("[{platform}] {}", step.title),
         None => step.title.clone(),
     };
-    match source {
+    let place = build.place(step.lines);
+    move |source| match source {
         Error::Cancelled | Error::Dockerfile(_) | Error::Step { .. } => source,
-        source => Error::Step { title, place: build.place(step.lines), source: Box::new(source) },
+        source => Error::Step { title, place, source: Box::new(source) },
     }
 }
 

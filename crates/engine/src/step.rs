@@ -2,16 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use filetree::Unsettled;
+use filetree::{RootDir, Unsettled};
 use oci::{ImageId, Platform};
 use plan::{Base, Derived, Op, Stage, Step, StepKey};
 use store::{Open, Record, Snapshot};
 
 use crate::{
-    Error, Event, StepNumber, commit,
+    Error, Event, StepNumber,
+    commit::{self, Early},
     contents::Contents,
-    op, rootfs,
-    schedule::{Build, Made, Outcome, Past, Tip},
+    op::{self, copy::Laid},
+    rootfs,
+    schedule::{Build, Made, Outcome, Past, Tip, locator},
 };
 
 /// Does a step on top of `below`, or finds it done.
@@ -22,6 +24,7 @@ pub(crate) fn run(
     number: StepNumber,
     below: &Tip,
 ) -> Result<(Tip, Outcome), Error> {
+    let at = locator(build, stage, step);
     let contents = Contents::of(build, &step.op)?;
     let derived = StepKey::derive(&below.key, &step.op, contents.digests());
     let mut tip = Tip { key: derived.on_top, ..below.clone() };
@@ -41,10 +44,14 @@ pub(crate) fn run(
             explain(build, stage, step, number, &derived, &contents);
             rootfs::ensure_room(&build.engine, &below.snapshots)?;
             let began = commit::now();
-            let snapshot = execute(build, stage, step, number, contents, below)?;
-            settle(build, step, &snapshot, below)?;
+            let laid = execute(build, stage, step, number, contents, below)?;
+            settle(build, step, &laid.snapshot, below)?;
+            let (snapshot, early) = complete(build, stage, laid)?;
             let ingredients = derived.ingredients.into_iter().map(|i| (i.name, i.value)).collect();
             let record = record(step, began, ingredients, snapshot, below)?;
+            if let Some(early) = early {
+                build.packing.adopt(build, record.snapshot, early, at.clone())?;
+            }
             build.lease.hold(&record.snapshot)?;
             build.engine.store().put_record(derived.key.as_bytes(), &record)?;
             (Made::of(&record), Outcome::Executed)
@@ -55,7 +62,7 @@ pub(crate) fn run(
     build.trails.note(stage, &step.title, &derived.key);
 
     if build.is_in_image(stage.id) {
-        build.packing.begin(build, result.snapshot)?;
+        build.packing.begin(build, result.snapshot, at)?;
     }
     tip.snapshots.push(result.snapshot);
     tip.made.push(result.span);
@@ -109,16 +116,32 @@ fn execute(
     number: StepNumber,
     contents: Contents,
     below: &Tip,
-) -> Result<Snapshot<Open>, Error> {
+) -> Result<Laid, Error> {
     match &step.op {
         Op::Config => Err(Error::Lost { what: "a step without files" }),
-        Op::Workdir(workdir) => op::workdir::run(build, workdir, &below.snapshots),
+        Op::Workdir(workdir) => op::workdir::run(build, workdir, &below.snapshots).map(Laid::from),
         Op::Copy(copy) => op::copy::run(build, copy, contents, &below.snapshots),
         Op::Run(run) => {
             let place = op::run::Place { stage: stage.id, platform: platform_of(stage), number };
-            op::run::run(build, run, &place, &below.snapshots)
+            op::run::run(build, run, &place, &below.snapshots).map(Laid::from)
         }
     }
+}
+
+/// Completes what a step has laid out. If it has large files and is to be a layer of an image, they are packed while they
+/// are filled: at the end of a build, nothing else would be left to do.
+fn complete(
+    build: &Build,
+    stage: &Stage,
+    laid: Laid,
+) -> Result<(Snapshot<Open>, Option<Early>), Error> {
+    if laid.unfilled.is_empty() {
+        return Ok((laid.snapshot, None));
+    }
+    let filling = Arc::new(laid.unfilled.open(RootDir::open(laid.snapshot.fs())?)?);
+    let early = build.is_in_image(stage.id).then(|| commit::early(&build.engine, &filling));
+    filling.fill()?;
+    Ok((laid.snapshot, early))
 }
 
 /// What the commands of a stage are for: what the base says of itself counts, and not what was asked of it.

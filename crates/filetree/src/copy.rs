@@ -1,13 +1,14 @@
 //! COPY: how selected files land in a root file system.
 //!
 //! Here is where each source goes ("Destination" in the reference); how a directory is merged is in `copy/merge.rs`, how
-//! a single entry is made in `copy/entry.rs`, how bytes are moved in `copy/data.rs`. Archives that ADD extracts are in
-//! [`crate::archive`].
+//! a single entry is made in `copy/entry.rs`, how bytes are moved in `copy/data.rs`, and which of them come when the rest
+//! is there in `copy/later.rs`. Archives that ADD extracts are in [`crate::archive`].
 //!
 //! When a copy fails half-way, what was copied so far stays: the caller throws the snapshot away.
 
 mod data;
 mod entry;
+mod later;
 mod merge;
 #[cfg(test)]
 mod tests;
@@ -16,17 +17,25 @@ use std::{
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
     Chmod, Error, RootDir, Selection, Timestamp,
-    copy::entry::{Source, Target},
+    copy::{
+        data::Mover,
+        entry::{Source, Target},
+        later::Later,
+    },
     digest::contents::open_file,
     owner::Owner,
     root::{NewDir, Place, open_dir_below, restore_times},
     select::Match,
     tree::{Kind, Meta, Owners, Tree},
 };
+
+pub(crate) use self::later::Growing;
+pub use self::later::{Filling, Unfilled};
 
 /// The mode of parents that a COPY makes, and of a new directory into which a directory's content is copied.
 const DIR_MODE: u32 = 0o755;
@@ -48,52 +57,98 @@ pub struct Placement {
     pub created: Option<Timestamp>,
 }
 
-/// Copies what was selected from `tree` into `root`.
+/// Copies what was selected from `tree` into `root`, at once.
 ///
 /// # Errors
-/// [`Error::CopyToNonDirectory`], [`Error::ReplaceDirectory`] and [`Error::NotADirectory`] when the destination does not
-/// fit; [`Error::Changed`] when a source is no longer what it was when it was selected; [`Error::Device`].
+/// Those of [`Layout::copy`].
 pub fn copy(
     tree: &Tree,
     selection: &Selection,
     root: &RootDir,
     placement: &Placement,
 ) -> Result<(), Error> {
-    for one in &selection.matches {
-        if selection.archives && extract(tree, one, root, placement)? {
-            continue;
-        }
-        let style = Style { owners: tree.owners, placement };
-        match one.meta.kind {
-            Kind::Dir => copy_dir(tree, one, root, style)?,
-            Kind::File
-            | Kind::Link
-            | Kind::Fifo
-            | Kind::Socket
-            | Kind::CharDevice
-            | Kind::BlockDevice => copy_one(tree, one, root, style)?,
-        }
-    }
-    Ok(())
+    let mut layout = Layout::new(root, placement);
+    layout.copy(tree, selection)?;
+    layout.fill()
 }
 
-/// Writes one file of the given content, as COPY does with a heredoc: 0644 and 0:0 unless the placement says otherwise.
-/// `name` is its name if the destination is a directory.
-pub fn write_file(
-    root: &RootDir,
-    placement: &Placement,
-    name: &str,
-    content: &[u8],
-) -> Result<(), Error> {
-    let style = Style { owners: Owners::Root, placement };
-    let destination = Destination::open(root, style)?;
-    let (parent, name, made) = destination.for_file(Path::new(name), style)?;
-    let path = parent.path().join(&name);
-    let target = Target { dir: parent.dir(), name: &name, path: &path };
-    let mode = placement.mode.as_ref().map_or(FILE_MODE, |mode| mode.apply(FILE_MODE, false));
-    let owner = placement.owner.unwrap_or((0, 0));
-    entry::write(target, content, owner, mode, placement.created)?;
-    restore_times(&made, placement.created)
+/// One COPY, as long as its files are laid out: everything but the contents of large files, which come later.
+#[derive(Debug)]
+pub struct Layout<'a> {
+    root: &'a RootDir,
+    placement: &'a Placement,
+    later: Later,
+}
+
+impl<'a> Layout<'a> {
+    /// Begins with nothing.
+    pub fn new(root: &'a RootDir, placement: &'a Placement) -> Self {
+        Self { root, placement, later: Later::default() }
+    }
+
+    /// Lays out what was selected from `tree`.
+    ///
+    /// # Errors
+    /// [`Error::CopyToNonDirectory`], [`Error::ReplaceDirectory`] and [`Error::NotADirectory`] when the destination does
+    /// not fit; [`Error::Changed`] when a source is no longer what it was when it was selected; [`Error::Device`].
+    pub fn copy(&mut self, tree: &Tree, selection: &Selection) -> Result<(), Error> {
+        let (source_root, mover) = (Arc::new(tree.root.try_clone()?), Mover::new());
+        for one in &selection.matches {
+            if selection.archives {
+                // An archive may have something else in the place of a file that is empty still.
+                self.fill()?;
+                if extract(tree, one, self.root, self.placement)? {
+                    continue;
+                }
+            }
+            let style = Style { owners: tree.owners, placement: self.placement };
+            let laying = Laying { mover: &mover, later: &self.later, tree: &source_root };
+            match one.meta.kind {
+                Kind::Dir => copy_dir(tree, one, self.root, style, laying)?,
+                Kind::File
+                | Kind::Link
+                | Kind::Fifo
+                | Kind::Socket
+                | Kind::CharDevice
+                | Kind::BlockDevice => copy_one(tree, one, self.root, style, laying)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one file of the given content, as COPY does with a heredoc: 0644 and 0:0 unless the placement says
+    /// otherwise. `name` is its name if the destination is a directory.
+    pub fn write_file(&mut self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let style = Style { owners: Owners::Root, placement: self.placement };
+        let destination = Destination::open(self.root, style)?;
+        let (parent, name, made) = destination.for_file(Path::new(name), style)?;
+        let path = parent.path().join(&name);
+        let target = Target { dir: parent.dir(), name: &name, path: &path };
+        let wanted = self.placement.mode.as_ref();
+        let mode = wanted.map_or(FILE_MODE, |mode| mode.apply(FILE_MODE, false));
+        let owner = self.placement.owner.unwrap_or((0, 0));
+        entry::write(target, content, owner, mode, self.placement.created, &self.later)?;
+        restore_times(&made, self.placement.created)
+    }
+
+    /// Fills the files that are empty still, where they were made.
+    fn fill(&mut self) -> Result<(), Error> {
+        let unfilled = self.later.take();
+        if unfilled.is_empty() { Ok(()) } else { unfilled.open(self.root.try_clone()?)?.fill() }
+    }
+
+    /// Returns the files that are empty still.
+    pub fn finish(self) -> Unfilled {
+        self.later.take()
+    }
+}
+
+/// Who lays out the files of one tree.
+#[derive(Debug, Clone, Copy)]
+struct Laying<'a> {
+    mover: &'a Mover,
+    later: &'a Later,
+    tree: &'a Arc<RootDir>,
 }
 
 /// How copied entries look: their own mode and owner, or what the flags say.
@@ -181,7 +236,13 @@ fn make(place: &mut Place, new_dir: &NewDir) -> Result<Made, Error> {
     place.create(new_dir)
 }
 
-fn copy_one(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Result<(), Error> {
+fn copy_one(
+    tree: &Tree,
+    one: &Match,
+    root: &RootDir,
+    style: Style<'_>,
+    laying: Laying<'_>,
+) -> Result<(), Error> {
     let destination = Destination::open(root, style)?;
     let (parent, name, made) = destination.for_file(Path::new(&one.name), style)?;
     let dir = one.path.parent().unwrap_or(Path::new(""));
@@ -195,11 +256,17 @@ fn copy_one(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Resul
     };
     let path = parent.path().join(&name);
     let target = Target { dir: parent.dir(), name: &name, path: &path };
-    entry::copy(source, target, style, &data::Mover::new())?;
+    entry::copy(source, target, style, laying)?;
     restore_times(&made, style.placement.created)
 }
 
-fn copy_dir(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Result<(), Error> {
+fn copy_dir(
+    tree: &Tree,
+    one: &Match,
+    root: &RootDir,
+    style: Style<'_>,
+    laying: Laying<'_>,
+) -> Result<(), Error> {
     let Destination { mut place, mut made } = Destination::open(root, style)?;
     if place.file().is_some() {
         return Err(Error::CopyToNonDirectory { path: place.path() });
@@ -209,7 +276,7 @@ fn copy_dir(tree: &Tree, one: &Match, root: &RootDir, style: Style<'_>) -> Resul
         false => None,
     };
     made.extend(place.create(&style.new_dir())?);
-    merge::merge(tree, one, place.dir(), &place.path(), style)?;
+    merge::merge(tree, one, place.dir(), &place.path(), style, laying)?;
     if let Some((fd, times)) = existing {
         // A directory that was there is not the source's: adding to it leaves no trace, or the one that all have.
         let times = style.placement.created.map_or(times, |created| created.to_timestamps());

@@ -53,14 +53,16 @@ mod test_data;
 pub use archive::{extract_archive, extract_beside, is_archive, newest};
 pub use chmod::Chmod;
 pub use compress::{Compression, GzipWriter, decompress, gzip_writer};
-pub use copy::{Placement, copy, write_file};
+pub use copy::{Filling, Layout, Placement, Unfilled, copy};
 pub use copy_out::copy_out;
 pub use difference::{Difference, DifferenceKind, differences};
 pub use error::{Error, Exclusion, Fault, Limit};
 pub use gitignore::git_ignored;
 pub use ignore::{BadPatternLine, Patterns};
 pub use measure::contents_size;
-pub use pack::{Pack, PackOptions, Times, pack, pack_living_tree, pack_one, pack_tree, pack_trees};
+pub use pack::{
+    Pack, PackOptions, Times, pack, pack_filling, pack_living_tree, pack_one, pack_tree, pack_trees,
+};
 pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};

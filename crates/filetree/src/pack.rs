@@ -33,7 +33,7 @@ use std::{
 use rustix::fs::{AtFlags, FileType, Stat};
 
 use crate::{
-    Error, RootDir, measure,
+    Error, Filling, RootDir, measure,
     root::{Timestamp, read_link_at},
     whiteout::{self, Flavour},
     xattr::{Carrier, Xattr, path_through},
@@ -99,11 +99,28 @@ pub fn pack(
     Packer::new(out, Some(flavour), options.times).pack(root.as_fd())
 }
 
+/// The same while the last of its files are being filled, in the directory that they are in.
+///
+/// # Errors
+/// Those of [`pack`], and [`Error::Changed`] if not all are filled in the end.
+pub fn pack_filling(
+    filling: &Filling,
+    flavour: Flavour,
+    options: &PackOptions<'_>,
+    out: &mut impl Write,
+) -> Result<u64, Error> {
+    let mut packer = Packer::new(out, Some(flavour), options.times);
+    packer.filling = Some(filling);
+    packer.pack(filling.root().as_fd())
+}
+
 struct Packer<'a, 't, W> {
     out: Output<'a, W>,
     /// What to look for in a snapshot; nothing in a merged tree.
     flavour: Option<Flavour>,
     times: Times<'t>,
+    /// The files that are not complete yet.
+    filling: Option<&'t Filling>,
     /// Bytes of the files that were put.
     contents: u64,
     /// The first name of each file that has several.
@@ -125,7 +142,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     fn new(out: &'a mut W, flavour: Option<Flavour>, times: Times<'t>) -> Self {
         let out = Output::new(out);
         let (links, header) = (BTreeMap::new(), Vec::new());
-        Self { out, flavour, times, contents: 0, links, alias: None, header }
+        Self { out, flavour, times, filling: None, contents: 0, links, alias: None, header }
     }
 
     fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
@@ -216,7 +233,8 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     fn put_file(&mut self, walk: &Walk, name: &CStr) -> Result<(), Error> {
         let path = || walk.path_of(name.to_bytes());
         let fd = open_file(walk.dir()?, name).map_err(Error::io("open", path()))?;
-        let stat = stat_open(&fd, path)?;
+        let mut stat = stat_open(&fd, path)?;
+        let growing = self.filling.and_then(|filling| filling.find(&mut stat));
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::Changed { path: path() });
         }
@@ -227,7 +245,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         }
         let size = stat.st_size as u64;
         self.put_header(&entry_name, Kind::File { size }, &stat, &attributes.travelling)?;
-        self.out.append_file(fd.as_fd(), size, path)
+        self.out.append_file(fd.as_fd(), size, growing, path)
     }
 
     /// Puts a link, a device or a FIFO, none of which is ever opened.

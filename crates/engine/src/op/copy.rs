@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use filetree::{Chmod, Placement, RootDir};
+use filetree::{Chmod, Layout, Placement, RootDir, Unfilled};
 use plan::{Copy, CopySource, Origin, Stage, StepKey};
 use store::{Open, Record, Snapshot, SnapshotId};
 
 use crate::{
     Error, commit,
-    contents::Contents,
+    contents::{Contents, Selected},
     rootfs,
     schedule::{Build, Made, Past, Tip},
 };
 
-/// Copies on top of `below`.
+/// What a COPY has laid out, mounted no more.
+#[derive(Debug)]
+pub(crate) struct Laid {
+    pub(crate) snapshot: Snapshot<Open>,
+    /// Its large files, which are empty still.
+    pub(crate) unfilled: Unfilled,
+    /// Where they come from has to be there until they are filled.
+    _from: Vec<Selected>,
+}
+
+/// Copies on top of `below`, but for the contents of large files.
 ///
 /// With `--link` the layer is made on nothing at all: it follows no symbolic link below and can be put on any other base.
 pub(crate) fn run(
@@ -21,7 +31,7 @@ pub(crate) fn run(
     copy: &Copy,
     contents: Contents,
     below: &[SnapshotId],
-) -> Result<Snapshot<Open>, Error> {
+) -> Result<Laid, Error> {
     let under: &[SnapshotId] = if copy.link { &[] } else { below };
     let snapshot = rootfs::fresh(&build.engine, under)?;
     let mounted = rootfs::writable(&build.engine, &snapshot, under)?;
@@ -33,15 +43,32 @@ pub(crate) fn run(
         created: copy.created.map(filetree::Timestamp::from_seconds),
     };
 
-    for selected in contents.into_selected(build, copy)? {
-        filetree::copy(&selected.tree, &selected.selection, root, &placement)?;
+    let mut layout = Layout::new(root, &placement);
+    let from = contents.into_selected(build, copy)?;
+    for selected in &from {
+        layout.copy(&selected.tree, &selected.selection)?;
     }
     for source in &copy.sources {
         if let CopySource::Heredoc(script) = source {
-            filetree::write_file(root, &placement, &script.name, script.body.as_bytes())?;
+            layout.write_file(&script.name, script.body.as_bytes())?;
         }
     }
-    Ok(snapshot)
+    Ok(Laid { unfilled: layout.finish(), snapshot, _from: from })
+}
+
+impl From<Snapshot<Open>> for Laid {
+    /// What is complete.
+    fn from(snapshot: Snapshot<Open>) -> Self {
+        Self { snapshot, unfilled: Unfilled::default(), _from: Vec::new() }
+    }
+}
+
+impl Laid {
+    /// Fills the large files.
+    fn fill(self) -> Result<Snapshot<Open>, Error> {
+        self.unfilled.open(RootDir::open(self.snapshot.fs())?)?.fill()?;
+        Ok(self.snapshot)
+    }
 }
 
 fn owner(
@@ -73,7 +100,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         None => {
             let began = commit::now();
             let record = Record {
-                snapshot: run(build, &copy, contents, &[])?.seal()?,
+                snapshot: run(build, &copy, contents, &[])?.fill()?.seal()?,
                 below: None,
                 began: Some(began),
                 created: commit::now(),
@@ -87,7 +114,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
     let Made { snapshot, created, span } = Made::of(&record);
     build.lease.hold(&snapshot)?;
     if build.is_in_image(stage.id) {
-        build.packing.begin(build, snapshot)?;
+        build.packing.begin(build, snapshot, |source| source)?;
     }
     Ok(Tip {
         key: derived.key,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    os::fd::OwnedFd,
+    os::fd::AsFd,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -14,8 +14,11 @@ use rustix::{
 /// Up to this size one read and one write are faster than asking the kernel to copy.
 pub(super) const SMALL: usize = 64 * 1024;
 
-/// How much the kernel is asked to copy at once, so that a signal is not kept waiting.
-const PIECE: usize = 64 << 20;
+/// How much the kernel is asked to copy at once: it is still in the processor's cache when somebody who follows reads it.
+const PIECE: usize = 4 << 20;
+
+/// What is read and written at once where the kernel cannot copy. Small pieces cost twice as much time.
+const BUFFERED: usize = 1 << 20;
 
 thread_local! {
     /// One buffer per thread, whatever the number of files.
@@ -34,9 +37,15 @@ impl Mover {
         Self { can_clone: AtomicBool::new(true), can_copy: AtomicBool::new(true) }
     }
 
-    /// Copies a file of `size` bytes into an empty one. Holes stay holes. Returns how many bytes the source had; whether a
-    /// large one changed meanwhile is for the caller to see.
-    pub(super) fn copy(&self, from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<u64, Errno> {
+    /// Copies a file of `size` bytes into one that is empty, or all a hole. Holes stay holes. Returns how many bytes the
+    /// source had; whether a large one changed meanwhile is for the caller to see. `told` hears up to where it is copied.
+    pub(super) fn copy(
+        &self,
+        from: &impl AsFd,
+        to: &impl AsFd,
+        size: u64,
+        told: &dyn Fn(u64),
+    ) -> Result<u64, Errno> {
         if size <= SMALL as u64 {
             return copy_small(from, to, size);
         }
@@ -47,13 +56,13 @@ impl Mover {
                 Err(_) => self.can_clone.store(false, Ordering::Relaxed),
             }
         }
-        self.copy_segments(from, to, size)?;
+        self.copy_segments(from, to, size, told)?;
         ftruncate(to, size)?;
         Ok(size)
     }
 
     /// Writes all of `bytes`.
-    pub(super) fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    pub(super) fn write_all(to: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
             match rustix::io::write(to, bytes) {
                 Ok(length) => bytes = &bytes[length..],
@@ -65,7 +74,13 @@ impl Mover {
     }
 
     /// Copies what is between the holes.
-    fn copy_segments(&self, from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<(), Errno> {
+    fn copy_segments(
+        &self,
+        from: &impl AsFd,
+        to: &impl AsFd,
+        size: u64,
+        told: &dyn Fn(u64),
+    ) -> Result<(), Errno> {
         let mut end = 0;
         while end < size {
             let start = match seek(from, SeekFrom::Data(end)) {
@@ -79,17 +94,17 @@ impl Mover {
                 Ok(hole) => hole.min(size),
                 Err(_) => size,
             };
-            self.copy_segment(from, to, start, end)?;
+            self.copy_segment(from, to, (start, end), told)?;
         }
         Ok(())
     }
 
     fn copy_segment(
         &self,
-        from: &OwnedFd,
-        to: &OwnedFd,
-        start: u64,
-        end: u64,
+        from: &impl AsFd,
+        to: &impl AsFd,
+        (start, end): (u64, u64),
+        told: &dyn Fn(u64),
     ) -> Result<(), Errno> {
         let (mut read_at, mut write_at) = (start, start);
         while write_at < end && self.can_copy.load(Ordering::Relaxed) {
@@ -97,19 +112,20 @@ impl Mover {
             match copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), length) {
                 // The file became shorter, or the file system does not mean it.
                 Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(_) => told(write_at),
+                Err(Errno::INTR) => {}
                 Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
                     self.can_copy.store(false, Ordering::Relaxed);
                 }
                 Err(errno) => return Err(errno),
             }
         }
-        copy_range(from, to, write_at, end)
+        if write_at < end { copy_range(from, to, (write_at, end), told) } else { Ok(()) }
     }
 }
 
 /// Copies through the buffer: one read and one write, unless the file system gives less than it has.
-fn copy_small(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<u64, Errno> {
+fn copy_small(from: &impl AsFd, to: &impl AsFd, size: u64) -> Result<u64, Errno> {
     let mut copied = 0;
     BUFFER.with_borrow_mut(|buffer| {
         while copied < size {
@@ -127,30 +143,36 @@ fn copy_small(from: &OwnedFd, to: &OwnedFd, size: u64) -> Result<u64, Errno> {
     })
 }
 
-/// Copies a part through the buffer, to the same place.
-fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Result<(), Errno> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let mut at = start;
-        while at < end {
-            let wanted = usize::try_from(end - at).unwrap_or(SMALL).min(SMALL);
-            let length = match rustix::io::pread(from, &mut buffer[..wanted], at) {
-                Ok(0) => return Ok(()),
-                Ok(length) => length,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno),
-            };
-            let mut piece = &buffer[..length];
-            while !piece.is_empty() {
-                match rustix::io::pwrite(to, piece, at) {
-                    Ok(length) => {
-                        piece = &piece[length..];
-                        at += length as u64;
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno),
+/// Copies a part through a buffer, to the same place.
+fn copy_range(
+    from: &impl AsFd,
+    to: &impl AsFd,
+    (start, end): (u64, u64),
+    told: &dyn Fn(u64),
+) -> Result<(), Errno> {
+    let size = usize::try_from(end - start).unwrap_or(BUFFERED).min(BUFFERED);
+    let mut buffer = vec![0; size];
+    let mut at = start;
+    while at < end {
+        let wanted = usize::try_from(end - at).unwrap_or(size).min(size);
+        let length = match rustix::io::pread(from, &mut buffer[..wanted], at) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno),
+        };
+        let mut piece = &buffer[..length];
+        while !piece.is_empty() {
+            match rustix::io::pwrite(to, piece, at) {
+                Ok(length) => {
+                    piece = &piece[length..];
+                    at += length as u64;
                 }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
             }
         }
-        Ok(())
-    })
+        told(at);
+    }
+    Ok(())
 }

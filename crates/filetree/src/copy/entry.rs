@@ -13,7 +13,11 @@ use rustix::{
 
 use crate::{
     Error, Timestamp,
-    copy::{Style, data::Mover},
+    copy::{
+        Laying, Style,
+        data::Mover,
+        later::{LARGE, Later},
+    },
     digest::contents::open_file,
     owner::{self, Owner},
     root::{is_dir, stat_at},
@@ -47,20 +51,20 @@ pub(super) fn copy(
     source: Source<'_>,
     target: Target<'_>,
     style: Style<'_>,
-    mover: &Mover,
+    laying: Laying<'_>,
 ) -> Result<(), Error> {
     match source.meta.kind {
-        Kind::File => copy_file(source, target, style, mover),
-        Kind::Link => copy_link(source, target, style),
-        Kind::Fifo => make_node(source, target, style, FileType::Fifo),
+        Kind::File => copy_file(source, target, style, laying),
+        Kind::Link => copy_link(source, target, style, laying),
+        Kind::Fifo => make_node(source, target, style, laying, FileType::Fifo),
         // The transfer of a context knows no sockets; BuildKit makes an empty file of each.
         Kind::Socket if style.owners == Owners::Root => {
             let (owner, mode) = (style.owner(source.meta), style.mode(source.meta));
-            write(target, b"", owner, mode, Some(style.time(source.meta)))
+            write(target, b"", owner, mode, Some(style.time(source.meta)), laying.later)
         }
-        Kind::Socket => make_node(source, target, style, FileType::Socket),
-        Kind::CharDevice => make_node(source, target, style, FileType::CharacterDevice),
-        Kind::BlockDevice => make_node(source, target, style, FileType::BlockDevice),
+        Kind::Socket => make_node(source, target, style, laying, FileType::Socket),
+        Kind::CharDevice => make_node(source, target, style, laying, FileType::CharacterDevice),
+        Kind::BlockDevice => make_node(source, target, style, laying, FileType::BlockDevice),
         Kind::Dir => Err(Error::Changed { path: source.path.to_owned() }),
     }
 }
@@ -72,8 +76,9 @@ pub(super) fn write(
     owner: Owner,
     mode: u32,
     mtime: Option<Timestamp>,
+    later: &Later,
 ) -> Result<(), Error> {
-    let fd = create_file(target)?;
+    let fd = create_file(target, later)?;
     Mover::write_all(&fd, content).map_err(Error::io("write", target.path))?;
     dress(fd.as_fd(), target.path, owner, mode, &[], mtime)
 }
@@ -81,6 +86,7 @@ pub(super) fn write(
 /// Makes `name` anew: whatever is there gives way, but a directory.
 pub(super) fn replacing<T>(
     target: Target<'_>,
+    later: &Later,
     action: &'static str,
     make: impl Fn() -> Result<T, Errno>,
 ) -> Result<T, Error> {
@@ -92,6 +98,7 @@ pub(super) fn replacing<T>(
     if stat.is_some_and(|stat| is_dir(&stat)) {
         return Err(Error::ReplaceDirectory { path: target.path.to_owned() });
     }
+    later.forget(target.path);
     match rustix::fs::unlinkat(target.dir, target.name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(Error::io("replace", target.path)(errno)),
@@ -131,37 +138,50 @@ fn copy_file(
     source: Source<'_>,
     target: Target<'_>,
     style: Style<'_>,
-    mover: &Mover,
+    laying: Laying<'_>,
 ) -> Result<(), Error> {
     let from = open_file(source.dir, source.name).map_err(Error::io("open", source.path))?;
-    let to = create_file(target)?;
-    let copied =
-        mover.copy(&from, &to, source.meta.size).map_err(Error::io("copy", target.path))?;
-    let now = rustix::fs::fstat(&from).map_err(Error::io("stat", source.path))?;
-    // The key was made from the file as it was then; other bytes under it would be served for ever.
-    if copied != source.meta.size || !source.meta.is_unchanged(&Meta::new(&now)) {
-        return Err(Error::Changed { path: source.path.to_owned() });
-    }
+    let to = create_file(target, laying.later)?;
     let carrier = Carrier::Open(from.as_fd());
     let xattrs = carrier
         .names()
         .and_then(|names| carrier.travelling(&names))
         .map_err(Error::io("read the attributes of", source.path))?;
     let (owner, mode) = (style.owner(source.meta), style.mode(source.meta));
-    dress(to.as_fd(), target.path, owner, mode, &xattrs, Some(style.time(source.meta)))
+    let (size, mtime) = (source.meta.size, style.time(source.meta));
+    // Writing takes capabilities and set-id bits away.
+    if size >= LARGE && xattrs.is_empty() && mode & 0o6000 == 0 {
+        laying.later.fill(target.path, laying.tree, source.path, source.meta, mtime);
+        return dress(to.as_fd(), target.path, owner, mode, &[], None);
+    }
+    let copied =
+        laying.mover.copy(&from, &to, size, &|_| ()).map_err(Error::io("copy", target.path))?;
+    let now = rustix::fs::fstat(&from).map_err(Error::io("stat", source.path))?;
+    // The key was made from the file as it was then; other bytes under it would be served for ever.
+    if copied != size || !source.meta.is_unchanged(&Meta::new(&now)) {
+        return Err(Error::Changed { path: source.path.to_owned() });
+    }
+    dress(to.as_fd(), target.path, owner, mode, &xattrs, Some(mtime))
 }
 
-fn create_file(target: Target<'_>) -> Result<OwnedFd, Error> {
+fn create_file(target: Target<'_>, later: &Later) -> Result<OwnedFd, Error> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Most files are 0644, so that most need no change of mode.
-    replacing(target, "create", || {
+    replacing(target, later, "create", || {
         rustix::fs::openat(target.dir, target.name, flags, Mode::from_raw_mode(0o644))
     })
 }
 
-fn copy_link(source: Source<'_>, target: Target<'_>, style: Style<'_>) -> Result<(), Error> {
+fn copy_link(
+    source: Source<'_>,
+    target: Target<'_>,
+    style: Style<'_>,
+    laying: Laying<'_>,
+) -> Result<(), Error> {
     let to = source.target.unwrap_or_default();
-    replacing(target, "create the link", || rustix::fs::symlinkat(to, target.dir, target.name))?;
+    replacing(target, laying.later, "create the link", || {
+        rustix::fs::symlinkat(to, target.dir, target.name)
+    })?;
     dress_node(source, target, style)
 }
 
@@ -169,10 +189,11 @@ fn make_node(
     source: Source<'_>,
     target: Target<'_>,
     style: Style<'_>,
+    laying: Laying<'_>,
     kind: FileType,
 ) -> Result<(), Error> {
     let permissions = Mode::from_raw_mode(0o600);
-    let made = replacing(target, "create", || {
+    let made = replacing(target, laying.later, "create", || {
         rustix::fs::mknodat(target.dir, target.name, kind, permissions, source.meta.rdev)
     });
     match made {

@@ -18,8 +18,7 @@ use rustix::{
 use crate::{
     Error,
     copy::{
-        Style,
-        data::Mover,
+        Laying, Style,
         entry::{self, Source, Target},
         existing_times,
     },
@@ -39,22 +38,13 @@ pub(super) fn merge(
     top: BorrowedFd<'_>,
     path: &Path,
     style: Style<'_>,
+    laying: Laying<'_>,
 ) -> Result<(), Error> {
     let Some(listing) = &one.listing else { return Ok(()) };
     let links = Links::find(listing);
-    let mover = Mover::new();
     let closed = Mutex::new(Vec::new());
-    let merger = Merger {
-        tree,
-        one,
-        listing,
-        top,
-        path,
-        style,
-        links: &links,
-        mover: &mover,
-        closed: &closed,
-    };
+    let merger =
+        Merger { tree, one, listing, top, path, style, links: &links, laying, closed: &closed };
     queue::drain(vec![Task { index: 0, looks: Looks::Top }], &|task, more| {
         merger.directory(&task, more)
     })?;
@@ -79,7 +69,7 @@ struct Merger<'a> {
     path: &'a Path,
     style: Style<'a>,
     links: &'a Links,
-    mover: &'a Mover,
+    laying: Laying<'a>,
     /// Directories that their owner may not enter or change: they get their mode last.
     closed: &'a Mutex<Vec<(PathBuf, u32)>>,
 }
@@ -126,7 +116,7 @@ impl<'a> Merger<'a> {
                     meta: &entry.meta,
                     target: entry.target.as_deref(),
                 };
-                entry::copy(source, place, self.style, self.mover)?;
+                entry::copy(source, place, self.style, self.laying)?;
             }
         }
         self.dress(&task.looks, directory, &target, &shown)
@@ -191,7 +181,7 @@ impl<'a> Merger<'a> {
             let new = self.open(&to_dir.path)?;
             let (_, times) = existing_times(new.as_fd(), &path)?;
             let target = Target { dir: new.as_fd(), name: &to.name, path: &path };
-            entry::replacing(target, "create the hard link", || {
+            entry::replacing(target, self.laying.later, "create the hard link", || {
                 linkat(&old, &*from.name, &new, &*to.name, AtFlags::empty())
             })?;
             // The directory had its time already.

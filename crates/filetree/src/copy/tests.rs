@@ -1,5 +1,6 @@
 //! COPY onto real directories: what lands where, with which mode, owner and time.
 
+mod later;
 mod replay;
 
 use std::os::unix::fs::MetadataExt;
@@ -365,10 +366,10 @@ fn heredocs() {
         mode: mode.map(|mode| Chmod::parse(mode).unwrap()),
         created: Some(Timestamp { seconds: 9, nanoseconds: 0 }),
     };
-    write_file(&root.root(), &place("/a", None), "EOF", b"hello").unwrap();
-    write_file(&root.root(), &place("/dir/", None), "one.txt", b"1").unwrap();
-    write_file(&root.root(), &place("/dir", Some("0400")), "two.txt", b"2").unwrap();
-    write_file(&root.root(), &place("/a", None), "EOF", b"again").unwrap();
+    write_file(&root, &place("/a", None), "EOF", b"hello").unwrap();
+    write_file(&root, &place("/dir/", None), "one.txt", b"1").unwrap();
+    write_file(&root, &place("/dir", Some("0400")), "two.txt", b"2").unwrap();
+    write_file(&root, &place("/a", None), "EOF", b"again").unwrap();
     let lines: Vec<String> = root.listing().iter().map(|line| line.replace(" 0:0", "")).collect();
     let expected = ["f 644 /a again", "d 755 /dir", "f 644 /dir/one.txt 1", "f 400 /dir/two.txt 2"];
     if is_root("the owners of heredocs") {
@@ -470,4 +471,13 @@ fn recorded_results() {
     }
     assert!(failed.is_empty(), "{failed:?}");
     assert!(count > 60, "only {count} cases were replayed");
+}
+
+fn write_file(
+    root: &TempDir,
+    placement: &Placement,
+    name: &str,
+    content: &[u8],
+) -> Result<(), Error> {
+    Layout::new(&root.root(), placement).write_file(name, content)
 }

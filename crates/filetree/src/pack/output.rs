@@ -4,7 +4,7 @@ use std::{io::Write, os::fd::BorrowedFd, path::PathBuf};
 
 use rustix::io::Errno;
 
-use crate::Error;
+use crate::{Error, copy::Growing};
 
 /// How much is written at once.
 const CHUNK: usize = 1024 * 1024;
@@ -40,7 +40,8 @@ impl<'a, W: Write> Output<'a, W> {
         Ok(())
     }
 
-    /// Appends the contents of a file, and zeros up to the next block. A small file costs one call.
+    /// Appends the contents of a file, and zeros up to the next block. A small file costs one call. One that is growing is
+    /// followed.
     ///
     /// # Errors
     /// [`Error::Changed`] when the file does not have exactly `size` bytes, unless it may change.
@@ -48,6 +49,7 @@ impl<'a, W: Write> Output<'a, W> {
         &mut self,
         file: BorrowedFd<'_>,
         size: u64,
+        growing: Option<Growing<'_>>,
         path: impl Fn() -> PathBuf,
     ) -> Result<(), Error> {
         let mut rest = size;
@@ -56,7 +58,11 @@ impl<'a, W: Write> Output<'a, W> {
                 self.write()?;
             }
             // One byte more than there should be: if it stays empty, this was the end.
-            let wanted = usize::try_from(rest).unwrap_or(CHUNK).saturating_add(1);
+            let mut wanted = rest.saturating_add(1);
+            if let Some(growing) = growing {
+                wanted = wanted.min(growing.wait(size - rest)?);
+            }
+            let wanted = usize::try_from(wanted).unwrap_or(CHUNK);
             let end = CHUNK.min(self.filled.saturating_add(wanted));
             let room = &mut self.buffer[self.filled..end];
             let length = match rustix::io::read(file, &mut *room) {

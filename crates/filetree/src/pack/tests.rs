@@ -366,7 +366,7 @@ fn a_file_that_changes_is_an_error() {
         let file = std::fs::File::open(dir.path().join("file")).unwrap();
         let mut bytes = Vec::new();
         let mut out = Output::new(&mut bytes);
-        let appended = out.append_file(file.as_fd(), size, || PathBuf::from("/file"));
+        let appended = out.append_file(file.as_fd(), size, None, || PathBuf::from("/file"));
         assert_eq!(appended.is_ok(), fits, "{size}");
     }
 }
