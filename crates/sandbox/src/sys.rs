@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::ptr;
+use std::sync::OnceLock;
 
 use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
@@ -224,24 +225,48 @@ pub(crate) fn let_call_go_on(listener: &OwnedFd, call: u64) -> io::Result<()> {
     checked(result.into()).map(drop)
 }
 
-/// rt_sigaction(2) for every signal: default handling; and sigprocmask(2): none blocked.
+/// rt_sigaction(2): default handling for every signal that is ignored; and sigprocmask(2): none blocked.
 ///
-/// Not by libc, which keeps two real-time signals to itself that a caller may have ignored.
+/// What has a handler gets its default by execve(2) anyway.
 pub(crate) fn reset_signals() {
-    /// Laid out as the kernel's `struct sigaction`, which has 24 bytes and the mask; all zero is
-    /// `SIG_DFL` with no flags.
-    const DEFAULT: [u64; 4] = [0; 4];
-    /// Bytes in the kernel's set of signals.
-    const MASK: usize = 8;
-    for signal in 1..=64 {
-        // SAFETY: `DEFAULT` is as large as the kernel's structure and names no function. It fails
-        // for SIGKILL and SIGSTOP, which are at their defaults anyway.
+    for signal in ignored_signals() {
+        let default = SignalAction::default();
+        // SAFETY: an all-zero action is `SIG_DFL` with no flags and names no function.
         unsafe {
-            let none = ptr::null_mut::<u64>();
-            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, MASK);
+            let none = ptr::null_mut::<SignalAction>();
+            libc::syscall(libc::SYS_rt_sigaction, *signal, &raw const default, none, SIGNAL_SET);
         }
     }
     block_signals(&[], libc::SIG_SETMASK);
+}
+
+/// The signals that this process ignores, asked for once: nothing here begins to ignore one later, and a copy of a process
+/// ignores the same.
+///
+/// Not by libc, which keeps two real-time signals to itself that a caller may have ignored.
+pub(crate) fn ignored_signals() -> &'static [i32] {
+    static IGNORED: OnceLock<Vec<i32>> = OnceLock::new();
+    let is_ignored = |signal: &i32| {
+        let mut action = SignalAction::default();
+        // SAFETY: the kernel writes its structure, for which there is room. It fails for no signal that there is.
+        unsafe {
+            let none = ptr::null::<SignalAction>();
+            libc::syscall(libc::SYS_rt_sigaction, *signal, none, &raw mut action, SIGNAL_SET);
+        }
+        action.handler == libc::SIG_IGN
+    };
+    IGNORED.get_or_init(|| (1..=64).filter(is_ignored).collect())
+}
+
+/// Bytes in the kernel's set of signals.
+const SIGNAL_SET: usize = 8;
+
+/// Has room for the kernel's `struct sigaction`, which begins with the handler everywhere.
+#[derive(Default)]
+#[repr(C)]
+struct SignalAction {
+    handler: libc::sighandler_t,
+    rest: [u64; 3],
 }
 
 /// sigprocmask(2), with `how` as it is there.

@@ -111,6 +111,8 @@ pub(crate) fn live(caller: BorrowedFd<'_>) -> Result<(), Error> {
     let _ = rustix::process::setsid();
     sys::block_signals(signals::ASKING, libc::SIG_BLOCK);
     let alone = Alone::check().map_err(Error::setup(failed))?;
+    // Once for all copies.
+    sys::ignored_signals();
     loop {
         let (message, descriptors) = wire::receive(caller).map_err(Error::setup(failed))?;
         let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
