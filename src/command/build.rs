@@ -17,6 +17,7 @@ use engine::{
 use registry::Client;
 
 pub(crate) use self::options::Build;
+use self::options::Jobs;
 use super::{cancel_on_signal, check, runtime};
 use crate::{
     args, environment,
@@ -125,6 +126,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         git_env: environment::git_env(),
         allow: build.allow.iter().map(|name| lent::entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| lent::ssh_agent(agent)).collect::<Result<_, _>>()?,
+        jobs: build.jobs.map(|Jobs(jobs)| jobs),
         cancel,
     })
 }

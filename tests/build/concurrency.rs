@@ -155,3 +155,58 @@ fn an_import_killed_at_any_moment() {
     env.build_text("FROM busybox\nRUN echo whole > /f\n");
     assert_eq!(env.ok(&["run", "--rm", IMAGE, "cat", "/f"]).text(), "whole");
 }
+
+/// Stages that write when they begin and when they end, on a cache mount that they share.
+fn stages(count: usize, seconds: f32) -> String {
+    let run = |stage: usize| {
+        format!(
+            "RUN --mount=type=cache,target=/log echo begin >> /log/all; sleep {seconds}; echo end >> /log/all; echo {stage} > /f"
+        )
+    };
+    let stages = (0..count).map(|stage| format!("FROM busybox AS s{stage}\n{}\n", run(stage)));
+    let copies = (0..count).map(|stage| format!("COPY --from=s{stage} /f /f{stage}\n"));
+    let look = "RUN --mount=type=cache,target=/log cp /log/all /log.txt\n".to_owned();
+    stages.chain(["FROM busybox\n".to_owned()]).chain(copies).chain([look]).collect()
+}
+
+/// How many of them were under way at once.
+fn most_at_once(log: &str) -> usize {
+    let mut running = 0;
+    let counts = log.lines().map(|line| {
+        running = if line == "begin" { running + 1 } else { running - 1 };
+        running
+    });
+    counts.max().unwrap_or(0)
+}
+
+#[test]
+fn as_many_steps_side_by_side_as_asked_for() {
+    for (args, variable, expected) in [
+        (&["--jobs", "1"][..], None, 1),
+        (&["-j2"][..], Some("1"), 2),
+        (&[], Some("1"), 1),
+        (&["--jobs=0"][..], None, 5),
+    ] {
+        let env = TestEnv::new();
+        let context = env.context(&stages(5, 0.5));
+        let build = env.building(&context, args);
+        let build = variable.into_iter().fold(build, |build, jobs| build.env("KILN_JOBS", jobs));
+        build.run().ok();
+        assert_eq!(most_at_once(&env.sh("cat /log.txt")), expected, "{args:?} {variable:?}");
+    }
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\n");
+    for wrong in ["-1", "many", ""] {
+        let refused = env.building(&context, &[&format!("--jobs={wrong}")]).run();
+        refused.fails(2).says(&["--jobs", "not a number of steps"]);
+    }
+}
+
+/// Steps that only wait are all under way at once, many more than there are processors.
+#[test]
+fn sleepers_sleep_side_by_side() {
+    let env = TestEnv::new();
+    env.build(&env.context(&stages(8, 3.0)), &[]);
+    let most = most_at_once(&env.sh("cat /log.txt"));
+    assert_eq!(most, 8, "as many as start without a look, however busy the machine is");
+}

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    num::NonZeroUsize,
     path::PathBuf,
 };
 
@@ -59,6 +60,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, PathBuf>,
     /// `--allow`: what steps may do beyond what every step may.
     pub allow: BTreeSet<Entitlement>,
+    /// `--jobs`: how many steps are done side by side; as many as the machine is not too busy for, if nothing is said.
+    pub jobs: Option<NonZeroUsize>,
     /// How the build is ended from outside.
     pub cancel: Cancel,
 }

@@ -1,5 +1,7 @@
 //! Stages side by side: each starts when the stages it refers to are done, and none that is not needed runs.
 
+mod jobs;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,6 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::jobs::Jobs;
 use crate::{
     BuildRequest, Engine, Error, Event, Events, Heading, Place, StepNumber,
     commit::{self, Packing},
@@ -41,6 +44,8 @@ pub(crate) struct Build {
     pub(crate) packing: Packing,
     /// What starts the RUNs.
     pub(crate) zygote: Zygote,
+    /// How many steps are done side by side.
+    pub(crate) jobs: Jobs,
     /// What is mounted on in them.
     pub(crate) stubs: Stubs,
     /// The network of the RUNs, once one needs it; none inside if there can be none of the build's own.
@@ -155,6 +160,7 @@ impl Build {
             lease: engine.store.lease()?,
             packing: Packing::default(),
             zygote: Zygote::default(),
+            jobs: Jobs::new(request.jobs),
             stubs: Stubs::default(),
             network: Mutex::new(None),
             made: Mutex::new(HashMap::new()),
@@ -301,7 +307,7 @@ fn uncached(plan: &Joint, request: &BuildRequest) -> BTreeSet<StageId> {
 pub(crate) async fn run(build: &Arc<Build>) -> Result<(), Error> {
     let (senders, receivers): (Vec<_>, Vec<_>) =
         build.plan.stages.iter().map(|_| watch::channel(false)).unzip();
-    let limit = Arc::new(Semaphore::new(concurrency()));
+    let limit = Arc::new(Semaphore::new(build.jobs.most()));
     let mut tasks = JoinSet::new();
     for (stage, done) in build.plan.stages.iter().zip(senders) {
         let waits = stage.needs().into_iter().map(|id| receivers[id.0].clone()).collect();
@@ -318,12 +324,6 @@ pub(crate) async fn run(build: &Arc<Build>) -> Result<(), Error> {
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-/// Steps mostly wait for a compiler or the network, so a few more than there are processors run side by side.
-fn concurrency() -> usize {
-    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    (processors * 2).max(8)
 }
 
 async fn run_stage(

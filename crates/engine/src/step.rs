@@ -43,6 +43,7 @@ pub(crate) fn run(
         None => {
             explain(build, stage, step, number, &derived, &contents);
             rootfs::ensure_room(&build.engine, &below.snapshots)?;
+            let _started = build.jobs.start(&build.request.cancel)?;
             let began = commit::now();
             let laid = execute(build, stage, step, number, contents, below)?;
             settle(build, step, &laid.snapshot, below)?;

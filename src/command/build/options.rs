@@ -1,6 +1,6 @@
 //! The options of `kiln build`; `check` takes them too.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use engine::container::options::ByteSize;
 
@@ -80,6 +80,9 @@ pub(crate) struct Build {
     /// How many bytes one download or checkout of a repository may have
     #[arg(long, value_name = "SIZE", default_value = "16g")]
     pub(crate) fetch_limit: ByteSize,
+    /// How many steps run side by side, 0 for as many as there are [default: as many as the machine is not too busy for]
+    #[arg(short, long, value_name = "N", env = "KILN_JOBS")]
+    pub(crate) jobs: Option<Jobs>,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     pub(crate) progress: Progress,
@@ -105,4 +108,18 @@ pub(crate) struct Build {
     /// Build context: a directory, or the address of a git repository, a tar or a Dockerfile; `-` reads a Dockerfile or a tar of a context from standard input
     #[arg(value_name = "PATH|URL|-")]
     pub(crate) context: PathBuf,
+}
+
+/// `--jobs`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Jobs(pub(crate) NonZeroUsize);
+
+impl FromStr for Jobs {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number: usize = text.parse().map_err(|_| "not a number of steps")?;
+        // As `podman build` has it.
+        Ok(Self(NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MAX)))
+    }
 }
