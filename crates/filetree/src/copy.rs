@@ -6,7 +6,7 @@
 //!
 //! When a copy fails half-way, what was copied so far stays: the caller throws the snapshot away.
 
-mod data;
+pub(crate) mod data;
 mod entry;
 mod later;
 mod merge;

@@ -28,7 +28,6 @@ use crate::{
     Error, Flavour, RootDir,
     pack::walk::{Visit, Walk, open_dir},
     whiteout::is_whiteout,
-    xattr::Carrier,
 };
 
 /// What happened to a path.
@@ -191,9 +190,7 @@ impl Differ<'_> {
     }
 
     fn is_opaque(&self, directory: BorrowedFd<'_>, shown: &Path) -> Result<bool, Error> {
-        let value = Carrier::Open(directory).value(self.flavour.opaque().as_bytes());
-        let value = value.map_err(Error::io("read the attributes of", shown))?;
-        Ok(value.as_deref() == Some(b"y"))
+        self.flavour.is_opaque(directory).map_err(Error::io("read the attributes of", shown))
     }
 
     /// Tells what an opaque directory does not have of what was there.

@@ -43,6 +43,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Directories are nested deeper than a layer can hold them.
+    #[error("directories are nested deeper than {most} at `{}`", path.display())]
+    Deep {
+        /// Inside the root.
+        path: PathBuf,
+        /// How deep they may be.
+        most: usize,
+    },
+
     /// A regular file was wanted where something else is.
     #[error("`{}` is not a regular file", path.display())]
     NotAFile {

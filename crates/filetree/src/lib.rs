@@ -14,6 +14,7 @@
 //! | [`difference`] | what a snapshot changes, told path by path |
 //! | [`settle`] | what a step left behind without changing anything |
 //! | [`whiteout`], [`pack`](mod@pack), [`unpack`] | a snapshot to a layer and back |
+//! | [`flat`] | snapshots copied onto each other where nothing can be mounted, and what changed in such a tree |
 //! | [`measure`] | how much a snapshot contains |
 //! | [`archive`], [`copy_out`](mod@copy_out), [`compress`] | archives that ADD extracts, a tree to the host, compressed streams |
 //!
@@ -28,6 +29,7 @@ pub mod copy_out;
 pub mod difference;
 pub mod digest;
 pub mod error;
+pub mod flat;
 pub mod gitignore;
 pub mod glob;
 pub mod ignore;
@@ -57,6 +59,7 @@ pub use copy::{Filling, Layout, Placement, Unfilled, copy};
 pub use copy_out::copy_out;
 pub use difference::{Difference, DifferenceKind, differences};
 pub use error::{Error, Exclusion, Fault, Limit};
+pub use flat::{Scan, collect, lay};
 pub use gitignore::git_ignored;
 pub use ignore::{BadPatternLine, Patterns};
 pub use measure::contents_size;

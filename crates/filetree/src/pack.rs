@@ -6,7 +6,7 @@
 //!
 //! | in the snapshot | in the layer |
 //! |---|---|
-//! | character device 0:0 `x` | `.wh.x` |
+//! | character device 0:0 `x`, or the mark for it | `.wh.x` |
 //! | opaque directory `d` | `d/`, then `d/.wh..wh..opq` |
 //! | file with several names | an entry, and hard links to it for the later names |
 //! | socket | nothing: it means nothing without its process |
@@ -35,7 +35,7 @@ use rustix::fs::{AtFlags, FileType, Stat};
 use crate::{
     Error, Filling, RootDir, measure,
     root::{Timestamp, read_link_at},
-    whiteout::{self, Flavour},
+    whiteout::{self, Flavour, Meaning},
     xattr::{Carrier, Xattr, path_through},
 };
 
@@ -183,7 +183,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         let root = open_dir(root, c".").map_err(Error::io("open", "/"))?;
         let path = || PathBuf::from("/");
         let attributes = self.attributes(Carrier::Open(root.as_fd()), path)?;
-        if attributes.opaque {
+        if self.is_opaque(root.as_fd(), &attributes, path)? {
             self.put_whiteout(whiteout::OPAQUE)?;
         }
         let prefix = if name.is_empty() { Vec::new() } else { [name, b"/"].concat() };
@@ -203,7 +203,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
 
     fn put(&mut self, walk: &mut Walk, name: &CStr, kind: FileType) -> Result<(), Error> {
         if self.flavour.is_some() && name.to_bytes().starts_with(whiteout::PREFIX) {
-            return Err(Error::WhiteoutName { path: walk.path_of(name.to_bytes()) });
+            return self.put_mark(walk, name);
         }
         let put = match kind {
             FileType::Directory => self.put_dir(walk, name),
@@ -217,6 +217,32 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         }
     }
 
+    /// Puts what a snapshot with marks in names has deleted; any other has no such names.
+    fn put_mark(&mut self, walk: &Walk, name: &CStr) -> Result<(), Error> {
+        match (self.flavour, whiteout::meaning(name.to_bytes())) {
+            (Some(Flavour::Names), Meaning::Whiteout(_)) => {
+                self.put_whiteout(&[walk.prefix(), name.to_bytes()].concat())
+            }
+            // It was put with its directory.
+            (Some(Flavour::Names), Meaning::Opaque) => Ok(()),
+            _ => Err(Error::WhiteoutName { path: walk.path_of(name.to_bytes()) }),
+        }
+    }
+
+    fn is_opaque(
+        &self,
+        directory: BorrowedFd<'_>,
+        attributes: &Attributes,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<bool, Error> {
+        match self.flavour {
+            Some(flavour @ Flavour::Names) => {
+                flavour.is_opaque(directory).map_err(Error::io("look at", path()))
+            }
+            _ => Ok(attributes.opaque),
+        }
+    }
+
     fn put_dir(&mut self, walk: &mut Walk, name: &CStr) -> Result<(), Error> {
         let path = || walk.path_of(name.to_bytes());
         let fd = open_dir(walk.dir()?, name).map_err(Error::io("open", path()))?;
@@ -224,7 +250,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         let attributes = self.attributes(Carrier::Open(fd.as_fd()), path)?;
         let entry_name = [walk.prefix(), name.to_bytes(), b"/"].concat();
         self.put_header(&entry_name, Kind::Directory, &stat, &attributes.travelling)?;
-        if attributes.opaque {
+        if self.is_opaque(fd.as_fd(), &attributes, path)? {
             self.put_whiteout(&[&entry_name, whiteout::OPAQUE].concat())?;
         }
         walk.enter(fd, name)
@@ -336,13 +362,13 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         if let Some(flavour) = self.flavour {
             let has =
                 |wanted: &str| names.split(|byte| *byte == 0).any(|name| name == wanted.as_bytes());
-            for attribute in [flavour.redirect(), flavour.metacopy()] {
+            for attribute in flavour.incomplete() {
                 if has(attribute) {
                     return Err(Error::OverlayAttribute { path: path(), attribute });
                 }
             }
-            if has(flavour.opaque()) {
-                let value = carrier.value(flavour.opaque().as_bytes());
+            if let Some(opaque) = flavour.opaque().filter(|opaque| has(opaque)) {
+                let value = carrier.value(opaque.as_bytes());
                 let value = value.map_err(Error::io("read the attributes of", path()))?;
                 attributes.opaque = value.as_deref() == Some(b"y");
             }

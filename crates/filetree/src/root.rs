@@ -32,7 +32,7 @@ const RETRIES: usize = 128;
 const MAX_PIECE: usize = 4000;
 
 /// A point in time as files carry it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp {
     /// Seconds since 1970.
     pub seconds: i64,

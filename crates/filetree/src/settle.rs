@@ -72,12 +72,11 @@ fn settle_directory(
     let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
     let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
     let covered = covered.filter(is_directory);
-    let opaque = lgetxattr(path, flavour.opaque(), &mut [0; 8]).is_ok();
-    match covered {
-        None if opaque => {
-            lremovexattr(path, flavour.opaque()).map_err(Error::io("clear a mark of", path))
-        }
-        Some(covered) if !opaque && is_unchanged((path, stat), relative, below, &covered)? => {
+    // Marks in names are made where they are needed only.
+    let mark = flavour.opaque().filter(|mark| lgetxattr(path, *mark, &mut [0; 8]).is_ok());
+    match (covered, mark) {
+        (None, Some(mark)) => lremovexattr(path, mark).map_err(Error::io("clear a mark of", path)),
+        (Some(covered), None) if is_unchanged((path, stat), relative, below, &covered)? => {
             remove_if_empty(path)
         }
         _ => Ok(()),
@@ -217,7 +216,7 @@ mod tests {
         let scratch = Scratch::new("mark");
         scratch.copied_up("old");
         fs::create_dir(scratch.upper().join("new")).unwrap();
-        let mark = Flavour::User.opaque();
+        let mark = Flavour::User.opaque().unwrap();
         for name in ["old", "new"] {
             let set = lsetxattr(scratch.upper().join(name), mark, b"y", XattrFlags::empty());
             if set == Err(rustix::io::Errno::NOTSUP) {

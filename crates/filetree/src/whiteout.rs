@@ -5,8 +5,18 @@
 //! |---|---|---|
 //! | `name` is deleted | an empty file `.wh.name` | a character device 0:0 `name` |
 //! | nothing below shows in `dir` | an empty file `dir/.wh..wh..opq` | `dir` has the attribute `….overlay.opaque` = `y` |
+//!
+//! Where overlay is out of reach, snapshots have the marks of the layer: what stands on an overlay itself can make neither
+//! of its own.
 
-use rustix::fs::FileType;
+use std::os::fd::BorrowedFd;
+
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+use crate::xattr::Carrier;
 
 /// What a whiteout's name begins with.
 pub(crate) const PREFIX: &[u8] = b".wh.";
@@ -17,39 +27,106 @@ pub(crate) const META_PREFIX: &[u8] = b".wh..wh.";
 /// The file that makes its directory opaque.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Whose extended attributes overlay keeps its marks in.
+/// Where the marks of a snapshot are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// `trusted.overlay.*`: mounted by root.
+    /// Overlay's own, in `trusted.overlay.*`: mounted by root.
     Trusted,
-    /// `user.overlay.*`: mounted with `userxattr` in a user namespace.
+    /// Overlay's own, in `user.overlay.*`: mounted with `userxattr` in a user namespace.
     User,
+    /// In names, as in a layer: never mounted, but copied onto each other.
+    Names,
 }
 
 impl Flavour {
-    /// Returns the attribute that makes a directory opaque.
-    pub fn opaque(self) -> &'static str {
+    /// Returns the attribute that makes a directory opaque, if an attribute does.
+    pub fn opaque(self) -> Option<&'static str> {
         match self {
-            Self::Trusted => "trusted.overlay.opaque",
-            Self::User => "user.overlay.opaque",
+            Self::Trusted => Some("trusted.overlay.opaque"),
+            Self::User => Some("user.overlay.opaque"),
+            Self::Names => None,
         }
     }
 
-    /// Returns the attribute of a directory that shows another directory's contents.
-    pub(crate) fn redirect(self) -> &'static str {
+    /// Returns the attributes that only a snapshot which is not complete in itself has: of a directory that shows another
+    /// directory's contents, and of a file whose contents are still in a lower layer.
+    pub(crate) fn incomplete(self) -> &'static [&'static str] {
         match self {
-            Self::Trusted => "trusted.overlay.redirect",
-            Self::User => "user.overlay.redirect",
+            Self::Trusted => &["trusted.overlay.redirect", "trusted.overlay.metacopy"],
+            Self::User => &["user.overlay.redirect", "user.overlay.metacopy"],
+            Self::Names => &[],
         }
     }
 
-    /// Returns the attribute of a file whose contents are still in a lower layer.
-    pub(crate) fn metacopy(self) -> &'static str {
-        match self {
-            Self::Trusted => "trusted.overlay.metacopy",
-            Self::User => "user.overlay.metacopy",
+    /// Whether a directory, open for reading, is opaque.
+    pub(crate) fn is_opaque(self, directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+        match self.opaque() {
+            Some(attribute) => {
+                let value = Carrier::Open(directory).value(attribute.as_bytes())?;
+                Ok(value.as_deref() == Some(b"y"))
+            }
+            None => has(directory, OPAQUE),
         }
     }
+
+    /// Makes a directory, open for reading, opaque.
+    pub(crate) fn make_opaque(self, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+        match self.opaque() {
+            Some(attribute) => Carrier::Open(directory).set(attribute.as_bytes(), b"y"),
+            None => make_mark(directory, OPAQUE),
+        }
+    }
+
+    /// Makes the whiteout of a name that is not there. Fails with `EXIST` if there is anything of that name, a whiteout
+    /// where that has it.
+    pub(crate) fn make_whiteout(self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+        match self {
+            Self::Trusted | Self::User => {
+                let device = FileType::CharacterDevice;
+                rustix::fs::mknodat(directory, name, device, Mode::empty(), 0)
+            }
+            Self::Names if has(directory, name)? => Err(Errno::EXIST),
+            Self::Names => make_mark(directory, &[PREFIX, name].concat()),
+        }
+    }
+
+    /// Whether there is a whiteout for a name that is not there itself.
+    pub(crate) fn hides(self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+        match self {
+            // It has the name itself.
+            Self::Trusted | Self::User => Ok(false),
+            Self::Names => has(directory, &[PREFIX, name].concat()),
+        }
+    }
+
+    /// Takes the whiteout of a name away if it stands beside what is made now. Says whether there was one.
+    pub(crate) fn unhide(self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+        match self {
+            Self::Trusted | Self::User => Ok(false),
+            Self::Names => {
+                let mark = [PREFIX, name].concat();
+                match rustix::fs::unlinkat(directory, mark, AtFlags::empty()) {
+                    Ok(()) => Ok(true),
+                    Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(false),
+                    Err(errno) => Err(errno),
+                }
+            }
+        }
+    }
+}
+
+fn has(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// An empty file, which may be there already.
+fn make_mark(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::RUSR).map(drop)
 }
 
 /// What the last component of a name in a layer means.

@@ -3,7 +3,10 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::{
-    fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lsetxattr},
+    fs::{
+        XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr,
+        lremovexattr, lsetxattr,
+    },
     io::Errno,
 };
 
@@ -74,6 +77,14 @@ impl Carrier<'_> {
         match self {
             Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
             Self::Path(path) => lsetxattr(path, name, value, XattrFlags::empty()),
+        }
+    }
+
+    /// Removes one attribute.
+    pub(crate) fn remove(self, name: &[u8]) -> Result<(), Errno> {
+        match self {
+            Self::Open(fd) => fremovexattr(fd, name),
+            Self::Path(path) => lremovexattr(path, name),
         }
     }
 

@@ -12,7 +12,7 @@ use rustix::{
 };
 
 /// Up to this size one read and one write are faster than asking the kernel to copy.
-pub(super) const SMALL: usize = 64 * 1024;
+pub(crate) const SMALL: usize = 64 * 1024;
 
 /// How much the kernel is asked to copy at once: it is still in the processor's cache when somebody who follows reads it.
 const PIECE: usize = 4 << 20;
@@ -27,19 +27,19 @@ thread_local! {
 
 /// Moves bytes between two file systems, and remembers what they cannot do.
 #[derive(Debug)]
-pub(super) struct Mover {
+pub(crate) struct Mover {
     can_clone: AtomicBool,
     can_copy: AtomicBool,
 }
 
 impl Mover {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { can_clone: AtomicBool::new(true), can_copy: AtomicBool::new(true) }
     }
 
     /// Copies a file of `size` bytes into one that is empty, or all a hole. Holes stay holes. Returns how many bytes the
     /// source had; whether a large one changed meanwhile is for the caller to see. `told` hears up to where it is copied.
-    pub(super) fn copy(
+    pub(crate) fn copy(
         &self,
         from: &impl AsFd,
         to: &impl AsFd,
@@ -62,7 +62,7 @@ impl Mover {
     }
 
     /// Writes all of `bytes`.
-    pub(super) fn write_all(to: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn write_all(to: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
             match rustix::io::write(to, bytes) {
                 Ok(length) => bytes = &bytes[length..],

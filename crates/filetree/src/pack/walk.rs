@@ -17,7 +17,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::Error;
+use crate::{
+    Error,
+    whiteout::{self, Meaning},
+};
 
 /// How many directories are kept open on the way down. Deeper ones are found again through `..`, so that no tree can use
 /// up the descriptors of the process.
@@ -148,7 +151,10 @@ impl Walk {
             }
             names.push((name.to_owned(), kind));
         }
-        names.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        // The whiteout of a name stands where the name would, whatever form it has.
+        names.sort_unstable_by(|(left, _), (right, _)| {
+            place_of(left).cmp(place_of(right)).then_with(|| left.cmp(right))
+        });
         Ok(names)
     }
 
@@ -186,5 +192,13 @@ pub(crate) fn open_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Err
     match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
         opened => opened,
+    }
+}
+
+/// What a name is sorted by.
+fn place_of(name: &CStr) -> &[u8] {
+    match whiteout::meaning(name.to_bytes()) {
+        Meaning::Whiteout(hidden) => hidden,
+        _ => name.to_bytes(),
     }
 }

@@ -19,8 +19,7 @@ use crate::{
     RootDir,
     pack::walk::{Visit, Walk, open_dir},
     root::read_link_at,
-    whiteout::{self, Flavour},
-    xattr::Carrier,
+    whiteout::{self, Flavour, Meaning},
 };
 
 /// What there is at a path.
@@ -104,13 +103,16 @@ impl Lowers<'_> {
             let root = open_dir(layer.as_fd(), c".").map_err(crate::Error::io("open", "/"))?;
             let mut walk = Walk::new(root)?;
             while let Some(Visit::Name(name, _)) = walk.next()? {
-                names.insert(name.into_bytes());
+                if whiteout::meaning(name.to_bytes()) == Meaning::Entry {
+                    names.insert(name.into_bytes());
+                }
             }
         }
         Ok(names)
     }
 
-    /// Says whether a layer that has nothing at `path` hides what lower ones have, by an opaque directory on the way.
+    /// Says whether a layer that has nothing at `path` hides what lower ones have, by an opaque directory on the way or a
+    /// whiteout beside it.
     fn hides(&self, layer: &RootDir, path: &[u8]) -> Result<bool, Errno> {
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         for end in std::iter::once(0).chain(slashes.map(|(slash, _)| slash)) {
@@ -120,8 +122,9 @@ impl Lowers<'_> {
                 Err(Errno::NOENT) => return Ok(false),
                 Err(errno) => return Err(errno),
             };
-            let opaque = Carrier::Open(dir.as_fd()).value(self.flavour.opaque().as_bytes())?;
-            if opaque.as_deref() == Some(b"y") {
+            let start = if end == 0 { 0 } else { end + 1 };
+            let next = path[start..].split(|byte| *byte == b'/').next().unwrap_or_default();
+            if self.flavour.is_opaque(dir.as_fd())? || self.flavour.hides(dir.as_fd(), next)? {
                 return Ok(true);
             }
         }

@@ -78,6 +78,7 @@ impl Tree<'_> {
 
     fn make_bare_dir(&mut self, dir: &Dir, name: &[u8]) -> Result<Made, Error> {
         match rustix::fs::mkdirat(&dir.fd, name, Mode::RWXU) {
+            Ok(()) if self.unhide(dir, name)? => return Ok(Made::Replaced),
             Ok(()) => return Ok(Made::New),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create the directory", dir.path_of(name))(errno)),
@@ -158,8 +159,8 @@ impl Tree<'_> {
         if self.copied_up.remove(&path) {
             self.clear(dir, name)?;
         }
-        let device = FileType::CharacterDevice;
-        match rustix::fs::mknodat(&dir.fd, name, device, Mode::empty(), 0) {
+        let Some(lowers) = self.lowers else { return Ok(()) };
+        match lowers.flavour.make_whiteout(dir.fd.as_fd(), name) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
                 if self.stat(dir, name)?.is_some_and(|stat| is_dir(&stat)) {
@@ -175,8 +176,9 @@ impl Tree<'_> {
     /// Lets nothing of the lower layers show in a directory.
     pub(super) fn make_opaque(&mut self, dir: &Dir) -> Result<(), Error> {
         let Some(lowers) = self.lowers else { return Ok(()) };
-        Carrier::Open(dir.fd.as_fd())
-            .set(lowers.flavour.opaque().as_bytes(), b"y")
+        lowers
+            .flavour
+            .make_opaque(dir.fd.as_fd())
             .map_err(Error::io("make opaque", dir.path_of(b"")))?;
         self.opaque.insert(dir.path.clone());
         Ok(())
@@ -196,6 +198,15 @@ impl Tree<'_> {
             }
             made => made,
         };
-        made.map_err(Error::io("create", dir.path_of(name)))
+        let made = made.map_err(Error::io("create", dir.path_of(name)))?;
+        self.unhide(dir, name)?;
+        Ok(made)
+    }
+
+    /// Takes the whiteout of a name away that stands beside it. Says whether there was one.
+    fn unhide(&self, dir: &Dir, name: &[u8]) -> Result<bool, Error> {
+        let Some(lowers) = self.lowers else { return Ok(false) };
+        let unhidden = lowers.flavour.unhide(dir.fd.as_fd(), name);
+        unhidden.map_err(Error::io("replace the whiteout of", dir.path_of(name)))
     }
 }

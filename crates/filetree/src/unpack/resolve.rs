@@ -24,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    below::Below,
+    below::{Below, Lowers},
     path::join,
     tree::{Dir, DirMode, Dress, Tree, write_all},
 };
@@ -152,6 +152,9 @@ impl Tree<'_> {
     /// Returns what the lower layers show at a path that the tree itself does not have.
     pub(super) fn look_below(&self, path: &[u8]) -> Result<Below, Error> {
         let Some(lowers) = self.lowers else { return Ok(Below::Nothing) };
+        if self.has_whiteout(lowers, path)? {
+            return Ok(Below::Nothing);
+        }
         let mut parent = path.to_vec();
         while !parent.is_empty() {
             parent = parent_of(&parent);
@@ -160,6 +163,20 @@ impl Tree<'_> {
             }
         }
         lowers.look_up(path).map_err(Error::io("look up", OsStr::from_bytes(path)))
+    }
+
+    /// Whether this layer itself has deleted `path`, with a mark that stands beside it.
+    fn has_whiteout(&self, lowers: Lowers<'_>, path: &[u8]) -> Result<bool, Error> {
+        if lowers.flavour.opaque().is_some() {
+            return Ok(false);
+        }
+        let shown = OsStr::from_bytes(path);
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        match self.open_dir(&parent_of(path)) {
+            Ok(dir) => lowers.flavour.hides(dir.as_fd(), name).map_err(Error::io("look at", shown)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::io("open", shown)(errno)),
+        }
     }
 
     fn make_implied(&mut self, dir: &Dir, name: &[u8]) -> Result<Dir, Error> {

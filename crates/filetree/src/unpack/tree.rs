@@ -257,7 +257,7 @@ pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errn
 }
 
 /// Removes everything in a directory.
-fn remove_below(dir: OwnedFd) -> Result<(), Error> {
+pub(crate) fn remove_below(dir: OwnedFd) -> Result<(), Error> {
     let mut walk = Walk::new(dir)?;
     while let Some(visit) = walk.next()? {
         let (name, flags) = match visit {
