@@ -9,10 +9,10 @@ use sandbox::Rung;
 
 use crate::{
     command::{
-        Attach, Build, Check, Commit, Completion, Copy, Cp, Create, Df, Diff, Exec, Export, Fsck,
-        History, Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs, NOT_RUN,
-        Pause, Port, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search, Start,
-        Stats, Stop, Sync, Tag, Top, Version, VolumeArgs, Wait,
+        Attach, Build, Check, Commit, Completion, Copy, Cp, Create, Df, Diff, Doctor, Exec, Export,
+        Fsck, History, Images, Import, Info, Inspect, Keep, Kill, Load, Login, Logout, Logs,
+        NOT_RUN, Pause, Port, Prune, Ps, Pull, Push, Rename, Restart, Rm, Rmi, Run, Save, Search,
+        Start, Stats, Stop, Sync, Tag, Top, Version, VolumeArgs, Wait,
     },
     report::Exit,
 };
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Keep off the network: what is not here already is an error. What commands in containers do is not meant
     #[arg(long, env = "KILN_OFFLINE", value_parser = FalseyValueParser::new(), global = true)]
     pub(crate) offline: bool,
+    /// How steps are isolated: `auto`, or a rung that `kiln doctor` lists
+    #[arg(long, env = "KILN_ISOLATION", value_name = "RUNG", value_parser = isolation, global = true, hide_env_values = true)]
+    pub(crate) isolation: Option<Isolation>,
     /// Print version
     #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -69,13 +72,29 @@ impl Args {
         if let Some(root) = &self.root {
             return Ok(root.clone());
         }
-        if rung == Rung::Root {
+        let is_root = rung != Rung::UserNamespace && rustix::process::geteuid().is_root();
+        if is_root {
             return Ok(PathBuf::from("/var/lib/kiln"));
         }
         let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")));
         data.map(|data| data.join("kiln")).ok_or(NoHome)
     }
+}
+
+/// Which rung of the isolation ladder is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Isolation(pub(crate) Option<Rung>);
+
+/// Reads `--isolation`; `default` is Docker's word for what one gets anyway.
+fn isolation(text: &str) -> Result<Isolation, String> {
+    if matches!(text, "" | "auto" | "default") {
+        return Ok(Isolation(None));
+    }
+    Rung::parse(text).map(|rung| Isolation(Some(rung))).ok_or_else(|| {
+        let names: Vec<&str> = Rung::ALL.into_iter().map(Rung::name).collect();
+        format!("it is `auto` or one of {}", names.join(", "))
+    })
 }
 
 /// Nothing says where the store is.
@@ -168,6 +187,8 @@ pub(crate) enum Command {
     Rmi(Rmi),
     /// Write images to an archive
     Save(Save),
+    /// Say how steps can be isolated on this machine, and what would help
+    Doctor(Doctor),
     /// Read images from an archive
     Load(Load),
     /// Make an image from a tar of a root file system

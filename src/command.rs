@@ -11,6 +11,7 @@ mod cp;
 mod create;
 mod df;
 mod diff;
+mod doctor;
 mod exec;
 mod export;
 mod fsck;
@@ -52,7 +53,8 @@ mod volume;
 mod wait;
 
 use engine::{Cancel, Engine};
-use store::Store;
+use sandbox::{Rung, Standing};
+use store::{Marks, Store};
 
 pub(crate) use self::{
     attach::Attach,
@@ -65,6 +67,7 @@ pub(crate) use self::{
     create::Create,
     df::Df,
     diff::Diff,
+    doctor::Doctor,
     exec::Exec,
     export::Export,
     fsck::Fsck,
@@ -102,7 +105,7 @@ pub(crate) use self::{
     wait::Wait,
 };
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, Isolation},
     environment,
     report::{Exit, Failure},
 };
@@ -122,10 +125,12 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         Command::Search(search) => return search::run(&search),
         Command::Version(version) => return version::run(&version),
         Command::Copy(copy) => return copy::run(&copy),
+        Command::Doctor(doctor) => return doctor::run(&doctor, wish(&args.isolation)),
         Command::Keep(_) => sandbox::leave_caller()?,
         _ => {}
     }
-    let rung = sandbox::enter()?;
+    let standing = sandbox::enter(wish(&args.isolation))?;
+    let rung = standing.rung;
     let root = args.store_root(rung)?;
     if let Command::Keep(keep) = args.command {
         return keep::run(&root, rung, &keep);
@@ -133,7 +138,7 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     if let Command::Sync(sync) = args.command {
         return sync::run(&root, &sync);
     }
-    let engine = Engine::new(Store::open(&root)?, rung);
+    let engine = engine(Store::open(&root)?, standing)?;
     let waiting = sync::is_waited_for(&engine);
     let exit = dispatch(&engine, args.command);
     if !waiting {
@@ -141,6 +146,18 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     }
     output::warnings(&engine);
     exit
+}
+
+/// The rung that was asked for.
+fn wish(isolation: &Option<Isolation>) -> Option<Rung> {
+    isolation.as_ref().and_then(|isolation| isolation.0)
+}
+
+/// Works with a store where this process stands.
+fn engine(store: Store, Standing { rung, missed }: Standing) -> Result<Engine, Failure> {
+    store.ensure_marks(if rung.mounts() { Marks::Overlay } else { Marks::Names })?;
+    let missed = missed.iter().map(|(rung, error)| doctor::obstacle(*rung, error)).collect();
+    Ok(Engine::new(store, rung).with_missed(missed))
 }
 
 fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
@@ -180,6 +197,7 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
         Command::Save(save) => save::run(engine, &save),
         // Done before there is an engine.
         Command::Completion(_)
+        | Command::Doctor(_)
         | Command::Version(_)
         | Command::Sync(_)
         | Command::Keep(_)

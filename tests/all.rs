@@ -72,6 +72,8 @@ mod build {
     mod hostile;
     /// `.dockerignore`.
     mod ignore;
+    /// Builds without namespaces and mounts.
+    mod ladder;
     /// Images with very many layers.
     mod layers;
     /// Large and hostile Dockerfiles and ignore files.

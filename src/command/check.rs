@@ -246,10 +246,11 @@ pub(super) fn engine(args: &Args) -> Result<(Engine, Option<TemporaryStore>), Fa
     let likely = if is_root { Rung::Root } else { Rung::UserNamespace };
     let root = args.store_root(likely).ok().filter(|root| root.is_dir());
     if let Some(root) = root
-        && let Ok(rung) = sandbox::enter()
+        && let Ok(standing) = sandbox::enter(super::wish(&args.isolation))
         && let Ok(store) = Store::open(&root)
+        && let Ok(engine) = super::engine(store, standing)
     {
-        return Ok((Engine::new(store, rung), None));
+        return Ok((engine, None));
     }
     let temporary = TemporaryStore::create()?;
     let store = Store::open(&temporary.0)?;

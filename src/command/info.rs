@@ -48,7 +48,8 @@ fn document(engine: &Engine) -> Result<Value, Failure> {
         "ContainersPaused": count(|status| status == Status::Paused),
         "ContainersStopped": count(|status| !status.is_alive()),
         "Images": store.images()?.len(),
-        "Driver": "overlay2",
+        "Driver": if engine.rung().mounts() { "overlay2" } else { "vfs" },
+        "Isolation": engine.rung().name(),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": cgroup_version(),
@@ -67,7 +68,7 @@ fn document(engine: &Engine) -> Result<Value, Failure> {
 
 /// Says it to people, a line each.
 fn in_words(document: &Value) -> String {
-    const LINES: [(&str, &str); 16] = [
+    const LINES: [(&str, &str); 17] = [
         ("Containers", "Containers"),
         (" Running", "ContainersRunning"),
         (" Paused", "ContainersPaused"),
@@ -75,6 +76,7 @@ fn in_words(document: &Value) -> String {
         ("Images", "Images"),
         ("Server Version", "ServerVersion"),
         ("Storage Driver", "Driver"),
+        ("Isolation", "Isolation"),
         ("Logging Driver", "LoggingDriver"),
         ("Cgroup Version", "CgroupVersion"),
         ("Kernel Version", "KernelVersion"),

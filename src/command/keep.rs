@@ -41,6 +41,7 @@ fn take_standard_input() -> std::io::Result<UnixStream> {
 /// Returns the command that becomes the keeper of a container.
 pub(super) fn command(engine: &Engine, id: &ContainerId) -> Command {
     let mut command = Command::new("/proc/self/exe");
+    command.args(["--isolation", engine.rung().name()]);
     command.arg("--root").arg(engine.store().root()).args(["keep", &id.to_string()]);
     // Nothing of the caller's environment stays in a process that may live for long; programs are found by PATH.
     command.env_clear().envs(crate::environment::search_path());

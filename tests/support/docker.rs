@@ -62,7 +62,8 @@ impl Docker {
         text.trim_end().to_owned()
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    /// The same, whatever comes of it.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         let mut client = Command::new("docker");
         client.env("DOCKER_HOST", socket(&self.dir)).env("DOCKER_CONFIG", self.dir.join("config"));
         client.args(args).stdin(Stdio::null()).output().unwrap()

@@ -23,6 +23,7 @@ pub(crate) const IMAGE: &str = "test:latest";
 pub(crate) struct TestEnv {
     dir: PathBuf,
     account: Option<Account>,
+    isolation: Option<&'static str>,
     contexts: Cell<u32>,
 }
 
@@ -37,6 +38,13 @@ impl TestEnv {
         Self::empty().with_base()
     }
 
+    /// The same on a rung of the isolation ladder.
+    pub(crate) fn isolated(rung: &'static str) -> Self {
+        let mut env = Self::empty();
+        env.isolation = Some(rung);
+        env.with_base()
+    }
+
     /// The same as another user of the machine, who owns the directory, the store and the contexts.
     pub(crate) fn of(account: Account) -> Self {
         Self::create(Some(account)).with_base()
@@ -49,7 +57,7 @@ impl TestEnv {
         let dir = std::env::temp_dir().join(format!("kiln-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        let env = Self { dir, account, contexts: Cell::new(0) };
+        let env = Self { dir, account, isolation: None, contexts: Cell::new(0) };
         if let Some(account) = &env.account {
             // The build directory may well be out of this user's reach.
             fs::copy(base::kiln(), env.path("kiln")).unwrap();
@@ -97,6 +105,10 @@ impl TestEnv {
                 Kiln::new(&self.path("kiln")).by_user(account.uid, account.gid, &self.dir)
             }
             None => Kiln::new(&base::kiln()),
+        };
+        let kiln = match self.isolation {
+            Some(rung) => kiln.env("KILN_ISOLATION", rung),
+            None => kiln,
         };
         kiln.args(["--root".as_ref(), self.store().as_os_str()]).args(args)
     }

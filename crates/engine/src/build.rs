@@ -73,6 +73,7 @@ pub async fn build(
     events: Events,
 ) -> Result<Vec<BuiltTarget>, Error> {
     let filter = request.no_cache_filter.clone();
+    tell_isolation(engine, &events);
     let contexts = Contexts::open(engine, &request, &events)?;
     let file = read(engine, &contexts, &request, &events)?;
     let source = file.source.clone();
@@ -100,6 +101,14 @@ pub async fn build(
     tell_unknown_stages(&file, &filter, &events);
     check::tell(&linted, &source, &events);
     built
+}
+
+/// Tells once how steps are isolated, if that is not as well as it can be.
+fn tell_isolation(engine: &Engine, events: &Events) {
+    let rung = engine.rung();
+    if !rung.mounts() {
+        events.send(Event::Note(format!("isolation: `{}`, {rung}", rung.name())));
+    }
 }
 
 /// Tells of stages that were to be built anew and are not there.

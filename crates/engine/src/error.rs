@@ -22,6 +22,13 @@ pub enum Error {
     /// The kernel refused.
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
+
+    /// A command is to be run where nothing can be.
+    #[error("cannot run commands here: {}", reasons.join("; "))]
+    NothingRuns {
+        /// Why each rung of the isolation ladder does not work.
+        reasons: Vec<String>,
+    },
     /// A registry refused, or cannot be reached.
     #[error(transparent)]
     Registry(#[from] registry::Error),

@@ -97,7 +97,7 @@ fn runs(engine: &Engine, program: Vec<u8>, snapshots: &[SnapshotId]) -> Result<b
         argv: vec![PROBE.into()],
         hostname: "localhost".to_owned(),
         mounts: vec![sandbox::Mount { target: PROBE.to_owned(), source: file, read_only: true }],
-        ..Spec::new(mounted.mount()?)
+        ..mounted.spec()?
     };
     match sandbox::spawn(spec).and_then(|mut child| child.wait()) {
         Ok(exit) => Ok(exit == Exit::Code(0)),

@@ -72,7 +72,10 @@ use registry::Client;
 use sandbox::Rung;
 use store::{Image, Layer, SnapshotId, Store};
 
-use crate::{rootfs::Floors, sealed::Sealed};
+use crate::{
+    rootfs::{Floors, Trees},
+    sealed::Sealed,
+};
 
 /// A store, and the rung of the isolation ladder on which steps run. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -83,6 +86,9 @@ pub struct Engine {
     lock: Option<Arc<Lock>>,
     sealed: Sealed,
     floors: Floors,
+    trees: Trees,
+    /// Why it is none above.
+    missed: Arc<Vec<String>>,
 }
 
 impl Engine {
@@ -95,7 +101,20 @@ impl Engine {
             lock: None,
             sealed: Sealed::default(),
             floors: Floors::default(),
+            trees: Trees::default(),
+            missed: Arc::default(),
         }
+    }
+
+    /// Knows why it stands on no rung above.
+    #[must_use]
+    pub fn with_missed(self, missed: Vec<String>) -> Self {
+        Self { missed: Arc::new(missed), ..self }
+    }
+
+    /// Why it stands on no rung above.
+    pub fn missed(&self) -> &[String] {
+        &self.missed
     }
 
     /// Pulls bases that the store does not have.
@@ -158,11 +177,12 @@ impl Engine {
         Ok(contents)
     }
 
-    /// How overlay marks deletions on this rung.
+    /// How snapshots mark deletions on this rung.
     pub fn flavour(&self) -> Flavour {
         match self.rung {
             Rung::Root => Flavour::Trusted,
             Rung::UserNamespace => Flavour::User,
+            Rung::Chroot | Rung::FilesOnly => Flavour::Names,
         }
     }
 }

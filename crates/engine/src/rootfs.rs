@@ -1,18 +1,27 @@
-//! Snapshots as a root file system: stacked by overlay, through mounts that are attached nowhere. What many layers are
-//! stacked on is in `floor`, what a RUN is
-//! mounted on in `stubs`.
+//! Snapshots as a root file system: stacked by overlay, through mounts that are attached nowhere, or, where nothing can be
+//! mounted, copied onto each other (`copied`). What many layers are stacked on is in `floor`, what a RUN is mounted on in
+//! `stubs`.
+//!
+//! What a step changes lands in its snapshot: at once where that is overlay's upper directory, by [`Writable::collect`]
+//! where it is not.
 
+mod copied;
 mod floor;
 mod stubs;
 
-use std::path::PathBuf;
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
 
 use filetree::RootDir;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
-use sandbox::{MOST_LAYERS, Overlay, Syncs};
+use sandbox::{Confinement, MOST_LAYERS, Overlay, Spec, Syncs};
 use store::{ContainerDirectory, Image, Open, Snapshot, SnapshotId};
 
+use self::copied::{Borrowed, Tree};
 pub(crate) use self::{
+    copied::Trees,
     floor::Floors,
     stubs::{Entry, Stubs},
 };
@@ -22,8 +31,18 @@ use crate::{Engine, Error, sealed};
 #[derive(Debug)]
 pub struct Rootfs {
     root: RootDir,
+    _held: Held,
+}
+
+/// What a root file system that is read needs to exist.
+#[derive(Debug)]
+enum Held {
+    /// Nothing: a mount exists as long as it is open.
+    Nothing,
     /// What is shown where there is no snapshot at all.
-    _empty: Option<Snapshot<Open>>,
+    Empty(#[expect(dead_code, reason = "it is removed when it is dropped")] Snapshot<Open>),
+    /// A copy.
+    Tree(#[expect(dead_code, reason = "it is given back when it is dropped")] Borrowed),
 }
 
 impl Rootfs {
@@ -72,11 +91,19 @@ pub(crate) fn writable(
     below: &[SnapshotId],
 ) -> Result<Writable, Error> {
     let (upper, work) = (Some(snapshot.fs()), Some(snapshot.work()));
+    if !engine.rung.mounts() {
+        return match below {
+            [] => {
+                let root = RootDir::open(snapshot.fs())?;
+                Ok(Writable { shape: Shape::Itself, root })
+            }
+            _ => Writable::copied(engine, below),
+        };
+    }
     let overlay = floor::mount_on(engine, below, |lowers| {
         Ok(Overlay::mount(engine.rung, lowers, upper, work)?)
     })?;
-    let root = RootDir::from_fd(overlay.try_clone_fd()?);
-    Ok(Writable { overlay, root })
+    Writable::mounted(overlay)
 }
 
 /// Mounts `snapshot` on top of `below`, to be written by a program of the image; with `stubs`, it finds there what is mounted
@@ -87,13 +114,15 @@ pub(crate) fn runnable(
     below: &[SnapshotId],
     stubs: Option<&Stubs>,
 ) -> Result<Writable, Error> {
+    if !engine.rung.mounts() {
+        return Writable::copied(engine, below);
+    }
     let mut lowers = directories(engine, below)?;
     if let Some(stubs) = stubs.filter(|_| lowers.len() < MOST_LAYERS) {
         lowers.push(stubs.below(engine, below)?);
     }
     let overlay = Overlay::mount(engine.rung, &lowers, Some(snapshot.fs()), Some(snapshot.work()))?;
-    let root = RootDir::from_fd(overlay.try_clone_fd()?);
-    Ok(Writable { overlay, root })
+    Writable::mounted(overlay)
 }
 
 /// Mounts what a container has written on top of `below`, to be written to further.
@@ -103,42 +132,115 @@ pub(crate) fn kept(
     below: &[SnapshotId],
     syncs: Syncs,
 ) -> Result<Writable, Error> {
+    ensure_mounts(engine, "a container")?;
     let lowers = directories(engine, below)?;
     let (upper, work) = (Some(directory.fs()), Some(directory.work()));
     let overlay = Overlay::mount_with(engine.rung, &lowers, upper, work, syncs)?;
-    let root = RootDir::from_fd(overlay.try_clone_fd()?);
-    Ok(Writable { overlay, root })
+    Writable::mounted(overlay)
+}
+
+/// Returns an error if nothing can be mounted; `what` is what needs it.
+pub(crate) fn ensure_mounts(engine: &Engine, what: &str) -> Result<(), Error> {
+    match engine.rung.mounts() {
+        true => Ok(()),
+        false => Err(sandbox::Error::NeedsNamespaces { what: what.to_owned() }.into()),
+    }
 }
 
 /// A root file system whose changes go into an open snapshot.
 #[derive(Debug)]
 pub(crate) struct Writable {
-    overlay: Overlay,
+    shape: Shape,
     root: RootDir,
 }
 
+/// What it is made as.
+#[derive(Debug)]
+enum Shape {
+    /// A mount with the snapshot as its upper directory.
+    Mounted(Overlay),
+    /// The snapshot itself.
+    Itself,
+    /// A copy of the layers, compared with what it was.
+    Copied(Trees, Tree),
+}
+
 impl Writable {
+    fn mounted(overlay: Overlay) -> Result<Self, Error> {
+        let root = RootDir::from_fd(overlay.try_clone_fd()?);
+        Ok(Self { shape: Shape::Mounted(overlay), root })
+    }
+
+    fn copied(engine: &Engine, below: &[SnapshotId]) -> Result<Self, Error> {
+        let tree = engine.trees.take(engine, below)?;
+        let root = tree.root()?;
+        Ok(Self { shape: Shape::Copied(engine.trees.clone(), tree), root })
+    }
+
     /// The root directory.
     pub(crate) fn root(&self) -> &RootDir {
         &self.root
     }
 
-    /// The mount, for a sandbox.
-    pub(crate) fn mount(&self) -> Result<std::os::fd::OwnedFd, Error> {
-        Ok(self.overlay.try_clone_fd()?)
+    /// The mount, for a sandbox that is kept.
+    pub(crate) fn mount(&self) -> Result<OwnedFd, Error> {
+        match &self.shape {
+            Shape::Mounted(overlay) => Ok(overlay.try_clone_fd()?),
+            Shape::Itself | Shape::Copied(..) => {
+                Err(sandbox::Error::NeedsNamespaces { what: "a container".to_owned() }.into())
+            }
+        }
     }
+
+    /// What runs a program on it, which is still to be filled in.
+    pub(crate) fn spec(&self) -> Result<Spec, Error> {
+        let Shape::Copied(_, tree) = &self.shape else { return Ok(Spec::new(self.mount()?)) };
+        let duplicate = || self.root.as_fd().try_clone_to_owned();
+        let root = duplicate().map_err(Error::io("open", "the root file system"))?;
+        let confinement = Confinement::Chroot { aside: tree.aside()? };
+        Ok(Spec { confinement, ..Spec::new(root) })
+    }
+
+    /// Puts into the snapshot what was changed, if it is not there already. What is at or below the paths of `except`
+    /// counts as unchanged; nobody writes any more.
+    ///
+    /// # Errors
+    /// Those of [`filetree::collect`]; the snapshot is no layer then.
+    pub(crate) fn collect(
+        self,
+        engine: &Engine,
+        snapshot: &Snapshot<Open>,
+        except: &[&Path],
+    ) -> Result<(), Error> {
+        match self.shape {
+            Shape::Mounted(_) | Shape::Itself => Ok(()),
+            Shape::Copied(trees, tree) => trees.collect(engine, tree, snapshot, except),
+        }
+    }
+}
+
+/// Seals what a step has made.
+pub(crate) fn seal(engine: &Engine, snapshot: Snapshot<Open>) -> Result<SnapshotId, Error> {
+    let directory = snapshot.fs().to_owned();
+    let id = snapshot.seal()?;
+    engine.trees.sealed(&directory, id);
+    Ok(id)
 }
 
 /// Mounts `snapshots`, the bottom first, to be read.
 pub(crate) fn readable(engine: &Engine, snapshots: &[SnapshotId]) -> Result<Rootfs, Error> {
     if directories(engine, snapshots)?.is_empty() {
         let empty = fresh(engine, snapshots)?;
-        return Ok(Rootfs { root: RootDir::open(empty.fs())?, _empty: Some(empty) });
+        return Ok(Rootfs { root: RootDir::open(empty.fs())?, _held: Held::Empty(empty) });
+    }
+    if !engine.rung.mounts() {
+        let (root, borrowed) = engine.trees.borrow(engine, snapshots)?;
+        return Ok(Rootfs { root, _held: Held::Tree(borrowed) });
     }
     let overlay = floor::mount_on(engine, snapshots, |lowers| {
         Ok(Overlay::mount(engine.rung, lowers, None, None)?)
     })?;
-    Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
+    Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _held: Held::Nothing })
 }
 
 /// Mounts `snapshots` with `top` above them, to be read. Somebody may write to `top` meanwhile.
@@ -147,13 +249,14 @@ pub(crate) fn readable_with(
     snapshots: &[SnapshotId],
     top: &std::path::Path,
 ) -> Result<Rootfs, Error> {
+    ensure_mounts(engine, "a container")?;
     let mut lowers = directories(engine, snapshots)?;
     if sealed::is_empty(top)? {
         return readable(engine, snapshots);
     }
     lowers.insert(0, top.to_owned());
     let overlay = Overlay::mount(engine.rung, &lowers, None, None)?;
-    Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _empty: None })
+    Ok(Rootfs { root: RootDir::from_fd(overlay.try_clone_fd()?), _held: Held::Nothing })
 }
 
 /// Returns an error if one more layer is more than could be mounted.

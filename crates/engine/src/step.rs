@@ -49,7 +49,7 @@ pub(crate) fn run(
             settle(build, step, &laid.snapshot, below)?;
             let (snapshot, early) = complete(build, stage, laid)?;
             let ingredients = derived.ingredients.into_iter().map(|i| (i.name, i.value)).collect();
-            let record = record(step, began, ingredients, snapshot, below)?;
+            let record = record(build, step, began, ingredients, snapshot, below)?;
             if let Some(early) = early {
                 build.packing.adopt(build, record.snapshot, early, at.clone())?;
             }
@@ -154,7 +154,8 @@ fn platform_of(stage: &Stage) -> Platform {
 /// Takes out of a snapshot what is no change. What stands alone was made on nothing.
 fn settle(build: &Build, step: &Step, snapshot: &Snapshot<Open>, below: &Tip) -> Result<(), Error> {
     let unsettled = Unsettled::list(snapshot.fs())?;
-    if unsettled.is_empty() || stands_alone(step) {
+    // What was collected by comparing is settled.
+    if !build.engine.rung().mounts() || unsettled.is_empty() || stands_alone(step) {
         return Ok(());
     }
     let merged = rootfs::readable(&build.engine, &below.snapshots)?;
@@ -168,6 +169,7 @@ fn stands_alone(step: &Step) -> bool {
 
 /// Seals what a step has made.
 fn record(
+    build: &Build,
     step: &Step,
     began: String,
     ingredients: Vec<(String, String)>,
@@ -175,7 +177,7 @@ fn record(
     below: &Tip,
 ) -> Result<Record, Error> {
     Ok(Record {
-        snapshot: snapshot.seal()?,
+        snapshot: rootfs::seal(&build.engine, snapshot)?,
         below: below.snapshots.last().copied().filter(|_| !stands_alone(step)),
         began: Some(began),
         created: commit::now(),

@@ -21,7 +21,7 @@ use sandbox::Spec;
 
 fn main() -> Result<(), Box<dyn Error>> {
     sandbox::reexec_if_asked();
-    let rung = sandbox::enter()?;
+    let rung = sandbox::enter(None)?.rung;
     println!("{rung}");
     let directory = std::env::temp_dir().join(format!("kiln-spawn-time-{}", std::process::id()));
     fs::create_dir_all(directory.join("base/bin"))?;

@@ -79,6 +79,10 @@ impl Capabilities {
     pub const NONE: Self = Self(CapabilitySet::empty());
     /// All that there are, also those that a later kernel has.
     pub const ALL: Self = Self(CapabilitySet::from_bits_retain(u64::MAX));
+    /// That to change the root directory.
+    pub(crate) const SYS_CHROOT: Self = Self(CapabilitySet::SYS_CHROOT);
+    /// That to make device nodes.
+    pub(crate) const MKNOD: Self = Self(CapabilitySet::MKNOD);
     /// Docker's default.
     pub const DEFAULT: Self = Self(
         CapabilitySet::CHOWN

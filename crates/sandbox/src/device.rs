@@ -33,7 +33,7 @@ pub(crate) use lent::lend_all;
 
 /// The nodes: name, major and minor number, as in Linux's `devices.txt`. The numbers are checked, so
 /// that a host with an odd `/dev` does not lend something else.
-const NODES: &[(&str, u32, u32)] = &[
+pub(crate) const NODES: &[(&str, u32, u32)] = &[
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),

@@ -114,6 +114,31 @@ pub enum Error {
         /// Its exit status.
         how: String,
     },
+    /// The rung of the isolation ladder that was asked for does not work here.
+    #[error("isolation `{}` does not work here", rung.name())]
+    Isolation {
+        /// Which.
+        rung: crate::Rung,
+        /// Why not, and what would help.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A rung needs something that is not there.
+    #[error("{what}; {hint}")]
+    Lacking {
+        /// What is missing.
+        what: String,
+        /// What would help.
+        hint: String,
+    },
+    /// Something that only a rung with namespaces and mounts can do.
+    #[error(
+        "{what} needs namespaces and mounts, which isolation `chroot` is without; `kiln doctor` tells what would allow them"
+    )]
+    NeedsNamespaces {
+        /// What.
+        what: String,
+    },
     /// `newuidmap` or `newgidmap` is not installed.
     #[error(
         "cannot find `{program}`, which gives an ordinary user more than one user id; \

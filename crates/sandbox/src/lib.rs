@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! - [`spec`](Spec): what is to be run, and what it shall see.
-//! - [`rung`](enter): which privileges this process has, and how an ordinary user gets them.
+//! - [`rung`](enter): the isolation ladder: which rung of it works here, and how an ordinary user gets there.
 //! - [`overlay`](Overlay): a root file system from layers, as a mount that is attached nowhere.
 //! - [`spawn`](spawn()): the caller's side of a sandbox: start, output, kill, wait.
 //! - `executable`: this very program, in a form that a sandbox cannot change.
@@ -11,6 +11,7 @@
 //! - `wire`: what the caller and the supervisor say to each other.
 //! - `supervisor`: the re-executed binary, parent of the sandbox's first process.
 //! - `container`: the story of that first process, from `clone` to `execve`.
+//! - `chroot`: the same without namespaces and mounts, where neither is allowed. `landlock`: what holds it together.
 //! - `join`: one more process for a sandbox that runs.
 //! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`, `limits`: its rights.
 //!   `cgroup`: what all its processes together may use. `exec`: the program. `init`: the process before it, if one was asked for.
@@ -38,8 +39,10 @@ mod supervisor;
 mod wire;
 mod zygote;
 
+mod chroot;
 mod container;
 mod join;
+mod landlock;
 
 mod device;
 mod kernel_files;
@@ -95,14 +98,18 @@ pub use processes::processes;
 pub use processes::usage;
 pub use pty::RawMode;
 pub use pty::copy_window_size;
+pub use rung::Finding;
 pub use rung::Rung;
+pub use rung::Standing;
 pub use rung::enter;
+pub use rung::survey;
 pub use signals::Termination;
 pub use spawn::Child;
 pub use spawn::Exit;
 pub use spawn::Killer;
 pub use spawn::Process;
 pub use spawn::spawn;
+pub use spec::Confinement;
 pub use spec::Devices;
 pub use spec::JoinSpec;
 pub use spec::Mount;

@@ -198,6 +198,7 @@ fn connect(
         (Report::Failed(failure), _) => Err(failure.into()),
         (
             Report::OutOfMemory
+            | Report::Covered(_)
             | Report::MountPoints(_)
             | Report::Terminal
             | Report::Started(_)

@@ -247,7 +247,7 @@ fn source(
             let mount = luggage.at(*root).and_then(|root| Ok(workshop.part(root, path)?));
             ("a part of a directory", mount.map(|mount| (mount, none)))
         }
-        SourceJob::Bind(path) => {
+        SourceJob::Bind(path) | SourceJob::Lent(path) => {
             let mount = rustix::mount::open_tree(CWD, path, tree(Depth::Recursive));
             ("a directory of the host", mount.map(|it| (it, none)).map_err(io::Error::from))
         }

@@ -1,43 +1,87 @@
-//! Which rung of the isolation ladder this process stands on, and how an ordinary user gets to the
-//! second: a user namespace in which one is root. How its ids are mapped is in `idmap`.
+//! The isolation ladder: its rungs, and which of them this process can stand on. How an ordinary user gets to the second, a
+//! user namespace in which one is root, is in `climb`; what each rung needs and lacks here, for people, in `survey`.
 
+mod climb;
 mod idmap;
+mod survey;
 
 use std::fmt;
 use std::fs;
-use std::io;
-use std::process::ExitStatus;
 
-use rustix::process::Pid;
-use rustix::process::Signal;
-use rustix::process::WaitOptions;
-use rustix::process::WaitStatus;
+use rustix::mount::FsOpenFlags;
 use rustix::thread::CapabilitySet;
-use rustix::thread::Gid;
-use rustix::thread::Uid;
-use rustix::thread::UnshareFlags;
 
 use crate::Error;
-use crate::sys;
+use crate::landlock;
 
-/// What is passed on to the process that does the work. `SIGCHLD` tells that it ended.
-const SIGNALS: &[i32] = &[
-    libc::SIGINT,
-    libc::SIGTERM,
-    libc::SIGHUP,
-    libc::SIGQUIT,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGCHLD,
+pub use self::survey::Finding;
+pub use self::survey::survey;
+
+/// What the fifth rung needs of root's rights: it gives files to their owners, makes devices, changes its user and its root.
+const NEEDED: &[(CapabilitySet, &str)] = &[
+    (CapabilitySet::CHOWN, "CAP_CHOWN"),
+    (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
+    (CapabilitySet::FOWNER, "CAP_FOWNER"),
+    (CapabilitySet::MKNOD, "CAP_MKNOD"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+    (CapabilitySet::SYS_CHROOT, "CAP_SYS_CHROOT"),
 ];
 
 /// A rung of the isolation ladder, the strongest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
     /// Root: namespaces and overlay.
     Root,
     /// Root of a user namespace with a range of ids: the same, but no device nodes can be made.
     UserNamespace,
+    /// Root without namespaces and mounts, as in an ordinary container: a changed root directory and Landlock, on a copy of
+    /// the layers.
+    Chroot,
+    /// None of this: files can be copied, and nothing can be run.
+    FilesOnly,
+}
+
+impl Rung {
+    /// All of them, the strongest first.
+    pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::Chroot, Self::FilesOnly];
+
+    /// Its number on the ladder. The third (overlay in user space) and the fourth (a user namespace with one id) are not
+    /// built.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Root => 1,
+            Self::UserNamespace => 2,
+            Self::Chroot => 5,
+            Self::FilesOnly => 6,
+        }
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::UserNamespace => "userns",
+            Self::Chroot => "chroot",
+            Self::FilesOnly => "none",
+        }
+    }
+
+    /// Reads its name or number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_it = |rung: &Self| text == rung.name() || text == rung.number().to_string();
+        Self::ALL.into_iter().find(is_it)
+    }
+
+    /// Whether root file systems are mounted on it, and processes have namespaces.
+    pub fn mounts(self) -> bool {
+        matches!(self, Self::Root | Self::UserNamespace)
+    }
+
+    /// Whether programs can be run on it.
+    pub fn runs(self) -> bool {
+        self != Self::FilesOnly
+    }
 }
 
 impl fmt::Display for Rung {
@@ -45,175 +89,135 @@ impl fmt::Display for Rung {
         f.write_str(match self {
             Rung::Root => "root, with namespaces and overlay",
             Rung::UserNamespace => "user namespace with subordinate ids, with overlay",
+            Rung::Chroot => {
+                "no namespaces: changed root directory and Landlock, on a copy of the layers"
+            }
+            Rung::FilesOnly => "no isolation: files can be copied, nothing can be run",
         })
     }
 }
 
-/// Finds the rung, and climbs to it. To be called while the process has one thread.
+/// Where this process stands, for good.
+#[derive(Debug)]
+pub struct Standing {
+    /// The rung.
+    pub rung: Rung,
+    /// Why it is none above; nothing if it was asked for by name.
+    pub missed: Vec<(Rung, Error)>,
+}
+
+/// Finds the highest rung that works here, or the one that is asked for, and climbs to it. To be called while the process
+/// has one thread.
 ///
-/// An ordinary user's process forks here. The child, root of a new user namespace and mount
-/// namespace, returns; the parent does not: it passes signals on and ends as the child ends. If the
-/// parent is killed, so is the child. On an error nothing has changed and no child is left.
-pub fn enter() -> Result<Rung, Error> {
-    if rustix::process::geteuid().is_root() && has_sys_admin()? {
-        return Ok(if in_initial_namespace()? { Rung::Root } else { Rung::UserNamespace });
-    }
-    let map = idmap::IdMap::of_caller()?;
-    let (tell_parent, from_child) = pipe()?;
-    let (tell_child, from_parent) = pipe()?;
-    let parent = rustix::process::getpid();
-
-    // Blocked before the fork, so that none is lost; the child unblocks them.
-    sys::block_signals(SIGNALS, libc::SIG_BLOCK);
-    let forked = sys::Alone::check().and_then(|alone| sys::fork_into(0, &alone));
-    let child = match forked {
-        Ok(Some(child)) => child,
-        Ok(None) => {
-            drop((tell_child, from_child));
-            return in_child(parent, tell_parent, from_parent);
-        }
-        Err(error) => {
-            sys::block_signals(SIGNALS, libc::SIG_UNBLOCK);
-            return Err(Error::setup("fork")(error));
-        }
-    };
-    drop((tell_parent, from_parent));
-
-    let prepared = prepare_child(child, &map, &from_child, &tell_child);
-    if let Err(error) = prepared {
-        // It waits for a word that does not come; both fail only if it is dead already.
-        let _ = rustix::process::kill_process(child, Signal::KILL);
-        let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
-        sys::block_signals(SIGNALS, libc::SIG_UNBLOCK);
-        return Err(error);
-    }
-    drop((from_child, tell_child));
-    end_as(pass_signals_on(child))
-}
-
-/// The parent's part until the child can go on: waits for its namespace, maps the ids.
-fn prepare_child(
-    child: Pid,
-    map: &idmap::IdMap,
-    from_child: &std::os::fd::OwnedFd,
-    tell_child: &std::os::fd::OwnedFd,
-) -> Result<(), Error> {
-    let mut errno = [0; 4];
-    let received = rustix::io::read(from_child, &mut errno).map_err(Error::setup("hear of it"))?;
-    let errno = if received == errno.len() { i32::from_ne_bytes(errno) } else { libc::EIO };
-    if errno != 0 {
-        return Err(no_user_namespace(io::Error::from_raw_os_error(errno)));
-    }
-    map.apply(child)?;
-    rustix::io::write(tell_child, b"1").map_err(Error::setup("wake the child"))?;
-    Ok(())
-}
-
-/// The child's part: the namespaces, then the ids, then the tie to the parent.
-fn in_child(
-    parent: Pid,
-    tell_parent: std::os::fd::OwnedFd,
-    from_parent: std::os::fd::OwnedFd,
-) -> Result<Rung, Error> {
-    let unshared = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS);
-    let errno = unshared.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
-    let told = rustix::io::write(&tell_parent, &errno.to_ne_bytes());
-    let mut word = [0];
-    let heard = rustix::io::read(&from_parent, &mut word);
-    if errno != 0 || told != Ok(4) || heard != Ok(1) {
-        // The parent knows what went wrong, or is dead; either way it speaks, not this process.
-        sys::exit_now(1);
-    }
-    sys::block_signals(SIGNALS, libc::SIG_UNBLOCK);
-
-    let failed = "become root of the user namespace";
-    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
-        .map_err(Error::setup(failed))?;
-    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
-        .map_err(Error::setup(failed))?;
-
-    // Changing ids forgets the signal, so it is asked for now. If the parent died before, this
-    // process has another parent by now.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(Error::setup("tie the process to its parent"))?;
-    if rustix::process::getppid() != Some(parent) {
-        sys::exit_now(1);
-    }
-    check_capabilities()?;
-    Ok(Rung::UserNamespace)
-}
-
-/// Tries out what only a user namespace with capabilities can do: AppArmor lets everybody make one
-/// on some systems and takes the capabilities away.
-fn check_capabilities() -> Result<(), Error> {
-    let root = rustix::fs::open(
-        "/",
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    );
-    let root = root.map_err(Error::setup("open `/`"))?;
-    let none = rustix::mount::MountAttrFlags::empty();
-    sys::mount_setattr(&root, sys::Depth::Recursive, none).map_err(no_user_namespace)
-}
-
-/// Explains why user namespaces do not work, by the settings that forbid them.
-fn no_user_namespace(source: io::Error) -> Error {
-    let is = |file: &str, value: &str| {
-        fs::read_to_string(format!("/proc/sys/{file}")).is_ok_and(|text| text.trim() == value)
-    };
-    let hint = if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor keeps ordinary users from it; as root: \
-         sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give kiln a profile with \
-         `userns,`, or run as root"
-    } else if is("kernel/unprivileged_userns_clone", "0") {
-        "as root: sysctl -w kernel.unprivileged_userns_clone=1, or run as root"
-    } else if is("user/max_user_namespaces", "0") {
-        "as root: sysctl -w user.max_user_namespaces=15000, or run as root"
-    } else if rustix::process::geteuid().is_root() {
-        "this root has no CAP_SYS_ADMIN, as in an ordinary container; start the container with \
-         --privileged, or with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-    } else {
-        "a container's seccomp filter or a security module forbids it (no sysctl does); allow \
-         unshare and mount there, or run as root"
-    };
-    Error::NoUserNamespace { hint: hint.to_owned(), source }
-}
-
-/// Waits for the end of the child, passing signals on to it meanwhile.
+/// Each is tried by doing what it needs. For the second one an ordinary user's process forks: the child, root of a new
+/// user namespace and mount namespace, returns; the parent does not.
 ///
-/// A `^C` goes from the terminal to both, so it is not passed on a second time.
-fn pass_signals_on(child: Pid) -> WaitStatus {
-    loop {
-        if let Ok(arrival) = sys::wait_for_signal(SIGNALS)
-            && arrival.signal != libc::SIGCHLD
-            && arrival.from_process
-            && let Some(signal) = Signal::from_named_raw(arrival.signal)
-        {
-            // It fails only if the child is dead, which the next lines find out.
-            let _ = rustix::process::kill_process(child, signal);
+/// # Errors
+/// [`Error::Isolation`] if the one that is asked for does not work; nothing has changed then.
+pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
+    let mut missed = Vec::new();
+    for rung in Rung::ALL.into_iter().filter(|rung| wish.is_none_or(|wish| wish == *rung)) {
+        match try_to_enter(rung) {
+            Ok(()) => return Ok(Standing { rung, missed }),
+            Err(error) if wish.is_some() => {
+                return Err(Error::Isolation { rung, source: Box::new(error) });
+            }
+            Err(error) => missed.push((rung, error)),
         }
-        if let Ok(Some((_, status))) = rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {
-            return status;
-        }
+    }
+    // What an ordinary user can have is the second one.
+    let wanted = missed.into_iter().find(|(rung, _)| *rung == Rung::UserNamespace);
+    Err(wanted
+        .map_or_else(|| lacking("nothing works here", "see `kiln doctor`"), |(_, error)| error))
+}
+
+fn try_to_enter(rung: Rung) -> Result<(), Error> {
+    match rung {
+        Rung::Root => check_root(),
+        Rung::UserNamespace if is_root_of_namespace()? => check_mounts(),
+        Rung::UserNamespace => climb::climb().and_then(|()| check_mounts()),
+        Rung::Chroot => check_chroot(),
+        Rung::FilesOnly => check_owners(),
     }
 }
 
-/// Ends this process as the child ended.
-fn end_as(status: WaitStatus) -> ! {
-    let code = match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => {
-            sys::die_by(signal);
-            128 + signal
+fn check_root() -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(lacking("this is an ordinary user", "run as root"));
+    }
+    if !has_sys_admin()? {
+        return Err(lacking(
+            "this root has no CAP_SYS_ADMIN, as in an ordinary container",
+            "start the container with --privileged",
+        ));
+    }
+    if !in_initial_namespace()? {
+        return Err(lacking("this is the root of a user namespace", "that is the rung `userns`"));
+    }
+    check_mounts()
+}
+
+/// One call that needs what all mounts need, and changes nothing.
+fn check_mounts() -> Result<(), Error> {
+    let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC);
+    match overlay {
+        Ok(_) => Ok(()),
+        Err(rustix::io::Errno::NODEV) => {
+            Err(lacking("this kernel has no overlay file system", "as root: modprobe overlay"))
         }
-        (None, None) => 1,
-    };
-    std::process::exit(code)
+        Err(errno) => Err(lacking(
+            &format!("mounts are forbidden ({errno})"),
+            "allow them in the seccomp filter or security module of this container, or start it with --privileged",
+        )),
+    }
+}
+
+fn check_owners() -> Result<(), Error> {
+    match effective()?.contains(CapabilitySet::CHOWN) {
+        true => Ok(()),
+        false => Err(lacking(
+            "this user cannot give files to their owners",
+            "run as root, which may be a container's",
+        )),
+    }
+}
+
+fn check_chroot() -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(lacking("this is an ordinary user", "run as root, which may be a container's"));
+    }
+    let has = effective()?;
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(one, _)| !has.contains(*one)).map(|(_, name)| *name).collect();
+    if !missing.is_empty() {
+        let what = format!("this root has no {}", missing.join(", "));
+        return Err(lacking(&what, "add the capabilities to the container"));
+    }
+    match landlock::version() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(lacking(
+            &format!("this kernel has no Landlock ({error})"),
+            "it needs Linux 5.13 with `landlock` among its security modules (lsm=)",
+        )),
+    }
+}
+
+fn lacking(what: &str, hint: &str) -> Error {
+    Error::Lacking { what: what.to_owned(), hint: hint.to_owned() }
+}
+
+/// Whether this process is root in a namespace that somebody else has made.
+fn is_root_of_namespace() -> Result<bool, Error> {
+    Ok(rustix::process::geteuid().is_root() && has_sys_admin()? && !in_initial_namespace()?)
+}
+
+fn effective() -> Result<CapabilitySet, Error> {
+    let sets = rustix::thread::capabilities(None).map_err(Error::setup("read capabilities"))?;
+    Ok(sets.effective)
 }
 
 fn has_sys_admin() -> Result<bool, Error> {
-    let sets = rustix::thread::capabilities(None).map_err(Error::setup("read capabilities"))?;
-    Ok(sets.effective.contains(CapabilitySet::SYS_ADMIN))
+    Ok(effective()?.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// The first user namespace maps every id to itself.
@@ -222,17 +226,4 @@ fn in_initial_namespace() -> Result<bool, Error> {
     let map =
         fs::read_to_string(path).map_err(|source| Error::HostFile { path: path.into(), source })?;
     Ok(map.split_whitespace().eq(["0", "0", "4294967295"]))
-}
-
-/// The write end and the read end of a pipe.
-fn pipe() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), Error> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(Error::setup("make a pipe"))?;
-    Ok((write, read))
-}
-
-/// How a helper program ended, for an error's text.
-fn describe(status: ExitStatus, stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    if text.trim().is_empty() { status.to_string() } else { text.trim().to_owned() }
 }

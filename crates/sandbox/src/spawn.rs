@@ -6,6 +6,7 @@ pub(crate) mod supervisor;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::net::SendFlags;
@@ -13,6 +14,7 @@ use rustix::net::Shutdown;
 use supervisor::Outputs;
 use supervisor::Supervisor;
 
+use crate::Confinement;
 use crate::Error;
 use crate::Limit;
 use crate::MountPoints;
@@ -45,6 +47,7 @@ pub struct Child {
     ended: Option<Report>,
     out_of_memory: bool,
     mount_points: MountPoints,
+    covered: Vec<PathBuf>,
 }
 
 /// The first process of a sandbox, which runs its program.
@@ -118,6 +121,7 @@ fn start_by(
         ended: None,
         out_of_memory: false,
         mount_points: MountPoints::default(),
+        covered: Vec::new(),
     };
     if terminal == Terminal::Pty {
         match child.supervisor.next_report()? {
@@ -176,6 +180,7 @@ impl Child {
                 }
                 (Report::MountPoints(more), _) => self.mount_points.0.extend(more.0),
                 (Report::OutOfMemory, _) => self.out_of_memory = true,
+                (Report::Covered(more), _) => self.covered.extend(more),
                 (report, _) => self.ended = Some(report),
             }
         }
@@ -191,6 +196,12 @@ impl Child {
     /// once it has been waited for.
     pub fn ran_out_of_memory(&self) -> bool {
         self.out_of_memory
+    }
+
+    /// The places, relative to the root, where something was put and taken out again because nothing could be mounted: what is
+    /// there now is what was there before. Known once it has been waited for.
+    pub fn covered(&self) -> &[PathBuf] {
+        &self.covered
     }
 
     /// What can end it while another thread waits.
@@ -220,6 +231,7 @@ impl Child {
             | Report::MountPoints(_)
             | Report::Started(_)
             | Report::OutOfMemory
+            | Report::Covered(_)
             | Report::NetworkReady => Err(Error::SupervisorLost { how: status.to_string() }),
         }
     }
@@ -290,6 +302,10 @@ fn invalid(field: &'static str, problem: &'static str) -> Result<(), Error> {
 fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
     let mut luggage = Luggage::default();
     let root = luggage.add(spec.root);
+    let aside = match spec.confinement {
+        Confinement::Namespaces => None,
+        Confinement::Chroot { aside } => Some(luggage.add(aside)),
+    };
     let network = match spec.network {
         Network::Host => NetworkJob::Host,
         Network::None => NetworkJob::None,
@@ -308,6 +324,7 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
             }
             MountSource::Bind(path) => SourceJob::Bind(path),
             MountSource::BindAlone(path) => SourceJob::BindAlone(path),
+            MountSource::Lent(path) => SourceJob::Lent(path),
             MountSource::Tmpfs { size, mode, uid, gid, exec } => {
                 SourceJob::Tmpfs { size, mode, uid, gid, exec }
             }
@@ -320,6 +337,7 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
     }
     let job = Job {
         root,
+        aside,
         argv: spec.argv,
         env: spec.env,
         cwd: spec.cwd,

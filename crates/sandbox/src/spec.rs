@@ -21,6 +21,8 @@ pub struct Spec {
     ///
     /// Before Linux 6.15 such a mount can be used by one sandbox only; make one for each.
     pub root: OwnedFd,
+    /// How the process is kept apart from everything else.
+    pub confinement: Confinement,
     /// The program and its arguments. The program is looked up in `PATH` of `env`, inside the root.
     pub argv: Vec<OsString>,
     /// The whole environment: nothing is added to it, so `HOME` and `PATH` are the caller's duty.
@@ -68,6 +70,7 @@ impl Spec {
     pub fn new(root: OwnedFd) -> Self {
         Self {
             root,
+            confinement: Confinement::Namespaces,
             argv: Vec::new(),
             env: Vec::new(),
             cwd: "/".to_owned(),
@@ -96,6 +99,19 @@ impl Spec {
         self.masked = false;
         self.device_nodes = true;
     }
+}
+
+/// How a process is kept apart.
+#[derive(Debug)]
+pub enum Confinement {
+    /// By namespaces of its own, with everything mounted afresh.
+    Namespaces,
+    /// By a changed root directory and Landlock, on [`crate::Rung::Chroot`]. [`Spec::root`] is a directory then, open, which
+    /// belongs to this process alone. Nothing is mounted: what the program shall see is put into its place, and taken out again.
+    Chroot {
+        /// An empty directory beside the root, on the same file system: for what has to give way meanwhile.
+        aside: OwnedFd,
+    },
 }
 
 /// One more process for a sandbox that runs: [`crate::join`].
@@ -212,7 +228,10 @@ pub enum MountSource {
     Bind(PathBuf),
     /// The same without what is mounted below it.
     BindAlone(PathBuf),
-    /// A new empty tmpfs.
+    /// A directory, file or socket that nobody else uses meanwhile, on the file system of the root. It is mounted, or, where
+    /// nothing can be, moved to its place and back. The path is trusted.
+    Lent(PathBuf),
+    /// A new empty tmpfs; where nothing can be mounted, an empty directory that goes again.
     Tmpfs {
         /// Its limit in bytes; the kernel's default when not given.
         size: Option<u64>,

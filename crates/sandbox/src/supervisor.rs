@@ -25,6 +25,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::MountPoints;
 use crate::cgroup::Groups;
+use crate::chroot;
 use crate::container;
 use crate::container::Lines;
 use crate::join;
@@ -107,6 +108,7 @@ fn follow(order: &Order, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Re
     // Who asks all processes to end asks the caller as well, who ends this one when it is time.
     sys::block_signals(signals::ASKING, libc::SIG_BLOCK);
     match order {
+        Order::Run(job) if job.aside.is_some() => chroot::run(job, luggage, caller),
         Order::Run(job) => run(job, luggage, caller),
         Order::Join(job) => join::run(job, luggage, caller),
         Order::Network { pasta, arguments } => network::keep(pasta, arguments, luggage, caller),

@@ -359,3 +359,54 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
         CStr::from_ptr(entry.pw_name).to_str().ok().map(str::to_owned)
     }
 }
+
+/// landlock_create_ruleset(2) asked for the version of its interface.
+pub(crate) fn landlock_version() -> io::Result<u32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`.
+    const VERSION: u32 = 1;
+    let none = ptr::null::<u64>();
+    // SAFETY: with this flag the kernel takes no structure.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, VERSION) };
+    u32::try_from(checked(result)?).map_err(io::Error::other)
+}
+
+/// landlock_create_ruleset(2): forbids these rights to files and these ways to processes outside, once it is enforced.
+pub(crate) fn landlock_ruleset(files: u64, scopes: u64) -> io::Result<OwnedFd> {
+    // Laid out as the kernel's `struct landlock_ruleset_attr`: files, network, scopes. An older kernel has a shorter one, and
+    // takes this if the rest is zero.
+    let attributes = [files, 0, scopes];
+    // SAFETY: the structure has the size that is passed, and is alive during the call.
+    let result = unsafe {
+        let size = size_of_val(&attributes);
+        libc::syscall(libc::SYS_landlock_create_ruleset, attributes.as_ptr(), size, 0)
+    };
+    let ruleset = i32::try_from(checked(result)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel returns a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(ruleset) })
+}
+
+/// landlock_add_rule(2): allows rights below a directory.
+pub(crate) fn landlock_allow(ruleset: &OwnedFd, below: impl AsFd, files: u64) -> io::Result<()> {
+    /// Laid out as the kernel's `struct landlock_path_beneath_attr`.
+    #[repr(C, packed)]
+    struct Below {
+        files: u64,
+        directory: i32,
+    }
+    /// `LANDLOCK_RULE_PATH_BENEATH`.
+    const PATH_BENEATH: u32 = 1;
+    let rule = Below { files, directory: below.as_fd().as_raw_fd() };
+    // SAFETY: the structure is the kernel's, and alive during the call.
+    let result = unsafe {
+        let rule = &raw const rule;
+        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, rule, 0)
+    };
+    checked(result).map(drop)
+}
+
+/// landlock_restrict_self(2): enforces a ruleset on this thread and all that come from it. Needs no_new_privs, or CAP_SYS_ADMIN.
+pub(crate) fn landlock_enforce(ruleset: &OwnedFd) -> io::Result<()> {
+    // SAFETY: always safe.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    checked(result).map(drop)
+}

@@ -6,7 +6,7 @@
 //!                       the first descriptor is an [`Order`] in a memfd:
 //!                         length of the JSON (u64, little endian) · JSON · contents of files in order
 //! supervisor → caller   JSON messages: at most one `Terminal` (with a descriptor), at most one `Started`
-//!                       (with a descriptor), `MountPoints` before that, at most one `OutOfMemory`, one of the others
+//!                       (with a descriptor), `MountPoints` before that, at most one `OutOfMemory`, `Covered` behind it, one of the others
 //! ```
 //!
 //! The caller closing or shutting down its end, or dying, means: kill everything. Secrets travel in
@@ -66,6 +66,8 @@ pub(crate) enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) root: Place,
+    /// See [`crate::Confinement`]: for the one without namespaces, the directory beside the root.
+    pub(crate) aside: Option<Place>,
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: String,
@@ -125,6 +127,7 @@ pub(crate) enum SourceJob {
     Within { root: Place, path: String },
     Bind(PathBuf),
     BindAlone(PathBuf),
+    Lent(PathBuf),
     Tmpfs { size: Option<u64>, mode: u32, uid: u32, gid: u32, exec: bool },
     File { length: u64, mode: u32, uid: u32, gid: u32 },
 }
@@ -157,6 +160,8 @@ pub(crate) enum Report {
     Terminal,
     /// These were made in the root. More may follow, all before the next one.
     MountPoints(MountPoints),
+    /// What is in these places was put there and taken out again, or gave way meanwhile. More may follow.
+    Covered(Vec<PathBuf>),
     /// The program runs: its process id, as the supervisor sees it; its pidfd is attached.
     Started(i32),
     /// The kernel has killed a process for want of memory. The end is still to come.
@@ -183,6 +188,7 @@ pub(crate) enum Failure {
     NotADirectory { path: String },
     Setup { action: String, errno: i32 },
     Pasta { message: String },
+    NeedsNamespaces { what: String },
 }
 
 impl From<Error> for Failure {
@@ -205,6 +211,7 @@ impl From<Error> for Failure {
             Error::NotADirectory { path } => Failure::NotADirectory { path },
             Error::Setup { action, source } => Failure::Setup { action, errno: errno(&source) },
             Error::Pasta { message, source: _ } => Failure::Pasta { message },
+            Error::NeedsNamespaces { what } => Failure::NeedsNamespaces { what },
             // These belong to the caller's side; the supervisor does not meet them.
             Error::Invalid { .. }
             | Error::TooManyLayers { .. }
@@ -214,6 +221,8 @@ impl From<Error> for Failure {
             | Error::IdMapper { .. }
             | Error::NoIdRange { .. }
             | Error::NoUserNamespace { .. }
+            | Error::Isolation { .. }
+            | Error::Lacking { .. }
             | Error::Port { .. }
             | Error::HostFile { .. } => {
                 Failure::Setup { action: error.to_string(), errno: libc::EIO }
@@ -241,6 +250,7 @@ impl From<Failure> for Error {
             Failure::NotADirectory { path } => Error::NotADirectory { path },
             Failure::Setup { action, errno } => Error::Setup { action, source: source(errno) },
             Failure::Pasta { message } => Error::Pasta { message, source: None },
+            Failure::NeedsNamespaces { what } => Error::NeedsNamespaces { what },
         }
     }
 }

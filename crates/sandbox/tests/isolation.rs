@@ -15,6 +15,7 @@
 
 mod isolation {
     pub(crate) mod asked;
+    pub(crate) mod chroot;
     pub(crate) mod files;
     pub(crate) mod join;
     pub(crate) mod ladder;
@@ -116,18 +117,21 @@ fn everything(options: &Options) -> ExitCode {
     let root = prefixed("root", &as_root, options);
     let user = prefixed("user", &as_root, options);
     let ladder = prefixed("ladder", isolation::ladder::CASES, options);
+    let chroot = prefixed("chroot", isolation::chroot::CASES, options);
     if options.list {
-        for (name, _) in root.iter().chain(&user).chain(&ladder) {
+        for (name, _) in root.iter().chain(&user).chain(&ladder).chain(&chroot) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
     }
     if !rustix::process::geteuid().is_root() {
-        eprintln!("not root: {} tests are skipped", root.len() + ladder.len());
+        let skipped = root.len() + ladder.len() + chroot.len();
+        eprintln!("not root: {skipped} tests are skipped");
         return as_user(options);
     }
 
     let mut ok = run_all(&root, Rung::Root);
+    ok &= run_all(&chroot, Rung::Chroot);
     if !user.is_empty() || !ladder.is_empty() {
         match User::create() {
             Ok(someone) => {
@@ -154,10 +158,10 @@ fn as_user(options: &Options) -> ExitCode {
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    match sandbox::enter() {
+    match sandbox::enter(Some(Rung::UserNamespace)).map(|standing| standing.rung) {
         Ok(Rung::UserNamespace) if run_all(&chosen, Rung::UserNamespace) => ExitCode::SUCCESS,
         Ok(Rung::UserNamespace) => ExitCode::FAILURE,
-        Ok(Rung::Root) => panic!("an ordinary user is taken for root"),
+        Ok(rung) => panic!("an ordinary user stands on {rung:?}"),
         Err(why) => {
             eprintln!("{} tests are skipped: {why}", chosen.len());
             ExitCode::SUCCESS

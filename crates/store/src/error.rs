@@ -35,6 +35,19 @@ pub enum Error {
         /// The version of this program.
         known: u64,
     },
+    /// A store whose snapshots are of no use on this rung of the isolation ladder.
+    #[error(
+        "the store `{path}` was made where layers {made} be mounted, which is the other way round here: use another one \
+         (`--root`), or the isolation that it was made with (`--isolation`)",
+        path = path.display(),
+        made = if *by_names { "cannot" } else { "can" }
+    )]
+    Marks {
+        /// The store's directory.
+        path: PathBuf,
+        /// Whether its snapshots mark deletions by names.
+        by_names: bool,
+    },
     /// A directory with something else in it; nothing is touched there.
     #[error("`{path}` is not empty and not a store of kiln", path = path.display())]
     ForeignDirectory {

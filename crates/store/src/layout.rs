@@ -68,6 +68,11 @@ impl Layout {
         &self.root
     }
 
+    /// There if snapshots mark deletions by names.
+    pub(crate) fn marks(&self) -> PathBuf {
+        self.root.join("marks")
+    }
+
     pub(crate) fn format(&self) -> PathBuf {
         self.root.join("format")
     }

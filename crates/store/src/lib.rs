@@ -6,6 +6,7 @@
 //! ```text
 //! <root>/                            0700
 //!   format                           `kiln-store 1`
+//!   marks                            there if snapshots mark deletions by names, as layers do
 //!   lock                             flock: shared to look up and hold or to write a record, exclusive to collect
 //!   kept/                            what a syncfs has covered: survives a power cut
 //!     blobs/<algorithm>/<hex>        manifests, layers as loaded or packed
@@ -81,7 +82,7 @@ pub use image::{Ancestor, Ancestry, Family, Image, Outline, StoredManifest};
 pub use layer::Layer;
 pub use lease::Lease;
 pub use mount::{CacheMount, Sharing};
-pub use open::Store;
+pub use open::{Marks, Store};
 pub use partial::{Partial, Presence};
 pub use snapshot::{Open, Snapshot, SnapshotId};
 pub use step::{CacheEntry, Record, RecordKey};

@@ -29,6 +29,18 @@ pub struct Store {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// How the snapshots of a store mark what is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// As overlay does, to be mounted.
+    Overlay,
+    /// By names, as layers do: where nothing can be mounted.
+    Names,
+}
+
+/// What the file says that is there for the latter.
+const NAMES: &str = "names\n";
+
 /// What all clones of a [`Store`] share.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -80,6 +92,23 @@ impl Store {
     /// Returns the state directory.
     pub fn root(&self) -> &Path {
         self.inner.layout.root()
+    }
+
+    /// Makes sure that all snapshots have these marks; a store without any has them from now on.
+    ///
+    /// # Errors
+    /// [`Error::Marks`] for a store with others, which is left as it is.
+    pub fn ensure_marks(&self, marks: Marks) -> Result<(), Error> {
+        let path = self.inner.layout.marks();
+        let by_names = path.try_exists().map_err(Error::io("find", &path))?;
+        match (marks, by_names) {
+            (Marks::Overlay, false) | (Marks::Names, true) => return Ok(()),
+            (Marks::Names, false) if self.snapshots()?.is_empty() => {}
+            _ => return Err(Error::Marks { path: self.root().to_owned(), by_names }),
+        }
+        let new = self.inner.process()?.new_path("marks-");
+        fs::write(&new, NAMES).map_err(Error::io("write", &new))?;
+        fs::rename(&new, &path).map_err(Error::io("rename", &path))
     }
 
     /// Returns the file in which to remember the stat cache of a build context; its directory exists.

@@ -60,8 +60,6 @@ pub(crate) struct Ignored {
     #[arg(long, hide = true)]
     cache_from: Vec<String>,
     #[arg(long, hide = true)]
-    isolation: Option<String>,
-    #[arg(long, hide = true)]
     security_opt: Vec<String>,
     #[arg(long, hide = true)]
     builder: Option<String>,
@@ -82,7 +80,6 @@ impl Ignored {
                 self.cache_from.iter().any(|cache| !cache.is_empty()),
                 "--cache-from has no effect yet: only the store is a cache",
             ),
-            (given(&self.isolation, &["", "default"]), "--isolation has no effect on Linux"),
             (
                 !self.security_opt.is_empty(),
                 "--security-opt has no effect: a step asks by RUN --security=insecure",

@@ -32,7 +32,6 @@ const OPTIONS: &[Entry] = &[
     ("cgroupns", &["private", ""], NAMESPACES),
     ("cgroup-parent", &[""], "the control group of a container is found or made by kiln"),
     ("runtime", &[""], "kiln is the runtime"),
-    ("isolation", &["default", ""], "there is one kind of isolation on Linux"),
     ("gpus", &[], "lend the devices by `--device`"),
     ("cdi-device", &[], "lend the devices by `--device`"),
     ("device-cgroup-rule", &[], "devices are lent one by one, by `--device`"),

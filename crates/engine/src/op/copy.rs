@@ -53,7 +53,14 @@ pub(crate) fn run(
             layout.write_file(&script.name, script.body.as_bytes())?;
         }
     }
-    Ok(Laid { unfilled: layout.finish(), snapshot, _from: from })
+    let unfilled = layout.finish();
+    if build.engine.rung().mounts() {
+        return Ok(Laid { unfilled, snapshot, _from: from });
+    }
+    // What is compared has to be complete.
+    unfilled.open(root.try_clone()?)?.fill()?;
+    mounted.collect(&build.engine, &snapshot, &[])?;
+    Ok(snapshot.into())
 }
 
 impl From<Snapshot<Open>> for Laid {
@@ -100,7 +107,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
         None => {
             let began = commit::now();
             let record = Record {
-                snapshot: run(build, &copy, contents, &[])?.fill()?.seal()?,
+                snapshot: rootfs::seal(&build.engine, run(build, &copy, contents, &[])?.fill()?)?,
                 below: None,
                 began: Some(began),
                 created: commit::now(),

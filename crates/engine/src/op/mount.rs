@@ -57,14 +57,9 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run, stage: StageId) -> Result<P
                     return Err(Error::Lost { what: "a cache" });
                 };
                 let inside = if *origin == Origin::Scratch { source.as_str() } else { "/" };
-                prepared.mounts.push(sandbox::Mount {
-                    target: mount.target.clone(),
-                    source: MountSource::Within {
-                        root: sandbox::detach(cache.path())?,
-                        path: inside.to_owned(),
-                    },
-                    read_only: *read_only,
-                });
+                let source = show_cache(build, cache.path(), inside)?;
+                let (target, read_only) = (mount.target.clone(), *read_only);
+                prepared.mounts.push(sandbox::Mount { target, source, read_only });
             }
             MountKind::Ssh { id, required, mode, uid, gid } => {
                 let Some(upstream) = build.request.ssh.get(id) else {
@@ -76,7 +71,7 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run, stage: StageId) -> Result<P
                 let agent = Agent::start(build.engine.store(), upstream, *mode, (*uid, *gid))?;
                 prepared.mounts.push(sandbox::Mount {
                     target: mount.target.clone(),
-                    source: MountSource::Bind(agent.path().to_owned()),
+                    source: MountSource::Lent(agent.path().to_owned()),
                     read_only: false,
                 });
                 prepared.held.agents.push(agent);
@@ -104,7 +99,7 @@ impl Prepared {
         copy_to(build, origin, source, copy.fs(), &format!("/{NAME}"))?;
         self.mounts.push(sandbox::Mount {
             target: mount.target.clone(),
-            source: MountSource::Bind(copy.fs().join(NAME)),
+            source: MountSource::Lent(copy.fs().join(NAME)),
             read_only: !read_write,
         });
         self.held.copies.push(copy);
@@ -139,7 +134,9 @@ impl Prepared {
             let is_locked = |(other, _, _, sharing): &(String, bool, usize, Sharing)| {
                 other == name && *sharing == Sharing::Locked
             };
-            let sharing = match caches.iter().any(is_locked) {
+            // What is lent is there for one command at a time.
+            let locks = caches.iter().any(is_locked) || !build.engine.rung().mounts();
+            let sharing = match locks {
                 true if !is_private => Sharing::Locked,
                 _ => *sharing,
             };
@@ -180,6 +177,21 @@ impl Prepared {
             self.mounts.push(sandbox::Mount { target, source, read_only: true });
         }
         Ok(())
+    }
+}
+
+/// A directory of a cache, as a command sees it.
+fn show_cache(build: &Build, cache: &Path, inside: &str) -> Result<MountSource, Error> {
+    if build.engine.rung().mounts() {
+        return Ok(MountSource::Within { root: sandbox::detach(cache)?, path: inside.to_owned() });
+    }
+    // What a command has left there could lead anywhere.
+    match inside.trim_matches('/') {
+        "" | "." => Ok(MountSource::Lent(cache.to_owned())),
+        _ => Err(sandbox::Error::NeedsNamespaces {
+            what: format!("a part of a cache (`source={inside}`)"),
+        }
+        .into()),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{
     ffi::OsString,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
 
 use oci::Platform;
 use plan::{Run, Security, StageId};
-use sandbox::{Exit, MountSource, Rights, Spec};
+use sandbox::{Exit, MountSource, Rights, Rung, Spec};
 use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
@@ -43,6 +44,7 @@ pub(crate) fn run(
     place: &Place,
     below: &[SnapshotId],
 ) -> Result<Snapshot<Open>, Error> {
+    ensure_runs(build)?;
     foreign::ensure_runs(&build.engine, &place.platform, below)?;
     let snapshot = rootfs::fresh(&build.engine, below)?;
     // Who may unmount would get to see the stubs, and could have them removed in the layer.
@@ -84,17 +86,34 @@ pub(crate) fn run(
         mounts: spec_mounts,
         shm_size: request.shm_size,
         resources: request.resources.limits(),
-        ..Spec::new(mounted.mount()?)
+        ..mounted.spec()?
     };
     if run.security == Security::Insecure {
         spec.make_insecure();
     }
     let result = execute(build, run, spec, place.number);
     drop(mounts.held);
-    result.map(|()| snapshot)
+    let covered = result?;
+    let covered: Vec<&Path> = covered.iter().map(PathBuf::as_path).collect();
+    mounted.collect(&build.engine, &snapshot, &covered)?;
+    Ok(snapshot)
 }
 
-fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(), Error> {
+/// Returns an error where nothing can be run at all.
+fn ensure_runs(build: &Build) -> Result<(), Error> {
+    match build.engine.rung() {
+        Rung::Root | Rung::UserNamespace | Rung::Chroot => Ok(()),
+        Rung::FilesOnly => Err(Error::NothingRuns { reasons: build.engine.missed().to_vec() }),
+    }
+}
+
+/// Runs it to its end; returns which places are no concern of the layer's.
+fn execute(
+    build: &Build,
+    run: &Run,
+    spec: Spec,
+    number: StepNumber,
+) -> Result<Vec<PathBuf>, Error> {
     let mut child = build.zygote.spawn(spec)?;
     let _watch = build.request.cancel.watch(child.killer());
     let pipes = [(Stream::Stdout, child.take_stdout()), (Stream::Stderr, child.take_stderr())];
@@ -105,7 +124,7 @@ fn execute(build: &Build, run: &Run, spec: Spec, number: StepNumber) -> Result<(
     let exit = child.wait()?;
     build.request.cancel.check()?;
     match exit {
-        Exit::Code(0) => Ok(()),
+        Exit::Code(0) => Ok(child.covered().to_vec()),
         exit => Err(failed(&run.argv, exit, child.ran_out_of_memory(), tail)),
     }
 }
@@ -146,6 +165,8 @@ fn environment(
 /// Returns the network for a RUN; the build's own is made for the first one.
 fn network(build: &Build, wanted: plan::Network) -> Result<Network, Error> {
     match wanted {
+        // There are no others; who asks for none is told so.
+        plan::Network::Default if !build.engine.rung().mounts() => return Ok(Network::Host),
         plan::Network::None => return Ok(Network::None),
         plan::Network::Host => return Ok(Network::Host),
         plan::Network::Default => {}

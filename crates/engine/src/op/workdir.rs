@@ -18,6 +18,7 @@ pub(crate) fn run(
     let (uid, gid) = owner(root, &workdir.user)?;
     let created = workdir.created.map(filetree::Timestamp::from_seconds);
     root.create_dir_all(&workdir.path, 0o755, uid, gid, created)?;
+    mounted.collect(&build.engine, &snapshot, &[])?;
     Ok(snapshot)
 }
 

@@ -64,7 +64,7 @@ impl IdMap {
             Ok(output) => Err(Error::IdMapper {
                 program,
                 user: self.user.clone(),
-                message: super::describe(output.status, &output.stderr),
+                message: super::climb::describe(output.status, &output.stderr),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::NoIdMapper { program })

@@ -9,6 +9,35 @@ use rustix::net::SocketType;
 pub(crate) fn run(what: &str) -> ExitCode {
     let result = match what {
         "abort" => std::process::abort(),
+        // Without `/proc`, which tells the same where there is one.
+        "rights" => {
+            let sets = rustix::thread::capabilities(None).unwrap();
+            let bounding = (0..41)
+                .filter(|bit| {
+                    let one = rustix::thread::CapabilitySet::from_bits_retain(1 << bit);
+                    rustix::thread::capability_is_in_bounding_set(one).unwrap_or(false)
+                })
+                .fold(0_u64, |set, bit| set | 1 << bit);
+            println!(
+                "{:x} {:x} {:x} {bounding:x}",
+                sets.effective.bits(),
+                sets.permitted.bits(),
+                sets.inheritable.bits()
+            );
+            println!("{}", rustix::thread::no_new_privs().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        "descriptors" => {
+            // The next free number is the third one: nothing above is open.
+            let next = fs::File::open("/").unwrap();
+            println!("{}", std::os::fd::AsRawFd::as_raw_fd(&next));
+            return ExitCode::SUCCESS;
+        }
+        "session" => {
+            let own = rustix::process::getsid(None).unwrap() == rustix::process::getpid();
+            println!("{own} {}", fs::File::open("/dev/tty").is_err());
+            return ExitCode::SUCCESS;
+        }
         "signals" => {
             let status = fs::read_to_string("/proc/thread-self/status").unwrap();
             let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap();

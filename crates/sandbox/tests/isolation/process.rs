@@ -323,7 +323,7 @@ fn all_die_with_the_caller(world: &World) {
 
 /// The caller that is killed: as root, or as root of a user namespace already.
 pub(crate) fn victim(marker: &str) -> ExitCode {
-    let world = World::new(sandbox::enter().unwrap());
+    let world = World::new(sandbox::enter(None).unwrap().rung);
     let (spec, _) = world.spec(&format!("sleep {marker} & sleep {marker}"));
     finish(sandbox::spawn(spec).unwrap()).unwrap();
     ExitCode::SUCCESS

@@ -1,0 +1,129 @@
+//! What a program finds in `/dev`, `/proc` and `/sys` where nothing can be mounted: the devices that every program counts on,
+//! and facts about the system that do not change with the process that asks.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::AtFlags;
+use rustix::fs::FileType;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::places::Places;
+use crate::Error;
+use crate::device::NODES;
+
+/// What is told of the host's `/proc`. Nothing of it tells about single processes.
+const FACTS: &[&str] = &[
+    "cpuinfo",
+    "devices",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "version",
+    "sys/crypto/fips_enabled",
+    "sys/fs/file-max",
+    "sys/fs/nr_open",
+    "sys/fs/pipe-max-size",
+    "sys/kernel/cap_last_cap",
+    "sys/kernel/hostname",
+    "sys/kernel/ngroups_max",
+    "sys/kernel/osrelease",
+    "sys/kernel/ostype",
+    "sys/kernel/overflowgid",
+    "sys/kernel/overflowuid",
+    "sys/kernel/pid_max",
+    "sys/kernel/random/boot_id",
+    "sys/kernel/random/uuid",
+    "sys/kernel/threads-max",
+    "sys/kernel/version",
+    "sys/net/core/somaxconn",
+    "sys/net/ipv4/ip_local_port_range",
+    "sys/vm/max_map_count",
+    "sys/vm/overcommit_memory",
+    "sys/vm/swappiness",
+];
+
+/// What `/proc/mounts` says: there is one file system.
+const MOUNTS: &[u8] = b"none / none rw,relatime 0 0\n";
+
+/// Puts the three directories into their places.
+pub(super) fn fill(places: &mut Places<'_>) -> Result<(), Error> {
+    let failed = "make `/dev`";
+    let (name, directory) = places.workshop(0o755).map_err(Error::setup(failed))?;
+    devices(directory.as_fd()).map_err(Error::setup(failed))?;
+    places.put_own("dev", &name)?;
+
+    let failed = "make `/proc`";
+    let (name, directory) = places.workshop(0o555).map_err(Error::setup(failed))?;
+    facts(directory.as_fd()).map_err(Error::setup(failed))?;
+    places.put_own("proc", &name)?;
+
+    let (name, _) = places.workshop(0o555).map_err(Error::setup("make `/sys`"))?;
+    places.put_own("sys", &name)
+}
+
+/// Whether device nodes that a program makes can be opened: no device control group forbids it, as a container's does, and
+/// neither does the file system of this directory, which is the root's.
+///
+/// Asked with the number of `/dev/kmem`, which no kernel has any more: opening it does nothing.
+pub(super) fn devices_work(directory: BorrowedFd<'_>) -> bool {
+    let probe = || -> Result<bool, Errno> {
+        const NAME: &str = "device";
+        let number = rustix::fs::makedev(1, 2);
+        rustix::fs::mknodat(directory, NAME, FileType::CharacterDevice, Mode::RUSR, number)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let opened = rustix::fs::openat(directory, NAME, flags, Mode::empty());
+        rustix::fs::unlinkat(directory, NAME, AtFlags::empty())?;
+        Ok(!matches!(opened, Err(Errno::PERM | Errno::ACCESS)))
+    };
+    probe().unwrap_or(true)
+}
+
+fn devices(directory: BorrowedFd<'_>) -> io::Result<()> {
+    let everybody = Mode::from_raw_mode(0o666);
+    for (name, major, minor) in NODES {
+        let number = rustix::fs::makedev(*major, *minor);
+        rustix::fs::mknodat(directory, *name, FileType::CharacterDevice, everybody, number)?;
+    }
+    rustix::fs::mkdirat(directory, "shm", Mode::from_raw_mode(0o1777))?;
+    // On some file systems nodes can be made and not be opened.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, "null", flags, Mode::empty())?;
+    Ok(())
+}
+
+fn facts(directory: BorrowedFd<'_>) -> io::Result<()> {
+    for path in FACTS {
+        // Not every kernel has all of them.
+        let Ok(content) = fs::read(format!("/proc/{path}")) else { continue };
+        let mut names: Vec<&str> = path.split('/').collect();
+        let Some(file) = names.pop() else { continue };
+        let mut here = directory.try_clone_to_owned()?;
+        for name in names {
+            match rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o555)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            here = rustix::fs::openat(&here, name, flags, Mode::empty())?;
+        }
+        write(here.as_fd(), file, &content)?;
+    }
+    write(directory, "mounts", MOUNTS)
+}
+
+fn write(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, name, flags, Mode::RUSR)?;
+    fs::File::from(file).write_all(content)?;
+    rustix::fs::chmodat(directory, name, Mode::from_raw_mode(0o444), AtFlags::empty())?;
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! The isolation ladder below its second rung: what a build without namespaces and mounts makes is what root makes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::support::archive::Layout;
+use crate::support::base;
+use crate::support::context::Context;
+use crate::support::docker::Docker;
+use crate::support::env::{IMAGE, TestEnv};
+use crate::support::requires;
+
+/// Something of everything: owners, modes, links, times, deletions, mounts, users, stages.
+const DOCKERFILE: &str = r#"FROM busybox AS one
+COPY --chown=5:6 a /a
+RUN echo one >/one && chown 7:8 /one && mkdir -p /x/y && chmod 2750 /x && ln -s ../one /x/link && ln /one /x/hard
+RUN rm /a && mkfifo /x/fifo && touch -d @1000000000 /x/y && rm -r /home
+RUN --mount=type=cache,target=/cache,id=c touch /cache/mine && ls /cache >/from-cache
+RUN --mount=type=cache,target=/cache,id=c ls /cache | grep mine
+RUN --mount=type=secret,id=s cat /run/secrets/s | wc -c >/length
+RUN --mount=type=bind,source=d,target=/d,rw ls -R /d >/bound && touch /d/gone
+RUN --mount=type=tmpfs,target=/t touch /t/gone
+RUN sleep 98765 & true
+RUN (echo x >/etc/hosts) 2>/dev/null; test -c /dev/null && grep -q processor /proc/cpuinfo
+RUN rm -r /x/y && mkdir /x/y && echo new >/x/y/f
+RUN <<EOF
+set -e
+mkdir /heredoc
+echo text >/heredoc/f
+EOF
+WORKDIR /w/d
+USER app
+RUN id -u >/tmp/id && echo x >/tmp/mine
+FROM busybox AS two
+COPY --from=one /x /copied
+RUN --mount=type=bind,from=one,source=/tmp,target=/mnt cat /mnt/id >/id
+"#;
+
+/// Found nowhere else.
+const SECRET: &str = "xyzzy-8f2c1d-plugh";
+
+fn context(env: &TestEnv) -> Context {
+    let context = env.context(DOCKERFILE);
+    context.files(&["a", "d/e/f", "d/g"]).write("secret", SECRET);
+    context
+}
+
+/// What a layer holds, by path: type, mode, owner, size and link; the times are the moment's.
+fn entries(tar: &[u8]) -> BTreeMap<String, String> {
+    let mut archive = tar::Archive::new(tar);
+    let entry = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let entry = entry.unwrap();
+        let header = entry.header();
+        let looks = format!(
+            "{:?} {:o} {}:{} {} {:?}",
+            header.entry_type(),
+            header.mode().unwrap(),
+            header.uid().unwrap(),
+            header.gid().unwrap(),
+            header.size().unwrap(),
+            entry.link_name_bytes(),
+        );
+        (String::from_utf8_lossy(&entry.path_bytes()).into_owned(), looks)
+    };
+    archive.entries().unwrap().map(entry).collect()
+}
+
+/// The layers of both stages, plain.
+fn layers(env: &TestEnv, context: &Context) -> Vec<BTreeMap<String, String>> {
+    let secret = format!("--secret=id=s,src={}", context.path().join("secret").display());
+    let mut all = Vec::new();
+    for target in [["--target=one"], ["--target=two"]] {
+        let dest = env.path("image.tar");
+        let output = format!("--output=type=oci,compression=uncompressed,dest={}", dest.display());
+        let build = env.kiln(["build", "--progress=plain", &secret, &output]).args(target);
+        build.args([context.path()]).run().ok();
+        let layout = Layout::of_tar(&std::fs::read(dest).unwrap());
+        all.extend(layout.layers().iter().map(|layer| entries(layer)));
+    }
+    all
+}
+
+fn assert_same_layers(found: &[BTreeMap<String, String>], expected: &[BTreeMap<String, String>]) {
+    assert_eq!(found.len(), expected.len());
+    for (number, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found, expected, "layer {number}");
+    }
+}
+
+#[test]
+fn without_namespaces_the_image_is_the_same() {
+    if !requires::root() {
+        return;
+    }
+    let (chroot, root) = (TestEnv::isolated("chroot"), TestEnv::new());
+    let found = layers(&chroot, &context(&chroot));
+    assert_same_layers(&found, &layers(&root, &context(&root)));
+    assert!(chroot.ownerless().is_empty());
+    assert!(!chroot.files_of_store().iter().any(|file| contains(file, SECRET)), "a secret stays");
+}
+
+fn contains(file: &Path, text: &str) -> bool {
+    let content = std::fs::read(file).unwrap();
+    content.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn what_was_built_without_namespaces_is_in_the_cache() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    let context = env.context("FROM busybox\nRUN echo x >/x\nRUN rm -r /home\nCOPY a /a\n");
+    context.files(&["a"]);
+    let first = env.build(&context, &[]).has_cached(0);
+    assert!(first.stderr.contains("isolation: `chroot`"), "{}", first.stderr);
+    env.build(&context, &[]).has_cached(3);
+    context.dockerfile(
+        "FROM busybox\nRUN echo x >/x\nRUN rm -r /home\nRUN test ! -e /home && cat /x\n",
+    );
+    let output = env.build(&context, &[]);
+    output.has_cached(2);
+    env.ok(&["tag", IMAGE, "other"]);
+    env.ok(&["save", "-o", &env.str("saved.tar"), "other"]);
+    env.ok(&["rmi", "-f", IMAGE, "other"]);
+    env.ok(&["load", "-i", &env.str("saved.tar")]);
+    env.ok(&["history", "other"]);
+    env.ok(&["prune", "-af"]);
+}
+
+#[test]
+fn a_failed_command_leaves_nothing() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    let context = env.context("FROM busybox\nRUN echo kept >/kept\nRUN rm /kept; false\n");
+    let output = env.build_fails(&context, &[]);
+    assert!(output.stderr.contains("exit code: 1"), "{}", output.stderr);
+    context.dockerfile("FROM busybox\nRUN echo kept >/kept\nRUN cat /kept\n");
+    env.build(&context, &[]).has_cached(1);
+}
+
+#[test]
+fn what_needs_namespaces_says_so() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    for (dockerfile, what) in [
+        ("FROM busybox\nRUN --network=none true\n", "a network of its own needs namespaces"),
+        (
+            "FROM busybox\nRUN --mount=type=cache,target=/c,source=/s true\n",
+            "a part of a cache (`source=/s`) needs namespaces",
+        ),
+    ] {
+        let output = env.build_fails(&env.context(dockerfile), &[]);
+        assert!(output.stderr.contains(what), "{}", output.stderr);
+        assert!(output.stderr.contains("kiln doctor"), "{}", output.stderr);
+    }
+    let output = env.kiln(["run", "busybox", "true"]).run();
+    assert!(output.stderr.contains("a container needs namespaces"), "{}", output.stderr);
+    assert!(!output.status.success());
+}
+
+#[test]
+fn without_any_isolation_files_are_built_and_commands_refused() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("none");
+    let context = env.context("FROM busybox\nCOPY --chown=5:6 a /d/a\nWORKDIR /w\nENV A=b\n");
+    context.files(&["a"]);
+    let tree = env.tree(&context, &[]);
+    assert_eq!(tree.owner("d/a"), "644 5:6");
+    assert_eq!(tree.owner("w"), "755 0:0");
+    context.dockerfile("FROM busybox\nCOPY a /a\nRUN true\n");
+    let output = env.build_fails(&context, &[]);
+    assert!(output.stderr.contains("cannot run commands here"), "{}", output.stderr);
+    assert!(output.stderr.contains("Dockerfile:3"), "{}", output.stderr);
+}
+
+#[test]
+fn a_rung_that_does_not_work_is_refused() {
+    let env = TestEnv::empty();
+    let output = env.kiln(["--isolation=nonsense", "images"]).run().fails(2);
+    assert!(output.stderr.contains("root, userns, chroot, none"), "{}", output.stderr);
+    let rung = if requires::root() { "userns" } else { "root" };
+    let has_range = std::fs::read_to_string("/etc/subuid").is_ok_and(|text| text.contains("root:"));
+    if rung == "userns" && has_range {
+        return;
+    }
+    let output = env.kiln(["images"]).env("KILN_ISOLATION", rung).run().fails(1);
+    let text = format!("isolation `{rung}` does not work here");
+    assert!(output.stderr.contains(&text), "{}", output.stderr);
+    assert!(!env.store().exists(), "nothing is made");
+}
+
+#[test]
+fn a_store_is_for_mounts_or_not() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::new();
+    let output = env.kiln(["--isolation=chroot", "images"]).run().fails(1);
+    assert!(output.stderr.contains("use another one (`--root`)"), "{}", output.stderr);
+    let env = TestEnv::isolated("chroot");
+    env.kiln(["images"]).env("KILN_ISOLATION", "root").run().fails(1);
+    // As one that is found by itself.
+    env.kiln(["images"]).env("KILN_ISOLATION", "").run().fails(1);
+    assert_eq!(env.ok(&["images", "-q"]).text().lines().count(), 1);
+}
+
+#[test]
+fn doctor_tells_of_every_rung() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::empty();
+    let text = env.ok(&["doctor"]).text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(
+        lines[1].starts_with("* ") && lines[1].contains("root") && lines[1].contains("yes"),
+        "{text}"
+    );
+    let format = "{{.Name}} {{.Works}}";
+    let short = env.ok(&["doctor", "--format", format]).text();
+    assert!(short.contains("chroot yes\nnone yes"), "{short}");
+    let chosen =
+        env.ok(&["--isolation=chroot", "doctor", "--format", "{{.Chosen}}{{.Name}}"]).text();
+    assert!(chosen.contains("*chroot"), "{chosen}");
+    assert!(!env.store().exists(), "nothing is made");
+}
+
+/// In a container as Docker makes it, with no option about its rights: no namespaces, no mounts.
+#[test]
+fn in_an_ordinary_container() {
+    let env = TestEnv::new();
+    let Some(docker) = Docker::start(&env.path("")) else { return };
+    docker.ok(&["import", base::tar().to_str().unwrap(), "base"]);
+    let dir = env.path("shared");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::copy(base::tar(), dir.join("base.tar")).unwrap();
+    let context = Context::create(dir.join("context"), DOCKERFILE);
+    context.files(&["a", "d/e/f", "d/g"]).write("secret", SECRET);
+
+    let script = "set -e; cd /shared; kiln doctor; kiln import base.tar busybox; \
+        for target in one two; do \
+          kiln build --progress=plain --secret=id=s,src=context/secret --target=$target \
+            --output=type=oci,compression=uncompressed,dest=$target.tar context; \
+        done";
+    let mounted = |from: &Path, to: &str| format!("--volume={}:{to}", from.display());
+    let mut arguments = vec!["run".to_owned(), "--rm".to_owned(), "--network=none".to_owned()];
+    arguments.extend([mounted(&dir, "/shared"), mounted(&base::kiln(), "/bin/kiln:ro")]);
+    // The binary under test needs the libraries of this machine.
+    let libraries = ["/lib", "/lib64"].map(Path::new).into_iter().filter(|path| path.exists());
+    arguments.extend(libraries.map(|path| mounted(path, &format!("{}:ro", path.display()))));
+    arguments.extend(["base", "sh", "-c", script].map(str::to_owned));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = docker.run(&arguments);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("isolation: `chroot`"), "{said}");
+
+    let mut found = Vec::new();
+    for target in ["one", "two"] {
+        let layout = Layout::of_tar(&std::fs::read(dir.join(format!("{target}.tar"))).unwrap());
+        found.extend(layout.layers().iter().map(|layer| entries(layer)));
+    }
+    assert_same_layers(&found, &layers(&env, &self::context(&env)));
+}
