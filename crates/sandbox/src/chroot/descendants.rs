@@ -25,10 +25,10 @@ pub(super) fn end_all() -> Result<(), Error> {
                 let _ = rustix::process::kill_process(*process, signal);
             }
         }
-        // Those that are dead; and one that is dying, if there is any.
+        // Those that are dead, whatever group they were in; and one that is dying, if there is any.
         let mut options = WaitOptions::empty();
         loop {
-            match rustix::process::waitpid(None, options) {
+            match rustix::process::wait(options) {
                 Ok(Some(_)) => options = WaitOptions::NOHANG,
                 Ok(None) => break,
                 Err(Errno::INTR) => {}
