@@ -9,13 +9,16 @@ use crate::{Error, copy::Growing};
 /// How much is written at once.
 const CHUNK: usize = 1024 * 1024;
 
+/// How much there is room for at first: most layers are small, and clearing memory takes longer than packing nothing.
+const FIRST: usize = 16 * 1024;
+
 /// The unit of archives.
 const BLOCK: u64 = 512;
 
 /// Collects an archive and writes it in large pieces.
 pub(super) struct Output<'a, W> {
     out: &'a mut W,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
     filled: usize,
     /// Whether files may have another length than they had: then they are cut off or filled up.
     pub(super) living: bool,
@@ -23,16 +26,14 @@ pub(super) struct Output<'a, W> {
 
 impl<'a, W: Write> Output<'a, W> {
     pub(super) fn new(out: &'a mut W) -> Self {
-        Self { out, buffer: vec![0; CHUNK].into_boxed_slice(), filled: 0, living: false }
+        Self { out, buffer: vec![0; FIRST], filled: 0, living: false }
     }
 
     /// Appends headers, of any length.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            if self.filled == CHUNK {
-                self.write()?;
-            }
-            let length = bytes.len().min(CHUNK - self.filled);
+            self.make_room(bytes.len())?;
+            let length = bytes.len().min(self.buffer.len() - self.filled);
             self.buffer[self.filled..self.filled + length].copy_from_slice(&bytes[..length]);
             self.filled += length;
             bytes = &bytes[length..];
@@ -54,16 +55,14 @@ impl<'a, W: Write> Output<'a, W> {
     ) -> Result<(), Error> {
         let mut rest = size;
         loop {
-            if self.filled == CHUNK {
-                self.write()?;
-            }
             // One byte more than there should be: if it stays empty, this was the end.
             let mut wanted = rest.saturating_add(1);
             if let Some(growing) = growing {
                 wanted = wanted.min(growing.wait(size - rest)?);
             }
             let wanted = usize::try_from(wanted).unwrap_or(CHUNK);
-            let end = CHUNK.min(self.filled.saturating_add(wanted));
+            self.make_room(wanted)?;
+            let end = self.buffer.len().min(self.filled.saturating_add(wanted));
             let room = &mut self.buffer[self.filled..end];
             let length = match rustix::io::read(file, &mut *room) {
                 Err(Errno::INTR) => continue,
@@ -100,6 +99,15 @@ impl<'a, W: Write> Output<'a, W> {
             count -= length as u64;
         }
         Ok(())
+    }
+
+    /// Makes room for at least one byte, and for as many as wanted as long as that takes no more than a chunk.
+    fn make_room(&mut self, wanted: usize) -> Result<(), Error> {
+        let needed = self.filled.saturating_add(wanted).min(CHUNK);
+        if needed > self.buffer.len() {
+            self.buffer.resize(needed.next_power_of_two(), 0);
+        }
+        if self.filled == self.buffer.len() { self.write() } else { Ok(()) }
     }
 
     /// Ends the archive with two empty blocks and writes what is left.
