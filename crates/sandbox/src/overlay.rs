@@ -41,6 +41,9 @@ const OPTIONS: &[(&str, Option<&str>)] = &[
     ("xino", Some("off")),
 ];
 
+/// The longest value of an option: `fsconfig(2)` takes 256 bytes with the one at the end.
+const LONGEST: usize = 255;
+
 /// How many layers can be mounted below an upper directory: the kernel's `OVL_MAX_STACK`.
 pub const MOST_LAYERS: usize = 500;
 
@@ -161,6 +164,22 @@ struct Opened {
     upper: Option<(OwnedFd, OwnedFd)>,
 }
 
+/// What the kernel is told that the directories of an overlay are.
+struct Told {
+    lowers: Vec<String>,
+    upper: Option<(String, String)>,
+}
+
+impl Opened {
+    fn told(&self) -> Told {
+        let upper = self.upper.as_ref();
+        Told {
+            lowers: self.lowers.iter().map(link).collect(),
+            upper: upper.map(|(upper, work)| (link(upper), link(work))),
+        }
+    }
+}
+
 impl Layers<'_> {
     /// The options besides the directories, with an upper one.
     fn options(&self) -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
@@ -169,8 +188,15 @@ impl Layers<'_> {
     }
 
     fn mount(&self) -> Result<OwnedFd, Error> {
+        // By their names first: to open and close each of hundreds of layers takes as long as the rest of it. Whatever is
+        // wrong is found and told below.
+        if let Some(named) = self.named()
+            && let Ok(mount) = self.mount_one_by_one(&named)
+        {
+            return Ok(mount);
+        }
         let opened = self.open()?;
-        match self.mount_one_by_one(&opened) {
+        match self.mount_one_by_one(&opened.told()) {
             Err(Failed { action: ADD, source, .. })
                 if source.raw_os_error() == Some(libc::EINVAL) =>
             {
@@ -178,6 +204,24 @@ impl Layers<'_> {
             }
             result => result.map_err(|failed| failed.of(self)),
         }
+    }
+
+    /// The directories by their names, if the kernel takes them as they are.
+    fn named(&self) -> Option<Told> {
+        let name = |path: &Path| {
+            // The kernel takes a backslash for the sign that the next character stands for itself.
+            let plain = |name: &&str| name.len() <= LONGEST && !name.contains('\\');
+            let name = path.to_str().filter(plain)?;
+            path.is_absolute().then(|| name.to_owned())
+        };
+        let upper = match self.upper {
+            Some((upper, work)) => Some((name(upper)?, name(work)?)),
+            None => None,
+        };
+        Some(Told {
+            lowers: self.lowers.iter().map(|path| name(path)).collect::<Option<_>>()?,
+            upper,
+        })
     }
 
     fn open(&self) -> Result<Opened, Error> {
@@ -191,20 +235,20 @@ impl Layers<'_> {
     }
 
     /// Since Linux 6.5: layers are added one at a time, up to 500.
-    fn mount_one_by_one(&self, opened: &Opened) -> Result<OwnedFd, Failed> {
+    fn mount_one_by_one(&self, told: &Told) -> Result<OwnedFd, Failed> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
             .map_err(Failed::at("open the overlay file system"))?;
         let set = |key: &str, value: Option<&str>| match value {
             Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value),
             None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
         };
-        for lower in &opened.lowers {
-            set("lowerdir+", Some(&link(lower))).map_err(Failed::at(ADD))?;
+        for lower in &told.lowers {
+            set("lowerdir+", Some(lower)).map_err(Failed::at(ADD))?;
         }
-        if let Some((upper, work)) = &opened.upper {
+        if let Some((upper, work)) = &told.upper {
             let with_log = |errno| Failed::at("set the upper directory")(errno).with_log(&context);
-            set("upperdir", Some(&link(upper))).map_err(with_log)?;
-            set("workdir", Some(&link(work))).map_err(with_log)?;
+            set("upperdir", Some(upper)).map_err(with_log)?;
+            set("workdir", Some(work)).map_err(with_log)?;
             // Else the kernel keeps an identity of the file system in an attribute of `upper`.
             match set("uuid", Some("null")) {
                 Ok(()) | Err(Errno::INVAL) => {}

@@ -62,7 +62,7 @@ fn old_and_new_kernels_get_the_same() {
         let layers = Layers { rung: Rung::Root, lowers: &lowers, upper: upper_and_work, syncs };
         let mount = match by_string {
             true => layers.mount_by_string().unwrap(),
-            false => layers.mount_one_by_one(&layers.open().unwrap()).ok().unwrap(),
+            false => layers.mount_one_by_one(&layers.open().unwrap().told()).ok().unwrap(),
         };
         assert_eq!((read(&mount, "f"), read(&mount, "g")), ("high".to_owned(), "low".to_owned()));
 
@@ -149,4 +149,41 @@ fn as_many_layers_as_the_kernel_takes_and_no_more() {
     drop(mount(&lowers[1..]).unwrap());
     let error = mount(&lowers).unwrap_err();
     assert!(matches!(error, Error::TooManyLayers { layers: 501, most: 500 }), "{error:?}");
+}
+
+#[test]
+fn a_path_may_be_longer_than_an_option_and_hold_any_character() {
+    if !may_mount() {
+        return;
+    }
+    let directory = Temporary::new("long");
+    for name in [&*"x".repeat(255), "a,b:c\\d=e \"", "\u{e4}\n"] {
+        let made = directory.at(name);
+        fs::create_dir(&made).unwrap();
+        let path = |name: &str| {
+            fs::create_dir(made.join(name)).unwrap();
+            made.join(name)
+        };
+        let (lower, upper, work) = (path("lower"), path("upper"), path("work"));
+        fs::write(lower.join("f"), "lower").unwrap();
+        let lowers = [lower];
+        let overlay = Overlay::mount(Rung::Root, &lowers, Some(&upper), Some(&work)).unwrap();
+        assert_eq!(read(&overlay.mount, "f"), "lower", "{name}");
+    }
+}
+
+/// Not the working directory's, whatever that is by then.
+#[test]
+fn only_short_plain_absolute_paths_go_by_name() {
+    let named = |lower: &str| {
+        let lowers = [PathBuf::from(lower)];
+        let syncs = Syncs::Ignored;
+        let layers = Layers { rung: Rung::Root, lowers: &lowers, upper: None, syncs };
+        layers.named().map(|told| told.lowers)
+    };
+    assert_eq!(named("/a/b,c:d"), Some(vec!["/a/b,c:d".to_owned()]));
+    assert_eq!(named("a/b"), None);
+    assert_eq!(named("/a\\:b"), None);
+    assert!(named(&format!("/{}", "x".repeat(254))).is_some());
+    assert_eq!(named(&format!("/{}", "x".repeat(255))), None);
 }
