@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use engine::Engine;
 use oci::{ChainId, ImageId, Reference};
-use store::{Collect, Family, Freed, Image, SnapshotId};
+use store::{Collect, Freed, Image, Inventory, SnapshotId};
 
 use crate::{report::Failure, text};
 
@@ -34,15 +34,24 @@ pub(crate) enum Removed {
     Object(String),
 }
 
-/// A removal in progress.
+/// A removal in progress. Nobody else can change names, images or containers meanwhile, so nothing is printed until its end.
 #[derive(Debug)]
 pub(crate) struct Removal<'a> {
     engine: &'a Engine,
     manner: Manner,
+    inventory: Inventory,
     removed: Vec<Removed>,
     /// The layers of the images that were removed.
     layers: Vec<(SnapshotId, ChainId)>,
     known_layers: BTreeSet<SnapshotId>,
+}
+
+/// A removal that has removed what it can; the disk still has what nothing needs any more.
+#[derive(Debug)]
+pub(crate) struct Ended<'a> {
+    engine: &'a Engine,
+    removed: Vec<Removed>,
+    layers: Vec<(SnapshotId, ChainId)>,
 }
 
 /// Why an image stays.
@@ -53,19 +62,10 @@ struct Conflict {
 }
 
 impl<'a> Removal<'a> {
-    pub(crate) fn new(engine: &'a Engine, manner: Manner) -> Self {
-        Self {
-            engine,
-            manner,
-            removed: Vec::new(),
-            layers: Vec::new(),
-            known_layers: BTreeSet::new(),
-        }
-    }
-
-    /// Returns what was removed since the last call.
-    pub(crate) fn take_removed(&mut self) -> Vec<Removed> {
-        std::mem::take(&mut self.removed)
+    pub(crate) fn begin(engine: &'a Engine, manner: Manner) -> Result<Self, Failure> {
+        let inventory = engine.store().inventory()?;
+        let (removed, layers, known_layers) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Ok(Self { engine, manner, inventory, removed, layers, known_layers })
     }
 
     /// Removes what a name or an id means.
@@ -73,18 +73,17 @@ impl<'a> Removal<'a> {
     /// # Errors
     /// What stands against it. Nothing was removed then, but for a name that an image has lost.
     pub(crate) fn remove(&mut self, given: &str) -> Result<(), Failure> {
-        let store = self.engine.store();
-        let images = store.find_all(given)?;
+        let images = self.inventory.find_all(given)?;
         let reference = Reference::parse(given).ok().map(|reference| reference.tagged());
         match reference {
-            Some(name) if self.is_name(&name, &images)? => self.remove_name(given, &name, &images),
-            _ => images.iter().try_for_each(|image| self.remove_by_id(&image.id)),
+            Some(name) if self.is_name(&name, &images) => self.remove_name(given, &name, &images),
+            _ => images.iter().try_for_each(|image| self.remove_by_id(image)),
         }
     }
 
     /// Removes an image with its only name, or in force with all names.
-    pub(crate) fn remove_by_id(&mut self, id: &ImageId) -> Result<(), Failure> {
-        let names = self.names(id)?;
+    fn remove_by_id(&mut self, id: &ImageId) -> Result<(), Failure> {
+        let names = self.inventory.names_of(id);
         if are_one(&names) {
             if let Some(conflict) = self.conflict(id, self.manner.force, true)? {
                 return Err(Failure::Conflict { message: conflict.message });
@@ -94,21 +93,15 @@ impl<'a> Removal<'a> {
         self.remove_image(id, self.manner.force, false)
     }
 
-    /// Brings what nothing needs any more off the disk, and what `what` says with it.
-    pub(crate) fn finish(&mut self, what: &Collect) -> Result<Freed, Failure> {
-        let store = self.engine.store();
-        let freed = store.collect(what)?;
-        for (snapshot, chain) in std::mem::take(&mut self.layers) {
-            if !store.has_snapshot(&snapshot)? {
-                self.removed.push(Removed::Object(chain.to_string()));
-            }
-        }
-        Ok(freed)
+    /// Lets others change names and images again.
+    pub(crate) fn end(self) -> Ended<'a> {
+        let Self { engine, removed, layers, .. } = self;
+        Ended { engine, removed, layers }
     }
 
-    fn is_name(&self, name: &Reference, images: &[Image]) -> Result<bool, Failure> {
-        let is_digest = images.iter().any(|image| image.digests.contains(&pinned(name)));
-        Ok(is_digest || self.engine.store().tags()?.iter().any(|(known, _)| known == name))
+    fn is_name(&self, name: &Reference, images: &[ImageId]) -> bool {
+        let is_digest = images.iter().any(|image| self.inventory.has_digest(image, name));
+        is_digest || self.inventory.has_name(name)
     }
 
     /// Takes a name away, and removes the images that had no other.
@@ -116,14 +109,14 @@ impl<'a> Removal<'a> {
         &mut self,
         given: &str,
         name: &Reference,
-        images: &[Image],
+        images: &[ImageId],
     ) -> Result<(), Failure> {
-        let store = self.engine.store();
         for image in images.iter().filter(|_| !self.manner.force) {
-            let containers = store.containers_of_image(&image.id)?;
-            if let (Some(container), true) = (containers.first(), are_one(&self.names(&image.id)?))
+            let containers = self.inventory.containers_of(image);
+            if let (Some(container), true) =
+                (containers.first(), are_one(&self.inventory.names_of(image)))
             {
-                let (container, image) = (container.id.short(), short(&image.id));
+                let (container, image) = (container.id.short(), short(image));
                 return Err(Failure::Conflict {
                     message: format!(
                         "conflict: unable to remove repository reference \"{given}\" (must force) - container {container} is using its referenced image {image}"
@@ -131,15 +124,15 @@ impl<'a> Removal<'a> {
                 });
             }
         }
-        store.untag(name)?;
+        self.inventory.untag(name)?;
         for image in images {
-            store.remove_digest(&image.id, name)?;
+            self.inventory.remove_digest(name, image)?;
         }
         self.removed.push(Removed::Name(name.familiar()));
         for image in images {
-            self.forget_digests(&image.id, name)?;
-            if self.names(&image.id)?.is_empty() {
-                self.remove_image(&image.id, self.manner.force, true)?;
+            self.forget_digests(image, name)?;
+            if self.inventory.names_of(image).is_empty() {
+                self.remove_image(image, self.manner.force, true)?;
             }
         }
         Ok(())
@@ -147,7 +140,7 @@ impl<'a> Removal<'a> {
 
     /// Takes away the digests of a repository in which an image has no tag any more.
     fn forget_digests(&mut self, id: &ImageId, name: &Reference) -> Result<(), Failure> {
-        let names = self.names(id)?;
+        let names = self.inventory.names_of(id);
         let same = |other: &Reference| is_same_repository(name, other);
         let has_tag = names.iter().any(|other| same(other) && other.digest().is_none());
         if name.digest().is_some() || has_tag {
@@ -158,10 +151,8 @@ impl<'a> Removal<'a> {
     }
 
     fn untag(&mut self, id: &ImageId, names: &[Reference]) -> Result<(), Failure> {
-        let store = self.engine.store();
         for name in names {
-            store.untag_image(name, id)?;
-            store.remove_digest(id, name)?;
+            self.inventory.untag_image(name, id)?;
             self.removed.push(Removed::Name(name.familiar()));
         }
         Ok(())
@@ -170,58 +161,61 @@ impl<'a> Removal<'a> {
     /// Removes an image, and then what it was before. `quiet`: what stands against it is no error, unless nobody would see
     /// the image any more.
     fn remove_image(&mut self, id: &ImageId, force: bool, quiet: bool) -> Result<(), Failure> {
-        let store = self.engine.store();
-        let before = store.family()?;
-        let mut family = before.clone();
-        if let Some(conflict) = self.conflict_in(&family, id, force, false)? {
-            let dangles = self.names(id)?.is_empty() && !family.has_children(id);
+        if let Some(conflict) = self.conflict(id, force, false)? {
+            let is_named = !self.inventory.names_of(id).is_empty();
+            let dangles = !is_named && !self.inventory.family().has_children(id);
             return match quiet && (!dangles || conflict.is_used) {
                 true => Ok(()),
                 false => Err(Failure::Conflict { message: conflict.message }),
             };
         }
-        // Who descends from whom is looked up before: what has gone tells nothing.
-        let mut next = Some(*id);
-        while let Some(id) = next {
-            let is_whole = !before.ancestors().contains(&id);
-            if is_whole {
-                self.remove_whole(&id)?;
-                family = store.family()?;
-            }
-            self.removed.push(Removed::Object(id.to_string()));
-            next = before.parent(&id).filter(|_| self.manner.parents);
+        for (number, (id, is_whole)) in self.line(id).into_iter().enumerate() {
             // What is not by itself has no names that would have to be looked for.
-            let nameless = next.is_some_and(|parent| before.ancestors().contains(&parent));
-            if let Some(parent) = next
-                && self.conflict_in(&family, &parent, false, nameless)?.is_some()
-            {
+            if number > 0 && self.conflict(&id, false, !is_whole)?.is_some() {
                 break;
             }
+            if is_whole {
+                self.remove_whole(&id)?;
+            }
+            self.removed.push(Removed::Object(id.to_string()));
         }
         Ok(())
     }
 
+    /// Returns an image and what it was made on, if that goes too, with whether each is an image by itself. Looked up before
+    /// anything is removed: what has gone tells nothing.
+    fn line(&self, id: &ImageId) -> Vec<(ImageId, bool)> {
+        let family = self.inventory.family();
+        let above = |id: &ImageId| family.parent(id).filter(|_| self.manner.parents);
+        let mut seen = BTreeSet::new();
+        std::iter::successors(Some(*id), above)
+            // Nothing descends from itself; a record that says so was written by somebody else.
+            .take_while(|id| seen.insert(*id))
+            .map(|id| (id, !family.is_ancestor(&id)))
+            .collect()
+    }
+
     fn remove_whole(&mut self, id: &ImageId) -> Result<(), Failure> {
-        let store = self.engine.store();
-        let Some(image) = store.image(id)? else { return Ok(()) };
+        let Some(image) = self.engine.store().image(id)? else { return Ok(()) };
         self.remember_layers(&image);
         self.keep_ancestors(&image)?;
-        let names = self.names(id)?;
+        let names = self.inventory.names_of(id);
         self.untag(id, &names)?;
-        store.remove_image(id)?;
+        self.inventory.remove_image(id)?;
         Ok(())
     }
 
     /// What a container was made from stays an image, though it was only what this one was before; and so does what this one
     /// was made on, if that is wanted.
-    fn keep_ancestors(&self, image: &Image) -> Result<(), Failure> {
-        let store = self.engine.store();
-        let containers = store.containers()?;
-        let parent = store.parent(image)?.filter(|_| !self.manner.parents);
-        for ancestor in image.ancestor_ids() {
-            let is_used = containers.iter().any(|container| container.image == ancestor);
-            if is_used || parent == Some(ancestor) {
-                store.make_whole(&ancestor)?;
+    fn keep_ancestors(&mut self, image: &Image) -> Result<(), Failure> {
+        let parent = image.ancestor_ids().next_back().filter(|_| !self.manner.parents);
+        let ids: Vec<ImageId> = image.ancestor_ids().collect();
+        for (number, id) in ids.iter().enumerate() {
+            let is_used = !self.inventory.containers_of(id).is_empty();
+            if (is_used || parent == Some(*id))
+                && let Some(ancestor) = image.ancestor(number)
+            {
+                self.inventory.make_whole(&ancestor)?;
             }
         }
         Ok(())
@@ -237,34 +231,23 @@ impl<'a> Removal<'a> {
         }
     }
 
+    /// Returns what stands against removing an image. `named`: its names go too, and so do not.
     fn conflict(
         &self,
         id: &ImageId,
         force: bool,
         named: bool,
     ) -> Result<Option<Conflict>, Failure> {
-        self.conflict_in(&self.engine.store().family()?, id, force, named)
-    }
-
-    /// Returns what stands against removing an image. `named`: its names go too, and so do not.
-    fn conflict_in(
-        &self,
-        family: &Family,
-        id: &ImageId,
-        force: bool,
-        named: bool,
-    ) -> Result<Option<Conflict>, Failure> {
-        let store = self.engine.store();
         let conflict = |how: &str, why: &str, is_used| {
             let message = format!("conflict: unable to delete {} ({how}) - {why}", short(id));
             Ok(Some(Conflict { message, is_used }))
         };
-        if family.has_children(id) {
+        if self.inventory.family().has_children(id) {
             return conflict("cannot be forced", "image has dependent child images", false);
         }
-        let containers = store.containers_of_image(id)?;
-        for container in &containers {
-            if store.container_state(&container.id)?.status.is_alive() {
+        let containers = self.inventory.containers_of(id);
+        for container in containers {
+            if self.inventory.container_state(container)?.status.is_alive() {
                 let why =
                     format!("image is being used by running container {}", container.id.short());
                 return conflict("cannot be forced", &why, true);
@@ -273,7 +256,7 @@ impl<'a> Removal<'a> {
         if force {
             return Ok(None);
         }
-        if !named && !self.names(id)?.is_empty() {
+        if !named && !self.inventory.names_of(id).is_empty() {
             return conflict(
                 "must be forced",
                 "image is referenced in multiple repositories",
@@ -286,16 +269,24 @@ impl<'a> Removal<'a> {
         }
         Ok(None)
     }
+}
 
-    /// Returns the tags and the digests of an image.
-    fn names(&self, id: &ImageId) -> Result<Vec<Reference>, Failure> {
+impl Ended<'_> {
+    /// Returns what was removed since the last call.
+    pub(crate) fn take_removed(&mut self) -> Vec<Removed> {
+        std::mem::take(&mut self.removed)
+    }
+
+    /// Brings what nothing needs any more off the disk, and what `what` says with it.
+    pub(crate) fn collect(&mut self, what: &Collect) -> Result<Freed, Failure> {
         let store = self.engine.store();
-        let tags = store.tags()?.into_iter().filter(|(_, tagged)| tagged == id);
-        let mut names: Vec<Reference> = tags.map(|(name, _)| name).collect();
-        let mut digests = store.digests_of(id)?;
-        digests.retain(|digest| !names.contains(digest));
-        names.extend(digests);
-        Ok(names)
+        let freed = store.collect(what)?;
+        for (snapshot, chain) in std::mem::take(&mut self.layers) {
+            if !store.has_snapshot(&snapshot)? {
+                self.removed.push(Removed::Object(chain.to_string()));
+            }
+        }
+        Ok(freed)
     }
 }
 
@@ -309,13 +300,6 @@ fn are_one(names: &[Reference]) -> bool {
 
 fn is_same_repository(a: &Reference, b: &Reference) -> bool {
     (a.host(), a.path()) == (b.host(), b.path())
-}
-
-/// A digest is the same beside any tag.
-fn pinned(name: &Reference) -> Reference {
-    let Some(digest) = name.digest() else { return name.clone() };
-    let plain = format!("{}/{}@{digest}", name.host(), name.path());
-    Reference::parse(&plain).unwrap_or_else(|_| name.clone())
 }
 
 fn short(id: &ImageId) -> String {

@@ -172,6 +172,7 @@ mod commands {
     mod run_options;
     /// `kiln save` and `kiln load`.
     mod save_load;
+    mod scale;
     /// Lines of guides, as a shell runs them.
     mod scripts;
     /// `kiln search`.

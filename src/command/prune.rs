@@ -260,7 +260,7 @@ fn remove_volumes(engine: &Engine, selected: &Selected) -> Result<u64, Failure> 
 
 /// Removes images, and then what nothing needs any more with what is cached.
 fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u64, Failure> {
-    let mut removal = Removal::new(engine, Manner { force: false, parents: true });
+    let mut removal = Removal::begin(engine, Manner { force: false, parents: true })?;
     for image in &selected.images {
         for name in &image.given {
             match removal.remove(name) {
@@ -272,8 +272,9 @@ fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u
             }
         }
     }
-    let freed = removal.finish(what)?;
-    let lines = removal.take_removed().into_iter().map(|removed| match removed {
+    let mut ended = removal.end();
+    let freed = ended.collect(what)?;
+    let lines = ended.take_removed().into_iter().map(|removed| match removed {
         Removed::Name(name) => format!("untagged: {name}"),
         Removed::Object(id) => format!("deleted: {id}"),
     });

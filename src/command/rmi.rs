@@ -25,17 +25,14 @@ pub(crate) struct Rmi {
 /// Removes names, and each image that has lost its last one. What cannot be removed is told; the others are removed all the same.
 pub(super) fn run(engine: &Engine, rmi: &Rmi) -> Result<Exit, Failure> {
     let manner = Manner { force: rmi.force, parents: !rmi.no_prune };
-    let mut removal = Removal::new(engine, manner);
-    let mut failures = Vec::new();
-    for name in &rmi.images {
-        if let Err(failure) = removal.remove(name) {
-            failures.push(failure);
-        }
-        print(removal.take_removed())?;
-    }
+    let mut removal = Removal::begin(engine, manner)?;
+    let failures: Vec<Failure> =
+        rmi.images.iter().filter_map(|name| removal.remove(name).err()).collect();
+    let mut ended = removal.end();
+    print(ended.take_removed())?;
     let garbage = Collect { images: ImageRule::Keep, cache: CacheRule::Keep, mounts: false };
-    removal.finish(&garbage)?;
-    print(removal.take_removed())?;
+    ended.collect(&garbage)?;
+    print(ended.take_removed())?;
     failures.iter().for_each(report::print);
     // In force, what is not there is as good as removed.
     let is_absent =

@@ -119,13 +119,6 @@ impl Store {
         Ok(containers)
     }
 
-    /// Returns the containers made from an image, the newest first; while there are any, the image's layers stay.
-    pub fn containers_of_image(&self, id: &ImageId) -> Result<Vec<Container>, Error> {
-        let mut containers = self.containers()?;
-        containers.retain(|container| container.image == *id);
-        Ok(containers)
-    }
-
     /// Finds a container by its id, its name, or the beginning of its id, in this order.
     ///
     /// # Errors
@@ -186,7 +179,7 @@ impl Store {
 
 impl Inner {
     /// Taken for a moment by who names a container or tries its lock, so that a look at a lock is never taken for a use.
-    fn containers_gate(&self) -> Result<Lock> {
+    pub(crate) fn containers_gate(&self) -> Result<Lock> {
         Lock::exclusive(&self.layout.containers_lock())
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use oci::{Digest, ImageConfig, ImageId, ManifestDigest, Reference};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::family::Line;
 pub use self::{
     ancestor::{Ancestor, Ancestry},
     family::Family,
@@ -19,6 +20,7 @@ use crate::{
     SnapshotId, Store,
     error::{Error, Result},
     lease::Held,
+    lock::Lock,
     open::Inner,
     record::Kind,
 };
@@ -86,6 +88,52 @@ impl Store {
         manifest: Option<&StoredManifest>,
         ancestry: &Ancestry,
     ) -> Result<ImageId, Error> {
+        let lock = self.inner.lock_shared()?;
+        self.inner.put_made_image(&lock, config_bytes, snapshots, manifest, ancestry)
+    }
+
+    /// Remembers that a registry has an image under this reference, whose digest counts.
+    pub fn add_digest(&self, id: &ImageId, reference: &Reference) -> Result<(), Error> {
+        let Some(name) = name_of_digest(reference) else { return Ok(()) };
+        // Read and written again: nobody may do the same in between.
+        let lock = self.inner.lock_exclusive()?;
+        let Some(mut record) = self.inner.get::<ImageRecord>(Kind::Image, &key(id))? else {
+            return Err(Error::NoSuchImage { name: id.to_string() });
+        };
+        if !record.digests.insert(name) {
+            return Ok(());
+        }
+        self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
+    }
+
+    /// Returns an image, or what an image was before one of its steps; `None` if it is not there.
+    pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Error> {
+        self.inner.image(id)
+    }
+
+    /// Returns all images, in the order of their ids; without what they were before.
+    pub fn images(&self) -> Result<Vec<Image>, Error> {
+        let mut images = Vec::new();
+        self.inner.each_image(|image| images.push(image))?;
+        Ok(images)
+    }
+
+    /// Whether an image is one by itself, and not only what another one was before.
+    pub fn is_whole_image(&self, id: &ImageId) -> Result<bool, Error> {
+        Ok(self.inner.whole_image(id)?.is_some())
+    }
+}
+
+impl Inner {
+    /// Stores an image under a lock that the caller holds.
+    pub(crate) fn put_made_image(
+        &self,
+        lock: &Lock,
+        config_bytes: &[u8],
+        snapshots: &[SnapshotId],
+        manifest: Option<&StoredManifest>,
+        ancestry: &Ancestry,
+    ) -> Result<ImageId> {
         let config = ImageConfig::parse(config_bytes).map_err(|source| Error::Config { source })?;
         let layers = config.rootfs.diff_ids.len();
         if layers != snapshots.len() {
@@ -104,9 +152,8 @@ impl Store {
             // Nothing was done to it.
             record.ancestry = Ancestry::default();
         }
-        let lock = self.inner.lock_shared()?;
-        self.inner.hold_made(&lock, Held::Image(id))?;
-        let old = self.inner.get::<ImageRecord>(Kind::Image, &key(&id))?;
+        self.hold_made(lock, Held::Image(id))?;
+        let old = self.get::<ImageRecord>(Kind::Image, &key(&id))?;
         let known = old.as_ref().map(|old| &old.ancestry);
         record.ancestry = record.ancestry.with_ids(&config, known);
         if let Some(old) = &old {
@@ -119,75 +166,28 @@ impl Store {
             }
         }
         if old.as_ref() != Some(&record) {
-            self.inner.put_locked(&lock, Kind::Image, &key(&id), &record)?;
+            self.put_locked(lock, Kind::Image, &key(&id), &record)?;
         }
         Ok(id)
     }
 
-    /// Remembers that a registry has an image under this reference, whose digest counts.
-    pub fn add_digest(&self, id: &ImageId, reference: &Reference) -> Result<(), Error> {
-        let Some(digest) = reference.digest() else { return Ok(()) };
-        let name = format!("{}/{}@{digest}", reference.host(), reference.path());
-        // Read and written again: nobody may do the same in between.
-        let lock = self.inner.lock_exclusive()?;
-        let Some(mut record) = self.inner.get::<ImageRecord>(Kind::Image, &key(id))? else {
-            return Err(Error::NoSuchImage { name: id.to_string() });
-        };
-        if !record.digests.insert(name) {
-            return Ok(());
-        }
-        self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
-    }
-
     /// Forgets that a registry has an image under this reference; nothing happens if it is not known.
-    pub fn remove_digest(&self, id: &ImageId, reference: &Reference) -> Result<(), Error> {
-        let Some(digest) = reference.digest() else { return Ok(()) };
-        let name = format!("{}/{}@{digest}", reference.host(), reference.path());
-        let lock = self.inner.lock_exclusive()?;
-        let Some(mut record) = self.inner.get::<ImageRecord>(Kind::Image, &key(id))? else {
+    pub(crate) fn remove_digest(
+        &self,
+        lock: &Lock,
+        id: &ImageId,
+        reference: &Reference,
+    ) -> Result<()> {
+        let Some(name) = name_of_digest(reference) else { return Ok(()) };
+        let Some(mut record) = self.get::<ImageRecord>(Kind::Image, &key(id))? else {
             return Ok(());
         };
         if !record.digests.remove(&name) {
             return Ok(());
         }
-        self.inner.put_locked(&lock, Kind::Image, &key(id), &record)
+        self.put_locked(lock, Kind::Image, &key(id), &record)
     }
 
-    /// Returns an image, or what an image was before one of its steps; `None` if it is not there.
-    pub fn image(&self, id: &ImageId) -> Result<Option<Image>, Error> {
-        self.inner.image(id)
-    }
-
-    /// Under which digests an image can be had from registries; none if it is not there, or only what another was before.
-    pub fn digests_of(&self, id: &ImageId) -> Result<BTreeSet<Reference>, Error> {
-        let record = self.inner.get::<ImageRecord>(Kind::Image, &key(id))?;
-        Ok(record.map(|record| references(&record.digests)).unwrap_or_default())
-    }
-
-    /// Returns all images, in the order of their ids; without what they were before.
-    pub fn images(&self) -> Result<Vec<Image>, Error> {
-        let ids = self.inner.image_ids()?;
-        ids.iter().filter_map(|id| self.inner.whole_image(id).transpose()).collect()
-    }
-
-    /// Whether an image is one by itself, and not only what another one was before.
-    pub fn is_whole_image(&self, id: &ImageId) -> Result<bool, Error> {
-        Ok(self.inner.whole_image(id)?.is_some())
-    }
-
-    /// Removes an image, and it from its names, which are returned; a name of images for other platforms too stays with
-    /// those. Its snapshots and blobs go when they are collected; a build or a container that uses them holds them.
-    pub fn remove_image(&self, id: &ImageId) -> Result<Vec<Reference>, Error> {
-        let lock = self.inner.lock_exclusive()?;
-        let names = self.inner.untag_images(&lock, |tagged| tagged == id)?;
-        if !self.inner.remove(&lock, Kind::Image, &key(id))? {
-            return Err(Error::NoSuchImage { name: id.to_string() });
-        }
-        Ok(names)
-    }
-}
-
-impl Inner {
     /// Returns the ids of all images there are.
     pub(crate) fn image_ids(&self) -> Result<BTreeSet<ImageId>> {
         Ok(self.keys(Kind::Image)?.iter().filter_map(|key| id_of_key(key)).collect())
@@ -201,11 +201,25 @@ impl Inner {
         }
     }
 
+    /// Takes a look at each image that has a record, in the order of their ids.
+    pub(crate) fn each_image(&self, mut look: impl FnMut(Image)) -> Result<()> {
+        let there = self.snapshots()?.into_iter().collect();
+        for id in self.image_ids()? {
+            self.image_upon(&id, &there)?.into_iter().for_each(&mut look);
+        }
+        Ok(())
+    }
+
     /// Returns an image that has a record.
     pub(crate) fn whole_image(&self, id: &ImageId) -> Result<Option<Image>> {
+        self.image_upon(id, &BTreeSet::new())
+    }
+
+    /// Returns an image that has a record; `there` are snapshots that need not be looked for.
+    fn image_upon(&self, id: &ImageId, there: &BTreeSet<SnapshotId>) -> Result<Option<Image>> {
         let Some(record) = self.get::<ImageRecord>(Kind::Image, &key(id))? else { return Ok(None) };
         // A file system may lose the removal of a record and not that of what it points to.
-        for snapshot in &record.snapshots {
+        for snapshot in record.snapshots.iter().filter(|id| !there.contains(id)) {
             if !self.has_snapshot(snapshot)? {
                 return Ok(None);
             }
@@ -217,6 +231,12 @@ impl Inner {
         let digests = references(&digests);
         Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest, digests, ancestry }))
     }
+}
+
+/// Returns the name that a digest gives in a repository; `None` without a digest.
+fn name_of_digest(reference: &Reference) -> Option<String> {
+    reference.digest()?;
+    Some(crate::tag::name(reference))
 }
 
 fn references(names: &BTreeSet<String>) -> BTreeSet<Reference> {
@@ -279,9 +299,10 @@ mod tests {
         let id = store.put_image(CONFIG, &[snapshot], None).unwrap();
         store.tag(&Reference::parse("a:1").unwrap(), &id).unwrap();
         store.tag(&Reference::parse("b").unwrap(), &id).unwrap();
-        assert_eq!(store.remove_image(&id).unwrap().len(), 2);
+        store.inventory().unwrap().remove_image(&id).unwrap();
         assert!(store.tags().unwrap().is_empty());
         assert_eq!(store.image(&id).unwrap(), None);
-        assert!(matches!(store.remove_image(&id), Err(Error::NoSuchImage { .. })));
+        let again = store.inventory().unwrap().remove_image(&id);
+        assert!(matches!(again, Err(Error::NoSuchImage { .. })), "{again:?}");
     }
 }

@@ -30,7 +30,8 @@
 //! ```
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
-//! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `step`, `trail`, `container` (what is kept), `mount`
+//! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `inventory` (all of these, to remove some),
+//! `step`, `trail`, `container` (what is kept), `mount`
 //! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes), `fsck` (what is wrong).
 //!
 //! Invariants:
@@ -47,6 +48,7 @@ mod container;
 mod error;
 mod fsck;
 mod image;
+mod inventory;
 mod layer;
 mod layout;
 mod lease;
@@ -79,6 +81,7 @@ pub use fsck::{
     Broken, Counts, Finding, Kept as KeptBlob, Position, Repaired, Said, Subject, Survey,
 };
 pub use image::{Ancestor, Ancestry, Family, Image, Outline, StoredManifest};
+pub use inventory::Inventory;
 pub use layer::Layer;
 pub use lease::Lease;
 pub use mount::{CacheMount, Sharing};

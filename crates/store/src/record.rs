@@ -226,8 +226,9 @@ fn read_file(path: &Path) -> Result<Option<(Vec<u8>, SystemTime)>> {
         file => file.map_err(Error::io("open", path))?,
     };
     let stat = file.metadata().map_err(Error::io("read", path))?;
-    let mut text = Vec::with_capacity(usize::try_from(stat.len()).unwrap_or(0) + 1);
-    file.read_to_end(&mut text).map_err(Error::io("read", path))?;
+    // A record never changes in place, so that it is as long as the kernel says: one call, and none to see that it ends.
+    let mut text = vec![0; usize::try_from(stat.len()).unwrap_or(0)];
+    file.read_exact(&mut text).map_err(Error::io("read", path))?;
     Ok(Some((text, stat.modified().map_err(Error::io("read", path))?)))
 }
 

@@ -17,6 +17,9 @@ use crate::{
     record::Kind,
 };
 
+/// How many digits of an id people read in listings.
+const LISTED_DIGITS: usize = 12;
+
 /// The body of a tag's record.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TagRecord {
@@ -83,40 +86,15 @@ impl Store {
         self.inner.put_tag(&lock, reference, ids)
     }
 
-    /// Takes a name away; returns the images that had it, none if there was no such name.
-    pub fn untag(&self, reference: &Reference) -> Result<Vec<ImageId>, Error> {
-        let lock = self.inner.lock_shared()?;
-        let key = key(reference);
-        let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else {
-            return Ok(Vec::new());
-        };
-        self.inner.remove(&lock, Kind::Tag, &key)?;
-        Ok(record.images().copied().collect())
-    }
-
-    /// Takes a name away from one image; others that have it keep it. Nothing happens if the image does not have it.
-    pub fn untag_image(&self, reference: &Reference, id: &ImageId) -> Result<(), Error> {
-        let lock = self.inner.lock_exclusive()?;
-        let key = key(reference);
-        let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else { return Ok(()) };
-        let staying: Vec<ImageId> = record.images().filter(|known| *known != id).copied().collect();
-        if staying.len() == record.images().count() {
-            return Ok(());
-        }
-        match TagRecord::of(record.reference, staying) {
-            Some(record) => self.inner.put_locked(&lock, Kind::Tag, &key, &record),
-            None => self.inner.remove(&lock, Kind::Tag, &key).map(|_| ()),
-        }
-    }
-
     /// Returns all names with their images, in the order of the names; a name of several images comes once for each, in
     /// their order. A name whose image is gone is none.
     pub fn tags(&self) -> Result<Vec<(Reference, ImageId)>, Error> {
         let mut tags = Vec::new();
+        let ids = self.inner.image_ids()?;
         for key in self.inner.keys(Kind::Tag)? {
             let Some(record) = self.inner.get::<TagRecord>(Kind::Tag, &key)? else { continue };
             let Ok(reference) = Reference::parse(&record.reference) else { continue };
-            let there = record.images().filter(|id| self.inner.keys_contain_image(id));
+            let there = record.images().filter(|id| ids.contains(id));
             tags.extend(there.map(|id| (reference.clone(), *id)));
         }
         // Stable: the images of a name stay in their order.
@@ -193,41 +171,73 @@ impl Store {
     /// # Errors
     /// Those of [`Store::find`]. There is one image at least.
     pub fn find_all(&self, name: &str) -> Result<Vec<Image>, Error> {
-        if let Some(image) = self.find_id(name)? {
-            return Ok(vec![image]);
+        look_up(self, name)
+    }
+}
+
+/// Where images are looked up by what people write.
+pub(crate) trait Place {
+    /// What is found of an image.
+    type Found;
+
+    /// The image of an id, or what an image was before.
+    fn by_id(&self, id: &ImageId) -> Result<Option<Self::Found>>;
+
+    /// The images of a name, in their order.
+    fn by_reference(&self, reference: &Reference) -> Result<Vec<Self::Found>>;
+
+    /// The ids that begin with these digits, also of what images were before.
+    fn by_digits(&self, digits: &str) -> Result<BTreeSet<ImageId>>;
+}
+
+/// Finds images by an id, a reference or the beginning of an id, in this order; one at least.
+pub(crate) fn look_up<P: Place>(place: &P, name: &str) -> Result<Vec<P::Found>> {
+    let absent = || Error::NoSuchImage { name: name.to_owned() };
+    let id = ImageId::parse(name).or_else(|_| ImageId::parse(&format!("sha256:{name}")));
+    if let Ok(id) = id
+        && let Some(found) = place.by_id(&id)?
+    {
+        return Ok(vec![found]);
+    }
+    if let Ok(reference) = Reference::parse(name) {
+        let found = place.by_reference(&reference)?;
+        if !found.is_empty() {
+            return Ok(found);
         }
-        if let Ok(reference) = Reference::parse(name) {
-            let images = self.find_named(&reference)?;
-            if !images.is_empty() {
-                return Ok(images);
-            }
-        }
-        let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-        let image = self.find_prefix(prefix)?;
-        Ok(vec![image.ok_or_else(|| Error::NoSuchImage { name: name.to_owned() })?])
+    }
+    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if prefix.is_empty() || !prefix.bytes().all(is_digit) {
+        return Err(absent());
+    }
+    let candidates: Vec<ImageId> = place.by_digits(prefix)?.into_iter().collect();
+    match candidates[..] {
+        [] => Err(absent()),
+        [id] => Ok(vec![place.by_id(&id)?.ok_or_else(absent)?]),
+        _ => Err(Error::AmbiguousId { prefix: prefix.to_owned(), candidates }),
+    }
+}
+
+impl Place for Store {
+    type Found = Image;
+
+    fn by_id(&self, id: &ImageId) -> Result<Option<Image>> {
+        self.inner.image(id)
     }
 
-    fn find_id(&self, name: &str) -> Result<Option<Image>> {
-        let parsed = ImageId::parse(name).or_else(|_| ImageId::parse(&format!("sha256:{name}")));
-        parsed.map_or(Ok(None), |id| self.inner.image(&id))
+    fn by_reference(&self, reference: &Reference) -> Result<Vec<Image>> {
+        self.find_named(reference)
     }
 
-    fn find_prefix(&self, prefix: &str) -> Result<Option<Image>> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if prefix.is_empty() || !prefix.bytes().all(is_digit) {
-            return Ok(None);
-        }
-        let begins = |id: &ImageId| id.as_digest().to_hex().starts_with(prefix);
-        let mut candidates: Vec<ImageId> =
+    fn by_digits(&self, digits: &str) -> Result<BTreeSet<ImageId>> {
+        let begins = |id: &ImageId| id.as_digest().to_hex().starts_with(digits);
+        let mut found: BTreeSet<ImageId> =
             self.inner.image_ids()?.into_iter().filter(begins).collect();
-        let ancestors = self.inner.ancestors(begins)?;
-        let known = candidates.clone();
-        candidates.extend(ancestors.iter().map(|it| it.id).filter(|id| !known.contains(id)));
-        match candidates[..] {
-            [] => Ok(None),
-            [id] => self.inner.image(&id),
-            _ => Err(Error::AmbiguousId { prefix: prefix.to_owned(), candidates }),
+        // So many digits, which listings print, mean one: then the records need not be read to see what images were before.
+        if found.is_empty() || digits.len() < LISTED_DIGITS {
+            found.extend(self.inner.ancestors(begins)?.iter().map(|it| it.id));
         }
+        Ok(found)
     }
 }
 
@@ -245,27 +255,51 @@ impl Inner {
         self.put_locked(lock, Kind::Tag, &key, &record)
     }
 
-    /// Takes images out of all names; returns the names that they had.
-    pub(crate) fn untag_images(
+    /// Takes a name away from all images that have it.
+    pub(crate) fn untag(&self, lock: &Lock, reference: &Reference) -> Result<()> {
+        self.remove(lock, Kind::Tag, &key(reference)).map(drop)
+    }
+
+    /// Takes a name away from one image; others that have it keep it. Nothing happens if the image does not have it.
+    pub(crate) fn untag_image(
         &self,
         lock: &Lock,
+        reference: &Reference,
+        id: &ImageId,
+    ) -> Result<()> {
+        let key = key(reference);
+        match self.get::<TagRecord>(Kind::Tag, &key)? {
+            Some(record) => self.take_out(lock, &key, record, |known| known == id),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes images out of a name.
+    fn take_out(
+        &self,
+        lock: &Lock,
+        key: &str,
+        record: TagRecord,
         goes: impl Fn(&ImageId) -> bool,
-    ) -> Result<Vec<Reference>> {
-        let mut names = Vec::new();
+    ) -> Result<()> {
+        let staying: Vec<ImageId> = record.images().filter(|id| !goes(id)).copied().collect();
+        if staying.len() == record.images().count() {
+            return Ok(());
+        }
+        match TagRecord::of(record.reference, staying) {
+            Some(record) => self.put_locked(lock, Kind::Tag, key, &record),
+            None => self.remove(lock, Kind::Tag, key).map(drop),
+        }
+    }
+
+    /// Takes images out of all names.
+    pub(crate) fn untag_images(&self, lock: &Lock, goes: impl Fn(&ImageId) -> bool) -> Result<()> {
         for key in self.keys(Kind::Tag)? {
-            let Some(record) = self.get::<TagRecord>(Kind::Tag, &key)? else { continue };
-            if !record.images().any(&goes) {
-                continue;
-            }
-            names.extend(Reference::parse(&record.reference));
-            let staying = record.images().filter(|id| !goes(id)).copied().collect();
-            match TagRecord::of(record.reference, staying) {
-                Some(record) => self.put_locked(lock, Kind::Tag, &key, &record)?,
-                None => drop(self.remove(lock, Kind::Tag, &key)?),
+            if let Some(record) = self.get::<TagRecord>(Kind::Tag, &key)? {
+                self.take_out(lock, &key, record, &goes)?;
             }
         }
-        names.sort();
-        Ok(names)
+        Ok(())
     }
 
     /// Returns the images that have names.
@@ -303,7 +337,7 @@ fn platform_of(image: &Image) -> Option<Platform> {
 }
 
 /// Returns the name under which a reference is kept: with the tag that is meant; beside a digest, a tag means nothing.
-fn name(reference: &Reference) -> String {
+pub(crate) fn name(reference: &Reference) -> String {
     let repository = format!("{}/{}", reference.host(), reference.path());
     match reference.digest() {
         Some(digest) => format!("{repository}@{digest}"),

@@ -10,7 +10,7 @@ use engine::{
     container::{self, volumes},
 };
 use oci::{BlobDigest, ImageId, Reference};
-use store::{CacheEntry, Container, ContainerState, Image, SnapshotId, Volume};
+use store::{CacheEntry, Container, ContainerState, Family, Image, SnapshotId, Volume};
 
 use super::Share;
 use crate::report::Failure;
@@ -154,7 +154,8 @@ fn images(
     containers: &[(Container, ContainerState, u64)],
 ) -> Result<(Vec<ImageUsage>, BTreeMap<SnapshotId, u64>), Failure> {
     let store = engine.store();
-    let family = store.family()?;
+    let all = store.images()?;
+    let family = Family::of(&all);
     let mut tagged: BTreeMap<ImageId, Vec<Reference>> = BTreeMap::new();
     for (name, id) in store.tags()? {
         tagged.entry(id).or_default().push(name);
@@ -162,7 +163,7 @@ fn images(
     let mut layers = BTreeMap::new();
     let mut owners: BTreeMap<SnapshotId, usize> = BTreeMap::new();
     let mut listed = Vec::new();
-    for image in store.images()? {
+    for image in all {
         let names = tagged.remove(&image.id).unwrap_or_default();
         let is_listed = !names.is_empty() || !family.has_children(&image.id);
         // A layer may be in one image twice.

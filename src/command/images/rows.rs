@@ -10,7 +10,7 @@ use engine::Engine;
 use filetree::glob;
 use jiff::Timestamp;
 use oci::{ImageId, Reference};
-use store::{Image, Outline};
+use store::{Family, Image, Outline};
 
 use super::Images;
 use crate::{filter::Filters, report::Failure};
@@ -106,14 +106,14 @@ fn everything(
         let listed = |image| Listed { image: Outline::of(Arc::new(image)), is_parent: false };
         return Ok(whole.into_iter().map(listed).collect());
     }
-    let family = engine.store().family()?;
+    let family = Family::of(&whole);
     let mut listed = Vec::new();
     let mut seen = BTreeSet::new();
     for image in whole {
         let image = Arc::new(image);
         if images.all {
             let steps = Outline::of_ancestors(&image);
-            let steps = steps.filter(|step| family.ancestors().contains(&step.id()));
+            let steps = steps.filter(|step| family.is_ancestor(&step.id()));
             let steps = steps.filter(|step| seen.insert(step.id()));
             listed.extend(steps.map(|image| Listed { image, is_parent: true }));
         }

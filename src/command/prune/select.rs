@@ -10,8 +10,8 @@ use engine::{
     container::{self, volumes},
 };
 use jiff::Timestamp;
-use oci::{ImageConfig, ImageId};
-use store::{Collect, Container, Image, Volume, Without};
+use oci::{ImageConfig, ImageId, Reference};
+use store::{Collect, Container, Family, Image, Volume, Without};
 
 use super::{Images, Order, Volumes};
 use crate::{filter::Filters, report::Failure};
@@ -136,17 +136,21 @@ fn images(
     until: Option<Timestamp>,
 ) -> Result<Vec<SelectedImage>, Failure> {
     let store = engine.store();
-    let family = store.family()?;
-    let tags = store.tags()?;
+    let mut named: BTreeMap<ImageId, Vec<Reference>> = BTreeMap::new();
+    for (name, id) in store.tags()? {
+        named.entry(id).or_default().push(name);
+    }
     let staying: BTreeSet<ImageId> = store
         .containers()?
         .into_iter()
         .filter(|container| going.iter().all(|going| going.id != container.id))
         .map(|container| container.image)
         .collect();
+    let all = store.images()?;
+    let family = Family::of(&all);
     let mut selected = Vec::new();
-    for image in store.images()? {
-        let names = tags.iter().filter(|(_, id)| *id == image.id).map(|(name, _)| name);
+    for image in all {
+        let names = named.get(&image.id).into_iter().flatten();
         let names: Vec<_> = names.chain(&image.digests).collect();
         let has_tag = names.iter().any(|name| name.digest().is_none());
         let is_parent = names.is_empty() && family.has_children(&image.id);

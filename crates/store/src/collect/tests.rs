@@ -313,7 +313,7 @@ fn a_preview_says_what_would_go() {
     assert_eq!((freed.bytes, freed.snapshots, freed.blobs), (800, 1, 1));
     assert_eq!(preview(&[base, child]).bytes, 1800);
     for id in [base, child] {
-        store.remove_image(&id).unwrap();
+        store.inventory().unwrap().remove_image(&id).unwrap();
     }
     assert_eq!(store.collect(&GARBAGE).unwrap().bytes, 1800);
 }
@@ -328,7 +328,7 @@ fn an_image_that_is_used_keeps_its_layers_when_it_is_removed() {
     let lease = store.lease().unwrap();
     lease.hold_image(&id).unwrap();
     let other = scratch.store();
-    other.remove_image(&id).unwrap();
+    other.inventory().unwrap().remove_image(&id).unwrap();
     assert_eq!(other.collect(&ALL).unwrap(), Freed::default());
     assert!(other.has_snapshot(&layer).unwrap());
     drop(lease);

@@ -139,7 +139,7 @@ impl Inner {
 
     /// Under the gate: what was written, if somebody keeps the container; else what must have become of it, which is
     /// written down, so that it stays the same.
-    fn true_state(&self, id: &ContainerId) -> Result<ContainerState> {
+    pub(crate) fn true_state(&self, id: &ContainerId) -> Result<ContainerState> {
         let written = self.written_state(id)?;
         if !written.0.status.is_alive() {
             return Ok(written.0);

@@ -47,7 +47,7 @@ fn a_container_comes_back_and_is_found() {
         assert!(matches!(found, Err(Error::NoSuchContainer { .. })), "{name:?}: {found:?}");
     }
     assert_eq!(store.container_state(&one.id).unwrap(), ContainerState::created());
-    assert_eq!(store.containers_of_image(&one.image).unwrap().len(), 2);
+    assert_eq!(store.inventory().unwrap().containers_of(&one.image).len(), 2);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn what_a_container_stands_on_is_not_collected() {
     let store = scratch.store();
     store.collect(&ALL).unwrap();
     assert!(store.image(&image).unwrap().is_some());
-    store.remove_image(&image).unwrap();
+    store.inventory().unwrap().remove_image(&image).unwrap();
     store.collect(&ALL).unwrap();
     assert!(store.has_snapshot(&layer).unwrap());
     assert!(store.container_directory(&id).fs().is_dir());

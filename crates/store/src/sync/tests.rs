@@ -95,7 +95,7 @@ fn a_lookup_never_misses_what_is_being_kept() {
         let syncing = scope.spawn(|| {
             for _ in 0..50 {
                 // Written anew each time, so that there is something to move.
-                store.untag(&reference("other")).unwrap();
+                store.inventory().unwrap().untag(&reference("other")).unwrap();
                 store.tag(&reference("other"), &id).unwrap();
                 store.sync().unwrap();
             }
@@ -142,7 +142,7 @@ fn a_removed_name_does_not_come_back() {
     let store = scratch.store_in("b1");
     let id = tagged(&store, "name");
     store.sync().unwrap();
-    store.untag(&reference("name")).unwrap();
+    store.inventory().unwrap().untag(&reference("name")).unwrap();
     assert!(store.find("name").is_err());
     let id_again = ImageId::new(Digest::of(br#"{"author":"name"}"#));
     assert_eq!(id, id_again);
