@@ -217,5 +217,7 @@ mod durability {
     mod fault;
 }
 
+/// What is measured of kiln and of other builders.
+mod bench;
 /// The source tree itself.
 mod tidy;

@@ -260,8 +260,10 @@ fn files_that_the_map_names_exist() {
 #[test]
 fn scripts_can_be_run() {
     use std::os::unix::fs::PermissionsExt;
-    for script in [".ci/run", "tests/run.sh", "tests/quickstart.sh", "tests/base.sh"] {
-        let mode = fs::metadata(source().join(script)).unwrap().permissions().mode();
+    let tests =
+        ["run.sh", "quickstart.sh", "base.sh", "bench.sh"].map(|name| format!("tests/{name}"));
+    for script in tests.into_iter().chain([".ci/run".to_owned()]) {
+        let mode = fs::metadata(source().join(&script)).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script}");
     }
 }
