@@ -1,3 +1,5 @@
+//! What is broken on purpose, and what a look at the store says about it.
+
 use std::fs;
 
 use oci::{Digest, ImageConfig, ImageId, Platform, Reference};

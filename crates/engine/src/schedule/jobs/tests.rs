@@ -1,3 +1,5 @@
+//! How many steps run side by side, by what the machine says of itself.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
