@@ -153,6 +153,10 @@ fn what_needs_namespaces_says_so() {
             "FROM busybox\nRUN --mount=type=cache,target=/c,source=/s true\n",
             "a part of a cache (`source=/s`) needs namespaces",
         ),
+        (
+            "FROM busybox\nRUN --mount=type=cache,target=/c,ro true\n",
+            "a cache that cannot be written to needs namespaces",
+        ),
     ] {
         let output = env.build_fails(&env.context(dockerfile), &[]);
         assert!(output.stderr.contains(what), "{}", output.stderr);

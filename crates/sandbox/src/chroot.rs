@@ -4,17 +4,21 @@
 //! What holds it together: a changed root directory that the process has no right to change once more, Landlock
 //! (`crate::landlock`), the system call filter, no way to gain rights; and the supervisor, to whom every descendant falls and
 //! who kills them all before anybody looks at what they did. What the program shall see is put into its place (`places`), with
-//! a few devices and facts about the system (`system`), and taken out again.
+//! a few devices and facts about the system (`system`), and taken out again. What the program asks `/proc` about itself is
+//! answered by the supervisor (`own`).
 //!
-//! What cannot be had: processes, host name and network of its own; a `/proc` that tells of the process; devices, settings
-//! and limits by mounts.
+//! What cannot be had: processes, host name and network of its own; the rest of `/proc`; devices, settings and limits by
+//! mounts.
 
 mod descendants;
+mod own;
 mod places;
 mod system;
 
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::fs::CWD;
@@ -29,6 +33,7 @@ use crate::container;
 use crate::container::Lines;
 use crate::exec;
 use crate::landlock::Rules;
+use crate::spawn;
 use crate::supervisor;
 use crate::supervisor::Pipes;
 use crate::sys;
@@ -116,10 +121,12 @@ fn run_first(
     groups: Option<&Groups>,
 ) -> Result<Report, Error> {
     let pipes = Pipes::open()?;
+    let (ours, theirs) = spawn::supervisor::sockets()?;
     let alone = Alone::check().map_err(Error::setup("start a process"))?;
     let first = sys::fork_into(0, &alone).map_err(Error::setup("start a process"))?;
     let Some(first) = first else {
-        let lines = pipes.lines(caller);
+        drop(ours);
+        let lines = Lines { paths: Some(theirs), ..pipes.lines(caller) };
         let ready = groups.map_or(Ok(()), Groups::enter);
         let ready = ready.and_then(|()| prepare(job, root, luggage, &lines));
         match ready.and_then(|()| container::close_all_but(&lines.speak)) {
@@ -127,7 +134,28 @@ fn run_first(
             Err(error) => container::fail(&lines.speak, error),
         }
     };
+    drop(theirs);
+    answer_about_itself(ours, root)?;
     supervisor::end_of(first, caller, pipes.ears()).map(|(report, _)| report)
+}
+
+/// Answers what the programs ask about themselves, as long as there are any, on a thread: only an ancestor may read their
+/// memory everywhere, and this process has to watch for their end.
+fn answer_about_itself(listener: OwnedFd, root: BorrowedFd<'_>) -> Result<(), Error> {
+    let failed = "answer what programs ask about themselves";
+    let root = std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd()))
+        .map_err(Error::setup(failed))?;
+    let answer = move || {
+        // Nothing comes if the first process has given up, or there is no listener.
+        let received = wire::receive(listener.as_fd());
+        drop(listener);
+        let listener = received.ok().and_then(|(_, some)| some.into_iter().next());
+        if let Some(listener) = listener {
+            own::answer_all(&listener, &root);
+        }
+    };
+    std::thread::Builder::new().spawn(answer).map_err(Error::setup(failed))?;
+    Ok(())
 }
 
 /// The first process, up to `execve`: files first, while the host's can be reached; then the root; then rights.

@@ -25,7 +25,7 @@ use crate::limits;
 use crate::network::gate::Inside;
 use crate::rootfs;
 use crate::seccomp;
-use crate::seccomp::Sockets;
+use crate::seccomp::Watch;
 use crate::supervisor;
 use crate::supervisor::Word;
 use crate::sys;
@@ -47,6 +47,8 @@ pub(crate) struct Lines<'a> {
     pub(crate) alive: OwnedFd,
     /// What sockets wait for, if they have to.
     pub(crate) gate: Option<Inside<'a>>,
+    /// Where to send what answers about paths, if somebody does.
+    pub(crate) paths: Option<OwnedFd>,
 }
 
 /// Becomes the program of the job.
@@ -103,11 +105,7 @@ pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Erro
     match (&lines.gate, rights.filtered) {
         (Some(gate), true) => gate.install_filter(rights.capabilities)?,
         (Some(gate), false) => gate.wait()?,
-        (None, true) => {
-            let program = seccomp::program(rights.capabilities, Sockets::Free);
-            sys::install_filter(&program)
-                .map_err(Error::setup("install the system call filter"))?;
-        }
+        (None, true) => install_filter(rights, lines)?,
         (None, false) => {}
     }
     caps::set_user(rights)?;
@@ -117,6 +115,20 @@ pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Erro
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::reset_signals();
     Ok(())
+}
+
+/// Installs the filter that asks nobody, or about paths only if somebody answers.
+fn install_filter(rights: &Rights, lines: &Lines<'_>) -> Result<(), Error> {
+    if let Some(socket) = &lines.paths {
+        let program = seccomp::program(rights.capabilities, Watch::Paths);
+        // It fails where a sandbox around this one has a listener already.
+        if let Ok(listener) = sys::install_asking_filter(&program) {
+            return wire::send(socket.as_fd(), b"listener", &[listener.as_fd()])
+                .map_err(Error::setup("tell the supervisor"));
+        }
+    }
+    let program = seccomp::program(rights.capabilities, Watch::Nothing);
+    sys::install_filter(&program).map_err(Error::setup("install the system call filter"))
 }
 
 /// Lets the kernel kill this process, and by that all of its namespace, when the supervisor dies.

@@ -42,7 +42,7 @@ pub(crate) const NODES: &[(&str, u32, u32)] = &[
     ("tty", 5, 0),
 ];
 
-const LINKS: &[(&str, &str)] = &[
+pub(crate) const LINKS: &[(&str, &str)] = &[
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),

@@ -12,11 +12,13 @@
 //! A chain of 370 comparisons would cost every system call of a build up to a microsecond; the search
 //! is 8 comparisons deep. The unconditional calls are in `table`.
 
+mod asked;
 mod granted;
 mod table;
 
 use crate::Capabilities;
 use crate::sys::Instruction;
+pub(crate) use asked::Asked;
 use table::ALLOWED;
 use table::Column;
 use table::NO;
@@ -122,13 +124,14 @@ enum Verdict {
     Ask,
 }
 
-/// What becomes of sockets.
+/// What the supervisor is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sockets {
-    /// The process gets them.
-    Free,
-    /// The supervisor lets the process have those that may need a network: see `network::gate`.
-    Watched,
+pub(crate) enum Watch {
+    Nothing,
+    /// Sockets that may need a network: see `network::gate`.
+    Sockets,
+    /// Paths that are opened and links that are read: see `chroot::own`.
+    Paths,
 }
 
 /// The calls from `first` up to the next range.
@@ -139,13 +142,13 @@ struct Range {
 }
 
 /// The filter for programs of this machine and of its 32-bit variant, with these capabilities.
-pub(crate) fn program(capabilities: Capabilities, sockets: Sockets) -> Vec<Instruction> {
+pub(crate) fn program(capabilities: Capabilities, watch: Watch) -> Vec<Instruction> {
     let (native, small) = match cfg!(target_arch = "aarch64") {
         true => (AARCH64, ARM),
         false => (X86_64, I386),
     };
-    let native_search = search_with_x32(&native, capabilities, sockets);
-    let small_search = search(&ranges(&small, capabilities, sockets));
+    let native_search = search_with_x32(&native, capabilities, watch);
+    let small_search = search(&ranges(&small, capabilities, watch));
 
     let mut program = vec![load(MACHINE)];
     program.push(when(JUMP_IF_EQUAL, native.id, 1, 0));
@@ -163,19 +166,19 @@ pub(crate) fn program(capabilities: Capabilities, sockets: Sockets) -> Vec<Instr
 fn search_with_x32(
     machine: &Machine,
     capabilities: Capabilities,
-    sockets: Sockets,
+    watch: Watch,
 ) -> Vec<Instruction> {
     let mut program = Vec::new();
     if machine.id == X86_64.id {
         program.push(when(JUMP_IF_AT_LEAST, X32, 0, 1));
         program.push(fail(libc::ENOSYS));
     }
-    program.extend(search(&ranges(machine, capabilities, sockets)));
+    program.extend(search(&ranges(machine, capabilities, watch)));
     program
 }
 
 /// The numbers of a machine, sorted, from 0 to the end of all numbers.
-fn ranges(machine: &Machine, capabilities: Capabilities, sockets: Sockets) -> Vec<Range> {
+fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch) -> Vec<Range> {
     let column = machine.column as usize;
     let mut calls: Vec<(u32, Verdict)> = ALLOWED
         .iter()
@@ -188,9 +191,9 @@ fn ranges(machine: &Machine, capabilities: Capabilities, sockets: Sockets) -> Ve
         true => (Verdict::Allow, Verdict::Allow),
         false => (Verdict::Clone, Verdict::Missing),
     };
-    let socket = match sockets {
-        Sockets::Free => Verdict::Socket,
-        Sockets::Watched => Verdict::WatchedSocket,
+    let socket = match watch {
+        Watch::Nothing | Watch::Paths => Verdict::Socket,
+        Watch::Sockets => Verdict::WatchedSocket,
     };
     calls.extend([
         (machine.clone, clone),
@@ -198,9 +201,14 @@ fn ranges(machine: &Machine, capabilities: Capabilities, sockets: Sockets) -> Ve
         (machine.personality, Verdict::Personality),
         (machine.socket, socket),
     ]);
-    if let (Some(socketcall), Sockets::Watched) = (machine.socketcall, sockets) {
+    if let (Some(socketcall), Watch::Sockets) = (machine.socketcall, watch) {
         calls.retain(|(number, _)| *number != socketcall);
         calls.push((socketcall, Verdict::Ask));
+    }
+    if watch == Watch::Paths {
+        let asked = asked::numbers(machine);
+        calls.retain(|(number, _)| !asked.contains(number));
+        calls.extend(asked.into_iter().map(|number| (number, Verdict::Ask)));
     }
     calls.sort_unstable_by_key(|(number, _)| *number);
 

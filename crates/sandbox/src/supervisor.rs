@@ -144,7 +144,7 @@ impl Pipes {
 
     /// The child's ends.
     pub(crate) fn lines(self, caller: BorrowedFd<'_>) -> Lines<'_> {
-        Lines { caller, speak: self.speak, alive: self.alive, gate: None }
+        Lines { caller, speak: self.speak, alive: self.alive, gate: None, paths: None }
     }
 
     /// The supervisor's ends.

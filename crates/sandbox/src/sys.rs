@@ -191,22 +191,66 @@ fn seccomp_filter(program: &[Instruction], flags: libc::c_ulong) -> io::Result<l
     checked(result)
 }
 
-/// ioctl(2) SECCOMP_IOCTL_NOTIF_RECV: the next call that waits for an answer, by its number. Blocks if there is none; fails
-/// with ENOENT if its process is gone.
-pub(crate) fn next_asking_call(listener: &OwnedFd) -> io::Result<u64> {
+/// A call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AskingCall {
+    pub(crate) id: u64,
+    /// Its thread, as this process sees it.
+    pub(crate) process: i32,
+    /// `AUDIT_ARCH_…` of `linux/audit.h`.
+    pub(crate) machine: u32,
+    pub(crate) number: u32,
+    pub(crate) arguments: [u64; 6],
+}
+
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_RECV: the next call that waits for an answer. Blocks if there is none; fails with ENOENT if
+/// its process is gone.
+pub(crate) fn next_asking_call(listener: &OwnedFd) -> io::Result<AskingCall> {
     /// `_IOWR('!', 0, struct seccomp_notif)`.
     const RECEIVE: u32 = 0xc050_2100;
-    // As large as the kernel's structure, which begins with the number; it has to be all zero.
-    let mut notification = [0_u64; 10];
+    // As large as the kernel's structure: its number, process and flags, number and machine of the call, where it was made,
+    // and its arguments. All of our machines are little-endian. It has to be all zero.
+    let mut it = [0_u64; 10];
     // SAFETY: the kernel writes the 80 bytes of its structure, which are there and are plain numbers.
-    let result =
-        unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, notification.as_mut_ptr()) };
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, it.as_mut_ptr()) };
     checked(result.into())?;
-    Ok(notification[0])
+    let [id, process, call, _, arguments @ ..] = it;
+    Ok(AskingCall {
+        id,
+        process: process as i32,
+        machine: (call >> 32) as u32,
+        number: call as u32,
+        arguments,
+    })
+}
+
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_ID_VALID: whether a call still waits, so that its process is the one that has made it.
+pub(crate) fn is_asking(listener: &OwnedFd, call: u64) -> bool {
+    /// `_IOW('!', 2, __u64)`.
+    const IS_VALID: u32 = 0x4008_2102;
+    // SAFETY: the kernel reads a number, which is alive during the call.
+    unsafe { libc::ioctl(listener.as_raw_fd(), IS_VALID as _, &raw const call) == 0 }
 }
 
 /// ioctl(2) SECCOMP_IOCTL_NOTIF_SEND: lets a call go on as if nobody had been asked. Fails with ENOENT if its process is gone.
 pub(crate) fn let_call_go_on(listener: &OwnedFd, call: u64) -> io::Result<()> {
+    /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
+    const CONTINUE: u32 = 1;
+    send_answer(listener, call, 0, 0, CONTINUE)
+}
+
+/// The same: returns from a call with this value, or with this error if it is not 0.
+pub(crate) fn answer_call(listener: &OwnedFd, call: u64, value: i64, error: i32) -> io::Result<()> {
+    send_answer(listener, call, value, -error, 0)
+}
+
+fn send_answer(
+    listener: &OwnedFd,
+    call: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+) -> io::Result<()> {
     /// `_IOWR('!', 1, struct seccomp_notif_resp)`.
     const ANSWER: u32 = 0xc018_2101;
     /// Laid out as the kernel's `struct seccomp_notif_resp`.
@@ -217,11 +261,37 @@ pub(crate) fn let_call_go_on(listener: &OwnedFd, call: u64) -> io::Result<()> {
         error: i32,
         flags: u32,
     }
-    /// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
-    const CONTINUE: u32 = 1;
-    let answer = Answer { call, value: 0, error: 0, flags: CONTINUE };
+    let answer = Answer { call, value, error, flags };
     // SAFETY: the kernel reads its structure, which is alive during the call.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), ANSWER as _, &raw const answer) };
+    checked(result.into()).map(drop)
+}
+
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_ADDFD: gives the process of a call a descriptor, and returns from the call with its number.
+pub(crate) fn answer_with_descriptor(
+    listener: &OwnedFd,
+    call: u64,
+    descriptor: &OwnedFd,
+    close_on_exec: bool,
+) -> io::Result<()> {
+    /// `_IOW('!', 3, struct seccomp_notif_addfd)`.
+    const ADD: u32 = 0x4018_2103;
+    /// Laid out as the kernel's `struct seccomp_notif_addfd`.
+    #[repr(C)]
+    struct Added {
+        call: u64,
+        flags: u32,
+        descriptor: u32,
+        new: u32,
+        new_flags: u32,
+    }
+    /// `SECCOMP_ADDFD_FLAG_SEND`.
+    const SEND: u32 = 2;
+    let number = u32::try_from(descriptor.as_raw_fd()).map_err(io::Error::other)?;
+    let new_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
+    let added = Added { call, flags: SEND, descriptor: number, new: 0, new_flags };
+    // SAFETY: the kernel reads its structure, which is alive during the call; the descriptor is open.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), ADD as _, &raw const added) };
     checked(result.into()).map(drop)
 }
 

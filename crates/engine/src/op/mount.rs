@@ -57,7 +57,7 @@ pub(crate) fn prepare(build: &Arc<Build>, run: &Run, stage: StageId) -> Result<P
                     return Err(Error::Lost { what: "a cache" });
                 };
                 let inside = if *origin == Origin::Scratch { source.as_str() } else { "/" };
-                let source = show_cache(build, cache.path(), inside)?;
+                let source = show_cache(build, cache.path(), inside, *read_only)?;
                 let (target, read_only) = (mount.target.clone(), *read_only);
                 prepared.mounts.push(sandbox::Mount { target, source, read_only });
             }
@@ -181,12 +181,21 @@ impl Prepared {
 }
 
 /// A directory of a cache, as a command sees it.
-fn show_cache(build: &Build, cache: &Path, inside: &str) -> Result<MountSource, Error> {
+fn show_cache(
+    build: &Build,
+    cache: &Path,
+    inside: &str,
+    read_only: bool,
+) -> Result<MountSource, Error> {
     if build.engine.rung().mounts() {
         return Ok(MountSource::Within { root: sandbox::detach(cache)?, path: inside.to_owned() });
     }
-    // What a command has left there could lead anywhere.
+    // What a command has left there could lead anywhere; and what is lent can be written to.
     match inside.trim_matches('/') {
+        _ if read_only => {
+            let what = "a cache that cannot be written to".to_owned();
+            Err(sandbox::Error::NeedsNamespaces { what }.into())
+        }
         "" | "." => Ok(MountSource::Lent(cache.to_owned())),
         _ => Err(sandbox::Error::NeedsNamespaces {
             what: format!("a part of a cache (`source={inside}`)"),

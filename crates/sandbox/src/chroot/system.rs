@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::places::Places;
 use crate::Error;
+use crate::device::LINKS;
 use crate::device::NODES;
 
 /// What is told of the host's `/proc`. Nothing of it tells about single processes.
@@ -49,6 +50,9 @@ const FACTS: &[&str] = &[
     "sys/vm/overcommit_memory",
     "sys/vm/swappiness",
 ];
+
+/// Where a program looks for itself.
+const OWN: &[&str] = &["self", "thread-self"];
 
 /// What `/proc/mounts` says: there is one file system.
 const MOUNTS: &[u8] = b"none / none rw,relatime 0 0\n";
@@ -92,6 +96,9 @@ fn devices(directory: BorrowedFd<'_>) -> io::Result<()> {
         let number = rustix::fs::makedev(*major, *minor);
         rustix::fs::mknodat(directory, *name, FileType::CharacterDevice, everybody, number)?;
     }
+    for (name, target) in LINKS.iter().filter(|(name, _)| *name != "ptmx") {
+        rustix::fs::symlinkat(*target, directory, *name)?;
+    }
     rustix::fs::mkdirat(directory, "shm", Mode::from_raw_mode(0o1777))?;
     // On some file systems nodes can be made and not be opened.
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -116,7 +123,15 @@ fn facts(directory: BorrowedFd<'_>) -> io::Result<()> {
         }
         write(here.as_fd(), file, &content)?;
     }
-    write(directory, "mounts", MOUNTS)
+    write(directory, "mounts", MOUNTS)?;
+    // So that it is there for who only looks; what is opened in it is answered by `super::own`.
+    for name in OWN {
+        rustix::fs::mkdirat(directory, *name, Mode::from_raw_mode(0o555))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(directory, *name, flags, Mode::empty())?;
+        write(own.as_fd(), "mounts", MOUNTS)?;
+    }
+    Ok(())
 }
 
 fn write(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {

@@ -29,7 +29,7 @@ use serde::Serialize;
 use crate::Capabilities;
 use crate::Error;
 use crate::seccomp;
-use crate::seccomp::Sockets;
+use crate::seccomp::Watch;
 use crate::sys;
 use crate::wire;
 use crate::wire::Luggage;
@@ -124,14 +124,14 @@ impl Inside<'_> {
     /// Installs the filter for these capabilities, and sees to it that no socket is made before the gate is open.
     pub(crate) fn install_filter(&self, capabilities: Capabilities) -> Result<(), Error> {
         let failed = "install the system call filter";
-        let program = seccomp::program(capabilities, Sockets::Watched);
+        let program = seccomp::program(capabilities, Watch::Sockets);
         match sys::install_asking_filter(&program) {
             Ok(listener) => wire::send(self.socket.as_fd(), b"listener", &[listener.as_fd()])
                 .map_err(Error::setup("tell the supervisor")),
             // A kernel, or a sandbox around this one, that has no second listener.
             Err(_) => {
                 self.wait()?;
-                let program = seccomp::program(capabilities, Sockets::Free);
+                let program = seccomp::program(capabilities, Watch::Nothing);
                 sys::install_filter(&program).map_err(Error::setup(failed))
             }
         }
@@ -234,7 +234,7 @@ impl Outside<'_> {
         let Some(listener) = &self.listener else { return };
         // It fails when the process that asks has just died.
         if let Ok(call) = sys::next_asking_call(listener) {
-            self.waiting.push(call);
+            self.waiting.push(call.id);
             if !self.state.is_asked_for {
                 knock(self.knock);
                 self.state.is_asked_for = true;

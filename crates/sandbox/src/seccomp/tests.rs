@@ -34,7 +34,7 @@ fn run(program: &[Instruction], machine: u32, number: u32, argument: u32) -> u32
 }
 
 fn whole(machine: &Machine) -> Vec<Instruction> {
-    [vec![load(NUMBER)], search_with_x32(machine, Capabilities::DEFAULT, Sockets::Free)].concat()
+    [vec![load(NUMBER)], search_with_x32(machine, Capabilities::DEFAULT, Watch::Nothing)].concat()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn arguments_decide() {
 
 #[test]
 fn both_numberings_are_told_apart_and_others_refused() {
-    let program = program(Capabilities::DEFAULT, Sockets::Free);
+    let program = program(Capabilities::DEFAULT, Watch::Nothing);
     let (native, small) = match cfg!(target_arch = "aarch64") {
         true => (AARCH64, ARM),
         false => (X86_64, I386),
@@ -126,7 +126,7 @@ fn both_numberings_are_told_apart_and_others_refused() {
 #[test]
 fn it_is_short_enough() {
     for capabilities in [Capabilities::NONE, Capabilities::DEFAULT, Capabilities::ALL] {
-        let length = program(capabilities, Sockets::Watched).len();
+        let length = program(capabilities, Watch::Sockets).len();
         assert!(length <= 4096, "{length}");
     }
 }
@@ -137,7 +137,7 @@ fn a_capability_allows_its_calls_and_no_others() {
     let time = Capabilities::named("CAP_SYS_TIME").unwrap();
     for machine in [&X86_64, &I386, &AARCH64, &ARM] {
         let verdict = |capabilities: Capabilities, number, argument| {
-            let program = search_with_x32(machine, capabilities, Sockets::Free);
+            let program = search_with_x32(machine, capabilities, Watch::Nothing);
             let program = [vec![load(NUMBER)], program].concat();
             run(&program, machine.id, number, argument)
         };
@@ -210,7 +210,7 @@ fn what_must_never_be_allowed_is_not_listed() {
 #[test]
 fn the_supervisor_is_asked_about_sockets_that_may_need_a_network() {
     for machine in [&X86_64, &I386, &AARCH64, &ARM] {
-        let program = search_with_x32(machine, Capabilities::DEFAULT, Sockets::Watched);
+        let program = search_with_x32(machine, Capabilities::DEFAULT, Watch::Sockets);
         let watched = [vec![load(NUMBER)], program].concat();
         let free = whole(machine);
         for family in 0..64 {

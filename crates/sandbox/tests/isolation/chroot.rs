@@ -28,6 +28,9 @@ pub(crate) const CASES: &[Case] = &[
     ("nothing_is_inherited", nothing_is_inherited),
     ("the_root_is_the_root", the_root_is_the_root),
     ("processes_outside_are_out_of_reach", processes_outside_are_out_of_reach),
+    ("what_a_program_knows_of_itself", what_a_program_knows_of_itself),
+    ("what_is_open_is_opened_with_its_rights", what_is_open_is_opened_with_its_rights),
+    ("nothing_else_is_told", nothing_else_is_told),
     ("devices_that_work", devices_that_work),
     ("all_processes_die", all_processes_die),
     ("nothing_is_left", nothing_is_left),
@@ -164,6 +167,63 @@ fn processes_outside_are_out_of_reach(world: &World) {
     }
     outside.kill().unwrap();
     outside.wait().unwrap();
+}
+
+fn what_a_program_knows_of_itself(world: &World) {
+    let tree = Tree::new(world);
+    assert_eq!(tree.sh("readlink /proc/self/exe"), "/bin/busybox");
+    assert_eq!(tree.sh("cd /tmp; readlink /proc/self/cwd; readlink /proc/self/root"), "/tmp\n/");
+    tree.sh("sh -c 'echo $$ >/tmp/a; exec readlink /proc/self >/tmp/b'");
+    let read = |name: &str| fs::read_to_string(tree.root.join(name)).unwrap();
+    assert_eq!(read("tmp/a"), read("tmp/b"));
+    let status = tree.sh(
+        "grep -E '^(NoNewPrivs|Seccomp|CapAmb|CapInh|CapBnd):' /proc/self/status | tr -d '\\t'",
+    );
+    let expected = "CapInh:0000000000000000\nCapBnd:00000000a00025fb\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2";
+    assert_eq!(status, expected);
+    assert!(tree.sh("tr '\\0' ' ' </proc/self/cmdline").contains("tr"));
+    assert_eq!(tree.sh("cat /proc/self/mounts | wc -l"), "1");
+    assert_eq!(
+        tree.sh("echo a | cat /dev/stdin; echo b >/dev/stdout; echo c | cat /proc/self/fd/0"),
+        "a\nb\nc"
+    );
+    assert_eq!(
+        tree.sh("echo text >/tmp/f; exec 3</tmp/f; cat /dev/fd/3; readlink /proc/self/fd/3"),
+        "text\n/tmp/f"
+    );
+    let many = "i=0; while [ $i -lt 2000 ]; do read x </proc/self/stat; i=$((i+1)); done; echo $i";
+    assert_eq!(tree.sh(many), "2000");
+}
+
+fn what_is_open_is_opened_with_its_rights(world: &World) {
+    let tree = Tree::new(world);
+    let script = "echo old >/tmp/f; exec 3</tmp/f; (echo new >/proc/self/fd/3) 2>&1 | grep -c denied; cat /tmp/f";
+    assert_eq!(tree.sh(script), "1\nold");
+    let script = "echo old >/tmp/f; exec 3>>/tmp/f; cat /proc/self/fd/3 2>&1 | grep -c denied";
+    assert_eq!(tree.sh(script), "1");
+    // A FIFO without another end holds nobody up.
+    fs::write(tree.root.join("tmp/pid"), "").unwrap();
+    let script =
+        "busybox mkfifo /tmp/p; exec 3<>/tmp/p; (cat /proc/self/fd/3 &); cat /proc/self/comm";
+    assert_eq!(tree.sh(script), "cat");
+}
+
+fn nothing_else_is_told(world: &World) {
+    let tree = Tree::new(world);
+    for path in [
+        "/proc/1/environ",
+        "/proc/$PPID/environ",
+        "/proc/self/fd/../../1/environ",
+        "/proc/self/root/etc",
+        "/proc/self/mem",
+        "/proc/self/mountinfo",
+        "/proc/self/ns/net",
+    ] {
+        let run = run(tree.spec(&["sh", "-c", &format!("cat {path}")])).unwrap();
+        assert_ne!(run.exit, Exit::Code(0), "{path}: {run:?}");
+        assert_eq!(run.stdout, "", "{path}");
+    }
+    assert_eq!(tree.sh("ls /proc/self; ls /dev/fd/ 2>/dev/null; true"), "mounts");
 }
 
 fn devices_that_work(world: &World) {
