@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{DiffId, Error, Platform};
+use crate::{DiffId, Error, Platform, json::from_object};
 
 /// PATH of an image whose base sets none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -47,8 +47,7 @@ pub struct ImageConfig {
 impl ImageConfig {
     /// Reads an image config.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        serde_json::from_slice(bytes)
-            .map_err(|source| Error::Document { document: "image config", source })
+        from_object(bytes).map_err(|source| Error::Document { document: "image config", source })
     }
 
     /// Returns the config of an image without layers: what FROM scratch starts with.
@@ -235,7 +234,7 @@ impl Default for RootFs {
 pub struct Empty {}
 
 /// Go writes absent lists and maps as `null`.
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(crate) fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
