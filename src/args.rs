@@ -1,6 +1,7 @@
 //! The command line as values: what holds for all commands. The options of one command are in its file below `command`.
 
 pub(crate) mod group;
+mod limit;
 
 use std::{env, path::PathBuf};
 
@@ -17,6 +18,8 @@ use crate::{
     report::Exit,
 };
 
+pub(crate) use self::limit::LimitSetting;
+
 /// Builds container images from Dockerfiles: no daemon, root or not, one binary.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, about, disable_version_flag = true)]
@@ -30,6 +33,15 @@ pub(crate) struct Args {
     /// How steps are isolated: `auto`, or a rung that `kiln doctor` lists
     #[arg(long, env = "KILN_ISOLATION", value_name = "RUNG", value_parser = isolation, global = true, hide_env_values = true)]
     pub(crate) isolation: Option<Isolation>,
+    /// Take more, or less, of what comes from elsewhere than usual; a name that does not exist lists those that do
+    #[arg(
+        long = "max",
+        env = "KILN_MAX",
+        value_name = "NAME=NUMBER",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub(crate) limits: Vec<LimitSetting>,
     /// Print version
     #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -46,7 +58,9 @@ impl Args {
             // Where nobody listens, the status has to do.
             let _ = error.print();
             let words: Vec<_> = env::args().skip(1).collect();
-            let is_value = |place: usize| place > 0 && words[place - 1] == "--root";
+            let is_value = |place: usize| {
+                place > 0 && matches!(&*words[place - 1], "--root" | "--max" | "--isolation")
+            };
             let mut words = words
                 .iter()
                 .enumerate()

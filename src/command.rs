@@ -105,7 +105,7 @@ pub(crate) use self::{
     wait::Wait,
 };
 use crate::{
-    args::{Args, Command, Isolation},
+    args::{Args, Command, Isolation, LimitSetting},
     environment,
     report::{Exit, Failure},
 };
@@ -113,6 +113,7 @@ use crate::{
 /// Does what the command line asks for.
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     environment::set_offline(args.offline);
+    environment::set_limits(LimitSetting::all(&args.limits));
     if matches!(args.command, Command::Check(_)) {
         let (engine, _temporary) = check::engine(&args)?;
         return dispatch(&engine, args.command);
@@ -157,7 +158,7 @@ fn wish(isolation: &Option<Isolation>) -> Option<Rung> {
 fn engine(store: Store, Standing { rung, missed }: Standing) -> Result<Engine, Failure> {
     store.ensure_marks(if rung.mounts() { Marks::Overlay } else { Marks::Names })?;
     let missed = missed.iter().map(|(rung, error)| doctor::obstacle(*rung, error)).collect();
-    Ok(Engine::new(store, rung).with_missed(missed))
+    Ok(Engine::new(store, rung).with_missed(missed).with_limits(environment::limits()))
 }
 
 fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {

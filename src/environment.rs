@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use engine::pull::Accept;
+use engine::{Limits, pull::Accept};
 use oci::Platform;
 
 use crate::report::Failure;
@@ -90,6 +90,20 @@ pub(crate) fn set_offline(offline: bool) {
     let _ = OFFLINE.set(offline);
 }
 
+/// How much this process takes of what comes from elsewhere: said once, like that.
+static LIMITS: OnceLock<Limits> = OnceLock::new();
+
+/// Says once, before anything else, how much this process takes of what comes from elsewhere.
+pub(crate) fn set_limits(limits: Limits) {
+    // Only the first word counts, and nobody says a second one.
+    let _ = LIMITS.set(limits);
+}
+
+/// Returns how much this process takes of what comes from elsewhere.
+pub(crate) fn limits() -> Limits {
+    LIMITS.get().copied().unwrap_or(Limits::STANDARD)
+}
+
 /// Returns what the environment says about registries: who one is there, and which proxies lead to them.
 pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
     let text = |names: [&str; 2]| names.iter().find_map(|name| env::var(name).ok());
@@ -107,7 +121,11 @@ pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
             by_host: places.certificates(),
         },
         offline: OFFLINE.get().copied().unwrap_or(false),
-        limits: registry::Limits::standard(),
+        limits: registry::Limits {
+            document: limits().document_bytes,
+            manifests: limits().manifests,
+            ..registry::Limits::standard()
+        },
         user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
     })
 }

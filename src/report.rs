@@ -284,6 +284,8 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
         engine::Error::FetchLimit { .. } => {
             Some("if it is meant to be that large, allow it by `--fetch-limit SIZE`".to_owned())
         }
+        engine::Error::Limit { limit, allowed, .. } => Some(limit_hint(*limit, *allowed)),
+        engine::Error::Layer { source, .. } => files_hint(source),
         engine::Error::NoAgent { id } => {
             Some(format!("give it by `--ssh {id}` or `--ssh {id}=SOCKET`"))
         }
@@ -292,6 +294,14 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
         engine::Error::Registry(error) => registry_hint(error),
         _ => None,
     }
+}
+
+/// How a limit is raised, for who trusts what goes beyond it.
+fn limit_hint(name: engine::LimitName, allowed: u64) -> String {
+    let more = allowed.saturating_mul(2);
+    format!(
+        "if that is meant to be so, allow it by `--max {name}={more}` or KILN_MAX={name}={more}"
+    )
 }
 
 /// How programs for a platform come to run here.
@@ -314,6 +324,14 @@ fn registry_hint(error: &registry::Error) -> Option<String> {
             let host = if host == "docker.io" { String::new() } else { format!(" {host}") };
             Some(format!("log in by `kiln login{host}`"))
         }
+        // Files have a limit of their own.
+        registry::Error::TooLarge { document: "manifest" | "config", limit, .. } => {
+            Some(limit_hint(engine::LimitName::DocumentBytes, *limit))
+        }
+        registry::Error::Document {
+            source: registry::DocumentError::Manifests { allowed },
+            ..
+        } => Some(limit_hint(engine::LimitName::Manifests, *allowed)),
         _ => None,
     }
 }
@@ -353,6 +371,7 @@ fn files_hint(error: &filetree::Error) -> Option<String> {
         filetree::Error::NotFound { nearest: Some(nearest), .. } => {
             Some(format!("did you mean `{nearest}`?"))
         }
+        filetree::Error::Budget { limit, allowed } => Some(limit_hint((*limit).into(), *allowed)),
         _ => None,
     }
 }

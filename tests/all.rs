@@ -18,6 +18,8 @@ mod support {
     pub(crate) mod certificate;
     /// Directories to build from.
     pub(crate) mod context;
+    /// An OCI layout as somebody makes it by hand.
+    pub(crate) mod crafted;
     /// Docker's daemon.
     pub(crate) mod docker;
     /// A store, and kiln run on it.
@@ -128,6 +130,8 @@ mod commands {
     mod df;
     /// `kiln diff`.
     mod diff;
+    /// Manifests and configs that somebody made to do harm.
+    mod documents;
     /// `kiln exec`.
     mod exec;
     /// `kiln export`, and what `kiln import` makes of it.
@@ -146,6 +150,8 @@ mod commands {
     mod inspect_container;
     /// kiln among skopeo, podman and Docker.
     mod interop;
+    /// How much is taken of what comes from elsewhere.
+    mod limits;
     /// `kiln login` and `kiln logout`, and who one is then.
     mod login;
     /// `kiln logs`.

@@ -254,7 +254,7 @@ pub(super) fn engine(args: &Args) -> Result<(Engine, Option<TemporaryStore>), Fa
     }
     let temporary = TemporaryStore::create()?;
     let store = Store::open(&temporary.0)?;
-    Ok((Engine::new(store, likely), Some(temporary)))
+    Ok((Engine::new(store, likely).with_limits(environment::limits()), Some(temporary)))
 }
 
 /// An empty store that goes with its value.

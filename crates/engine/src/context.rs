@@ -360,7 +360,7 @@ fn directory(path: &Path) -> Result<PathBuf, Error> {
 fn unpacked(engine: &Engine, bytes: &[u8]) -> Result<Snapshot<Open>, Error> {
     let snapshot = engine.store().create_snapshot()?;
     let root = RootDir::open(snapshot.fs())?;
-    filetree::extract_archive(Cursor::new(bytes), &root, "/", None)?;
+    filetree::extract_archive(Cursor::new(bytes), &root, "/", None, &engine.limits().layer)?;
     Ok(snapshot)
 }
 

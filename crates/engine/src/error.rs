@@ -7,7 +7,7 @@ use oci::{Digest, Platform};
 use plan::GitMistake;
 use thiserror::Error;
 
-use crate::Obstacle;
+use crate::{LimitName, Obstacle};
 
 /// An error of the engine. After any of them the store is as if the failed step had never begun; earlier steps stay cached.
 #[derive(Debug, Error)]
@@ -178,6 +178,27 @@ pub enum Error {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A layer that cannot be unpacked.
+    #[error("cannot unpack the layer `{name}`")]
+    Layer {
+        /// Its file or digest.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<filetree::Error>,
+    },
+    /// More than a limit allows of what comes from elsewhere.
+    #[error("`{name}` has more than {allowed} {unit}")]
+    Limit {
+        /// What it is that has too much.
+        name: String,
+        /// The limit.
+        limit: LimitName,
+        /// How much it allows.
+        allowed: u64,
+        /// Of what.
+        unit: &'static str,
     },
     /// Something in the Dockerfile that this version does not do.
     #[error("{feature} is not supported yet")]

@@ -26,6 +26,7 @@ pub mod cancel;
 pub mod container;
 pub mod event;
 pub mod fsck;
+pub mod limits;
 pub mod load;
 pub mod lock;
 pub mod pull;
@@ -56,6 +57,7 @@ pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
 pub use event::{Event, Events, Heading, StepNumber, Stream};
 pub use foreign::Obstacle;
+pub use limits::{LimitName, Limits};
 pub use lock::{Lock, LockMode};
 pub use request::{
     BuildRequest, ContextSource, DockerfileSource, Entitlement, NamedContext, Secret, Target,
@@ -89,6 +91,7 @@ pub struct Engine {
     trees: Trees,
     /// Why it is none above.
     missed: Arc<Vec<String>>,
+    limits: Limits,
 }
 
 impl Engine {
@@ -103,6 +106,7 @@ impl Engine {
             floors: Floors::default(),
             trees: Trees::default(),
             missed: Arc::default(),
+            limits: Limits::STANDARD,
         }
     }
 
@@ -117,6 +121,12 @@ impl Engine {
         &self.missed
     }
 
+    /// Takes as much from elsewhere as these limits say.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Pulls bases that the store does not have.
     #[must_use]
     pub fn with_registries(self, client: Client) -> Self {
@@ -127,6 +137,11 @@ impl Engine {
     #[must_use]
     pub fn with_lock(self, lock: Arc<Lock>) -> Self {
         Self { lock: Some(lock), ..self }
+    }
+
+    /// How much is taken of what comes from elsewhere.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether nothing may be fetched.

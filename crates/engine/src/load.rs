@@ -13,12 +13,9 @@ use oci::{Config, Descriptor, ImageConfig, ImageId, ManifestDigest, Platform, Re
 use registry::Client;
 use store::{Image, SnapshotId, StoredManifest};
 
-use crate::{Engine, Error, commit, container::change, remote::web, rootfs};
+use crate::{Engine, Error, LimitName, commit, container::change, remote::web, rootfs};
 use archive::Archive;
 use contents::{Found, LayerFile, named};
-
-/// More than any root file system has; what is larger is refused before the disk is full of it.
-const MOST: u64 = 1 << 40;
 
 /// An image that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +157,7 @@ pub async fn import_from(
     changed(request, None)?;
     let temporary = engine.store().create_snapshot()?;
     let path = temporary.fs().join("archive");
-    web::download_to(client, address, MOST, &path).await?;
+    web::download_to(client, address, engine.limits().layer.bytes, &path).await?;
     let archive = File::open(&path).map_err(Error::io("open", &path))?;
     import(engine, archive, request)
 }
@@ -178,6 +175,11 @@ fn changed(request: &ImportRequest, created: Option<String>) -> Result<ImageConf
 
 fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Image, Error> {
     let diff_ids = &found.config.rootfs.diff_ids;
+    let allowed = engine.limits().layers;
+    if found.layers.len() as u64 > allowed {
+        let (name, limit) = (archive.name().to_owned(), LimitName::Layers);
+        return Err(Error::Limit { name, limit, allowed, unit: "layers" });
+    }
     if diff_ids.len() != found.layers.len() {
         let (layers, ids) = (found.layers.len(), diff_ids.len());
         return Err(

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use oci::{ChainId, ManifestDigest, Platform, Reference, media_type};
+use oci::{ChainId, Manifest, ManifestDigest, Platform, Reference, media_type};
 use registry::{Client, News, Resolved, Watcher};
 use store::{Image, Lease, SnapshotId, StoredManifest};
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use self::{
     floors::{Floors, GiveUp},
     layer::LayerPull,
 };
-use crate::{Engine, Error, load};
+use crate::{Engine, Error, LimitName, load};
 
 /// How many layers are on their way at once: about as many streams as it takes to fill a line.
 const AT_ONCE: usize = 6;
@@ -136,6 +136,21 @@ async fn newest(
     }
 }
 
+/// Refuses what is too much before anything of it is downloaded.
+fn check_size(engine: &Engine, reference: &Reference, manifest: &Manifest) -> Result<(), Error> {
+    let limits = engine.limits();
+    let over = |name: String, limit, unit| {
+        Err(Error::Limit { name, limit, allowed: limits.get(limit), unit })
+    };
+    if manifest.layers.len() as u64 > limits.layers {
+        return over(reference.familiar(), LimitName::Layers, "layers");
+    }
+    match manifest.layers.iter().find(|layer| layer.size > limits.layer.bytes) {
+        Some(large) => over(large.digest.to_string(), LimitName::LayerBytes, "bytes"),
+        None => Ok(()),
+    }
+}
+
 /// Gets the layers that are not there; returns all, bottom first, held by `lease`.
 async fn layers(
     engine: &Engine,
@@ -146,6 +161,7 @@ async fn layers(
     watcher: &Watcher,
 ) -> Result<Vec<SnapshotId>, Error> {
     let (manifest, diff_ids) = (&resolved.manifest, &resolved.config.rootfs.diff_ids);
+    check_size(engine, reference, manifest)?;
     let chains = ChainId::of_each(diff_ids);
     let mut snapshots = Vec::with_capacity(chains.len());
     for (chain, descriptor) in chains.iter().zip(&manifest.layers) {

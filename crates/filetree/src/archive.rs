@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Error, RootDir,
-    compress::decompress,
+    compress::{decompress, decompress_within},
     unpack::{
         Budget, Meter, Unpacked, put_entry,
         reader::{Kind, Reader},
@@ -85,18 +85,20 @@ pub fn newest(file: impl Read) -> Option<i64> {
 /// Everything gets `owner` if there is one, else what the archive says by number; names of users are not looked up.
 ///
 /// # Errors
-/// [`Error::Archive`] when it is malformed or truncated, [`Error::NotADirectory`] when the destination is a file. What was
+/// [`Error::Archive`] when it is malformed or truncated, [`Error::Budget`] when it holds too much,
+/// [`Error::NotADirectory`] when the destination is a file. What was
 /// extracted by then stays.
 pub fn extract_archive(
     file: impl Read,
     root: &RootDir,
     dest: &str,
     owner: Option<(u32, u32)>,
+    budget: &Budget,
 ) -> Result<Unpacked, Error> {
     let (uid, gid) = owner.unwrap_or((0, 0));
     root.create_dir_all(dest, IMPLIED_MODE, uid, gid, None)?;
     let dest = root.open_root(Path::new(dest))?;
-    extract(file, &dest, owner, &|_, _| Ok(()))
+    extract(file, &dest, owner, budget, &|_, _| Ok(()))
 }
 
 /// The same into a directory that is there, in which a directory gives way to nothing else and nothing else to a directory.
@@ -107,19 +109,21 @@ pub fn extract_beside(
     file: impl Read,
     dest: &RootDir,
     owner: Option<(u32, u32)>,
+    budget: &Budget,
 ) -> Result<Unpacked, Error> {
-    extract(file, dest, owner, &|path, is_dir| refuse_clash(dest, path, is_dir))
+    extract(file, dest, owner, budget, &|path, is_dir| refuse_clash(dest, path, is_dir))
 }
 
 fn extract(
     file: impl Read,
     dest: &RootDir,
     owner: Option<(u32, u32)>,
+    budget: &Budget,
     check: &dyn Fn(&Path, bool) -> Result<(), Error>,
 ) -> Result<Unpacked, Error> {
     let mut tree = Tree::new(dest, None);
-    let mut meter = Meter::new(&Budget::GENEROUS);
-    let mut reader = Reader::new(decompress(BufReader::new(file))?);
+    let mut meter = Meter::new(budget);
+    let mut reader = Reader::new(decompress_within(file, budget)?);
     while let Some(entry) = reader.next()? {
         let path = meter.count(&entry)?;
         // The destination is there and stays as it is, whatever stands for it in the archive.

@@ -2,6 +2,7 @@
 
 mod deflate;
 mod gzip;
+mod ratio;
 mod zstd;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::io::{self, BufRead, Cursor, Read};
 use crate::Error;
 
 pub use gzip::{GzipWriter, gzip_writer};
+pub use ratio::decompress_within;
 
 /// How many bytes tell every compression: the magic of xz is the longest.
 const MAGIC: usize = 6;
@@ -58,10 +60,7 @@ impl Compression {
 /// [`Error::ReadArchive`] when the first bytes cannot be read.
 pub fn decompress<'a>(mut input: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, Error> {
     let mut start = Vec::with_capacity(MAGIC);
-    (&mut input)
-        .take(MAGIC as u64)
-        .read_to_end(&mut start)
-        .map_err(|source| Error::ReadArchive { source })?;
+    (&mut input).take(MAGIC as u64).read_to_end(&mut start).map_err(Error::read_archive)?;
     let compression = Compression::detect(&start);
     let input = Cursor::new(start).chain(input);
     Ok(match compression {

@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    Chmod, Error, RootDir, Selection, Timestamp,
+    Budget, Chmod, Error, RootDir, Selection, Timestamp,
     copy::{
         data::Mover,
         entry::{Source, Target},
@@ -55,6 +55,8 @@ pub struct Placement {
     /// The time of everything that is copied and made. Without one, copies have their source's, and what is made has the
     /// clock's.
     pub created: Option<Timestamp>,
+    /// How much an archive may hold that is extracted.
+    pub budget: Budget,
 }
 
 /// Copies what was selected from `tree` into `root`, at once.
@@ -317,7 +319,13 @@ fn extract(tree: &Tree, one: &Match, root: &RootDir, placement: &Placement) -> R
     let mut place = root.place(Path::new(&placement.dest))?;
     let new_dir = NewDir { mode: DIR_MODE, owner: Some(placement.owner.unwrap_or((0, 0))) };
     let made = make(&mut place, &new_dir)?;
-    crate::archive::extract_archive(file, root, &placement.dest, placement.owner)?;
+    crate::archive::extract_archive(
+        file,
+        root,
+        &placement.dest,
+        placement.owner,
+        &placement.budget,
+    )?;
     restore_times(&made, placement.created)?;
     Ok(true)
 }

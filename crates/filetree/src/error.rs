@@ -121,7 +121,7 @@ pub enum Error {
     },
 
     /// An archive breaks the tar format, or a rule for layers.
-    #[error("cannot unpack the entry {entry:?} of the archive")]
+    #[error("cannot unpack {}", entry_of(.entry))]
     Archive {
         /// The entry's name as the archive has it; empty when not even that could be read.
         entry: PathBuf,
@@ -131,7 +131,7 @@ pub enum Error {
     },
 
     /// An archive holds more than the budget allows.
-    #[error("the archive holds more than {allowed} {limit}")]
+    #[error("the archive {limit} {allowed}{}", .limit.unit())]
     Budget {
         /// What there is too much of.
         limit: Limit,
@@ -197,6 +197,26 @@ impl Error {
     ) -> impl FnOnce(S) -> Self {
         move |source| Self::Io { action, path: path.into(), source: source.into() }
     }
+
+    /// Returns the error of a stream that an archive is read from; a budget that ends the stream is told as such.
+    pub(crate) fn read_archive(source: io::Error) -> Self {
+        match source.downcast::<Self>() {
+            Ok(budget) => budget,
+            Err(source) => Self::ReadArchive { source },
+        }
+    }
+}
+
+/// How much of a name that nobody could have meant is shown.
+const SHOWN_NAME: usize = 255;
+
+fn entry_of(entry: &std::path::Path) -> String {
+    let name = entry.to_string_lossy();
+    match name.char_indices().nth(SHOWN_NAME) {
+        _ if name.is_empty() => "the archive".to_owned(),
+        Some((end, _)) => format!("the entry {:?}… of the archive", &name[..end]),
+        None => format!("the entry {entry:?} of the archive"),
+    }
 }
 
 /// What is wrong with an entry of an archive.
@@ -254,16 +274,28 @@ pub enum Limit {
     Entries,
     /// Bytes of file contents.
     Bytes,
+    /// How many times as large as its compressed form it is.
+    Ratio,
     /// Names in one path.
     Depth,
+}
+
+impl Limit {
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Entries => " entries",
+            Self::Bytes => " bytes",
+            Self::Ratio => " times as large as what it is compressed to",
+            Self::Depth => " levels of directories",
+        }
+    }
 }
 
 impl std::fmt::Display for Limit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Entries => "entries",
-            Self::Bytes => "bytes",
-            Self::Depth => "levels of directories",
+            Self::Entries | Self::Bytes | Self::Depth => "holds more than",
+            Self::Ratio => "is more than",
         })
     }
 }

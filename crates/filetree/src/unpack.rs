@@ -56,13 +56,21 @@ pub struct Budget {
     pub entries: u64,
     /// Bytes of file contents, holes included, and of what lies behind the end of the archive.
     pub bytes: u64,
+    /// How many times as large as what it is compressed to an archive may be, once it has more than [`SMALL`] bytes:
+    /// see [`decompress_within`](crate::decompress_within).
+    pub ratio: u64,
     /// Names in one path.
     pub depth: usize,
 }
 
+/// How large an archive may be whatever it is compressed to, in bytes: a disk of zeros is an honest thing.
+pub const SMALL: u64 = 1 << 30;
+
 impl Budget {
-    /// More than any honest layer has: the largest known ones hold some 100 GB of models, or a million small files.
-    pub const GENEROUS: Self = Self { entries: 4_000_000, bytes: 256 << 30, depth: 2048 };
+    /// More than any honest layer has: the largest known ones hold some 100 GB of models, or a million small files, and
+    /// text shrinks to a twentieth. What gzip makes of nothing but zeros is a thousandth of them.
+    pub const GENEROUS: Self =
+        Self { entries: 4_000_000, bytes: 256 << 30, ratio: 250, depth: 2048 };
 }
 
 /// What an archive held.

@@ -26,9 +26,6 @@ use crate::{
 /// How many blobs are on their way at once, as in a push.
 const AT_ONCE: usize = 5;
 
-/// How many manifests are copied for one index. Those of real images list some dozens, attestations included.
-const MOST_MANIFESTS: usize = 1000;
-
 /// The characters of a digest that people see.
 const SHORT: usize = 12;
 
@@ -125,9 +122,10 @@ impl Copy<'_> {
             Parsed::Index(index) => {
                 let depth = depth.checked_sub(1).ok_or_else(|| no_image(from, TOO_DEEP))?;
                 let count = index.manifests.len();
-                if self.manifests.fetch_add(count, Ordering::Relaxed) + count > MOST_MANIFESTS {
-                    let source = DocumentError::Kind("it lists more than 1000 images");
-                    return Err(no_image(from, source));
+                let seen = self.manifests.fetch_add(count, Ordering::Relaxed) + count;
+                let allowed = self.client.sender().limits().manifests;
+                if seen as u64 > allowed {
+                    return Err(no_image(from, DocumentError::Manifests { allowed }));
                 }
                 for descriptor in &index.manifests {
                     let part = self.client.document(from, Some(descriptor)).await?;

@@ -251,6 +251,12 @@ pub enum DocumentError {
         /// In the manifest.
         layers: usize,
     },
+    /// It lists more images than anybody has.
+    #[error("it lists more than {allowed} images")]
+    Manifests {
+        /// How many there may be.
+        allowed: u64,
+    },
 }
 
 /// What is wrong with a file of settings.

@@ -28,6 +28,8 @@ pub struct Limits {
     pub longest_pause: Duration,
     /// Bytes of a manifest, an index or an image config.
     pub document: u64,
+    /// Images that an index lists, with those of the indexes in it.
+    pub manifests: u64,
     /// Bytes of a token server's answer.
     pub token: u64,
 }
@@ -53,6 +55,8 @@ impl Limits {
             longest_pause: Duration::from_secs(30),
             // What Docker's registry accepts in a push.
             document: 4 * 1024 * 1024,
+            // Those of real images list some dozens, attestations included.
+            manifests: 1000,
             // Real tokens have up to 10 KiB.
             token: 256 * 1024,
         }

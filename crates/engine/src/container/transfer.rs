@@ -77,7 +77,7 @@ pub fn transfer(
             let dir = to.directory()?;
             let mut counted = Counted { inner: io::stdin().lock(), bytes: 0 };
             // Who made the archive has said in it whose the files are.
-            extract(&mut counted, &dir, None)?;
+            filetree::extract_beside(&mut counted, &dir, None, &engine.limits().layer)?;
             Ok(counted.bytes)
         }
         (from, End::Stream) => {
@@ -90,14 +90,21 @@ pub fn transfer(
             let (from, to) = (Tree::open(engine, from)?, Tree::open(engine, to)?.for_writing()?);
             let source = Source::find(&from, options.follow)?;
             let (dir, name) = destination(&source, &to)?;
-            through_pipe(|out| source.pack(&from, &name, out), |input| extract(input, &dir, owner))
+            through_pipe(
+                |out| source.pack(&from, &name, out),
+                |input| {
+                    // Copied from one place to another here: as much as there is.
+                    let budget = filetree::Budget {
+                        entries: u64::MAX,
+                        bytes: u64::MAX,
+                        ..filetree::Budget::GENEROUS
+                    };
+                    filetree::extract_beside(input, &dir, owner, &budget)?;
+                    Ok(())
+                },
+            )
         }
     }
-}
-
-fn extract(input: impl Read, dir: &RootDir, owner: Option<(u32, u32)>) -> Result<(), Error> {
-    filetree::extract_beside(input, dir, owner)?;
-    Ok(())
 }
 
 /// What is copied.

@@ -111,7 +111,13 @@ impl Source<'_> {
         let wanted = Wanted { sources: &sources, ..Wanted::default() };
         let selection = filetree::select(&tree, &wanted)?;
         let dest = "/".to_owned();
-        let placement = Placement { dest, owner: None, mode: None, created: None };
+        let placement = Placement {
+            dest,
+            owner: None,
+            mode: None,
+            created: None,
+            budget: self.engine.limits().layer,
+        };
         filetree::copy(&tree, &selection, &RootDir::open(directory)?, &placement)?;
         resemble(directory, &stat)
     }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use filetree::{Compression, RootDir};
-use oci::{BlobDigest, Descriptor};
+use oci::{BlobDigest, Descriptor, Index};
 use rustix::fs::{Mode, OFlags};
 use store::{Open, Snapshot};
 
-use crate::{Engine, Error};
+use crate::{Engine, Error, LimitName, Limits};
 
 /// How many links may follow each other in a docker archive.
 const MAX_LINKS: usize = 8;
@@ -23,6 +23,7 @@ const MAX_LINKS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Archive {
     name: String,
+    limits: Limits,
     files: Files,
 }
 
@@ -50,13 +51,23 @@ pub(super) fn blob_path(digest: &BlobDigest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.to_hex())
 }
 
+fn over(name: &str, limit: LimitName, allowed: u64, unit: &'static str) -> Error {
+    Error::Limit { name: name.to_owned(), limit, allowed, unit }
+}
+
+/// Says why a stream cannot be read.
+fn unreadable(error: io::Error) -> String {
+    format!("it cannot be read: {error}")
+}
+
 impl Archive {
     /// Opens a tar, compressed or not, or a directory.
     pub(super) fn open(engine: &Engine, path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         if file.metadata().map_err(Error::io("read", path))?.is_dir() {
-            return Ok(Self { name, files: Files::Directory(RootDir::open(path)?) });
+            let files = Files::Directory(RootDir::open(path)?);
+            return Ok(Self { name, limits: *engine.limits(), files });
         }
         let mut start = Vec::new();
         let header = Read::by_ref(&mut file).take(512).read_to_end(&mut start);
@@ -68,7 +79,7 @@ impl Archive {
         if Compression::detect(&start) != Compression::None {
             return Self::spool(engine, &name, file);
         }
-        Self::of_tar(name, file, None)
+        Self::of_tar(engine, name, file, None)
     }
 
     /// Takes in a stream, compressed or not, and opens it as a tar.
@@ -81,24 +92,41 @@ impl Archive {
             .create_new(true)
             .open(&path)
             .map_err(Error::io("create", &path))?;
-        let mut plain = filetree::decompress(BufReader::new(input))?;
-        io::copy(&mut plain, &mut file).map_err(|source| Error::Archive {
+        let budget = engine.limits().layer;
+        // One byte more tells that there is more.
+        let mut plain =
+            filetree::decompress_within(input, &budget)?.take(budget.bytes.saturating_add(1));
+        let size = io::copy(&mut plain, &mut file).map_err(|source| Error::Archive {
             name: name.to_owned(),
-            reason: format!("it cannot be read: {source}"),
+            reason: unreadable(source),
         })?;
+        if size > budget.bytes {
+            return Err(over(name, LimitName::LayerBytes, budget.bytes, "bytes"));
+        }
         file.flush().map_err(Error::io("write", &path))?;
-        Self::of_tar(name.to_owned(), file, Some(spool))
+        Self::of_tar(engine, name.to_owned(), file, Some(spool))
     }
 
-    fn of_tar(name: String, mut file: File, spool: Option<Snapshot<Open>>) -> Result<Self, Error> {
+    fn of_tar(
+        engine: &Engine,
+        name: String,
+        mut file: File,
+        spool: Option<Snapshot<Open>>,
+    ) -> Result<Self, Error> {
+        let limits = *engine.limits();
         let refused = |reason: String| Error::Archive { name: name.clone(), reason };
         let broken = |error: io::Error| refused(format!("it is not a tar archive: {error}"));
         let length = file.seek(SeekFrom::End(0)).map_err(broken)?;
         file.seek(SeekFrom::Start(0)).map_err(broken)?;
         let mut entries = BTreeMap::new();
+        let mut seen = 0;
         let mut tar = tar::Archive::new(BufReader::new(&file));
         for entry in tar.entries_with_seek().map_err(broken)? {
             let entry = entry.map_err(broken)?;
+            seen += 1;
+            if seen > limits.layer.entries {
+                return Err(over(&name, LimitName::LayerEntries, limits.layer.entries, "entries"));
+            }
             let path = normal(&String::from_utf8_lossy(&entry.path_bytes()));
             let kind = entry.header().entry_type();
             if kind.is_file() {
@@ -117,12 +145,31 @@ impl Archive {
         if entries.is_empty() {
             return Err(refused("it holds no files".to_owned()));
         }
-        Ok(Self { name, files: Files::Tar { file, entries, _spool: spool } })
+        Ok(Self { name, limits, files: Files::Tar { file, entries, _spool: spool } })
     }
 
     /// Returns an error about this archive.
     pub(super) fn refused(&self, reason: String) -> Error {
         Error::Archive { name: self.name.clone(), reason }
+    }
+
+    /// What messages call it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How much there may be.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Refuses an index that lists too much.
+    pub(super) fn check_manifests(&self, name: &str, index: &Index) -> Result<(), Error> {
+        let allowed = self.limits.manifests;
+        match index.manifests.len() as u64 > allowed {
+            true => Err(over(name, LimitName::Manifests, allowed, "manifests")),
+            false => Ok(()),
+        }
     }
 
     /// Opens a file of the archive.
@@ -163,7 +210,7 @@ impl Archive {
     pub(super) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         let Some(mut opened) = self.open_file(path)? else { return Ok(None) };
         if opened.size > limit {
-            return Err(self.refused(format!("`{path}` is larger than {limit} bytes")));
+            return Err(over(path, LimitName::DocumentBytes, limit, "bytes"));
         }
         let mut bytes = Vec::new();
         opened.reader.read_to_end(&mut bytes).map_err(Error::io("read", path))?;

@@ -6,8 +6,6 @@ use serde::Deserialize;
 use super::archive::{self, Archive};
 use crate::Error;
 
-/// A manifest, an index or an image config larger than this is refused.
-const MAX_DOCUMENT: u64 = 16 << 20;
 /// How many indexes may stand inside each other.
 const MAX_NESTING: usize = 4;
 
@@ -74,7 +72,7 @@ pub(super) struct LayerFile {
 
 /// Returns what an archive has: of an index the image for a platform, or all of them that are there.
 pub(super) fn named(archive: &Archive, platform: Option<&Platform>) -> Result<Vec<Named>, Error> {
-    let from_layout = match archive.read("index.json", MAX_DOCUMENT)? {
+    let from_layout = match archive.read("index.json", archive.limits().document_bytes)? {
         Some(bytes) => of_layout(archive, &Index::parse(&bytes)?, platform)?,
         None => Vec::new(),
     };
@@ -82,7 +80,7 @@ pub(super) fn named(archive: &Archive, platform: Option<&Platform>) -> Result<Ve
     if from_layout.iter().any(|image| !image.names.is_empty()) {
         return Ok(from_layout);
     }
-    match archive.read("manifest.json", MAX_DOCUMENT)? {
+    match archive.read("manifest.json", archive.limits().document_bytes)? {
         Some(bytes) => match Manifest::parse(&bytes) {
             // What `skopeo copy … dir:` and `podman save --format docker-dir` write: blobs without a directory.
             Ok(manifest) => Ok(vec![of_plain_directory(archive, manifest, bytes)?]),
@@ -101,6 +99,7 @@ fn of_layout(
     platform: Option<&Platform>,
 ) -> Result<Vec<Named>, Error> {
     let mut all: Vec<Named> = Vec::new();
+    archive.check_manifests("index.json", index)?;
     for descriptor in index.manifests.iter().filter(|descriptor| !is_attestation(descriptor)) {
         let named = of_descriptor(archive, descriptor, platform, MAX_NESTING)?;
         match all.iter_mut().find(|known| known.digest == named.digest) {
@@ -144,10 +143,10 @@ fn images_of(
     platform: Option<&Platform>,
     nesting: usize,
 ) -> Result<Vec<Found>, Error> {
-    let bytes = archive.read_blob(descriptor, MAX_DOCUMENT)?;
+    let bytes = archive.read_blob(descriptor, archive.limits().document_bytes)?;
     if !media_type::is_index(&descriptor.media_type) {
         let manifest = Manifest::parse(&bytes)?;
-        let config_bytes = archive.read_blob(&manifest.config, MAX_DOCUMENT)?;
+        let config_bytes = archive.read_blob(&manifest.config, archive.limits().document_bytes)?;
         return Ok(vec![Found {
             config: ImageConfig::parse(&config_bytes)?,
             config_bytes,
@@ -159,6 +158,7 @@ fn images_of(
         return Err(archive.refused("its indexes stand too deep inside each other".to_owned()));
     }
     let index = Index::parse(&bytes)?;
+    archive.check_manifests(&descriptor.digest.to_string(), &index)?;
     let wanted: Vec<&Descriptor> = match platform {
         Some(platform) => index.select(platform).into_iter().collect(),
         None => index.manifests.iter().filter(|inner| !is_attestation(inner)).collect(),
@@ -183,8 +183,11 @@ fn of_plain_directory(
     bytes: Vec<u8>,
 ) -> Result<Named, Error> {
     let path = |descriptor: &Descriptor| descriptor.digest.as_digest().to_hex();
-    let config_bytes =
-        archive.read_verified(&path(&manifest.config), &manifest.config, MAX_DOCUMENT)?;
+    let config_bytes = archive.read_verified(
+        &path(&manifest.config),
+        &manifest.config,
+        archive.limits().document_bytes,
+    )?;
     let layer =
         |layer: Descriptor| LayerFile { path: path(&layer), descriptor: Some(layer.clone()) };
     let media_type = manifest.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
@@ -225,7 +228,7 @@ fn of_docker(archive: &Archive, manifest: &[u8]) -> Result<Vec<Named>, Error> {
 fn of_docker_image(archive: &Archive, image: DockerImage) -> Result<Named, Error> {
     let names = image.repo_tags.unwrap_or_default();
     let config_bytes = archive
-        .read(&image.config, MAX_DOCUMENT)?
+        .read(&image.config, archive.limits().document_bytes)?
         .ok_or_else(|| archive.refused(format!("`{}` is missing", image.config)))?;
     let layers = image.layers.unwrap_or_default().into_iter();
     let found = Found {

@@ -1,18 +1,15 @@
 //! One layer from an archive or a registry into the store: verified, decompressed and unpacked while it is read once.
 
 use std::{
-    io::{self, BufReader, Read, Write},
+    io::{self, Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use filetree::{Budget, RootDir, Underneath};
+use filetree::{RootDir, Underneath};
 use oci::{ChainId, Descriptor, DiffId, Hasher, media_type};
 use store::{BlobWriter, Layer, Open, Snapshot, SnapshotId};
 
 use crate::{Engine, Error, rootfs};
-
-/// No image that anybody uses is near these; an archive that was made to fill the disk is.
-const BUDGET: Budget = Budget { entries: 10_000_000, bytes: 1 << 40, depth: 2048 };
 
 /// A layer that is to be stored.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +78,12 @@ pub(crate) fn unpack_verified(
     below: &dyn Underneath,
 ) -> Result<Unpacked, Error> {
     let snapshot = rootfs::fresh(engine, &[])?;
-    let (diff_id, size) = unpack(engine, input, &snapshot, below)?;
+    let (diff_id, size) = unpack(engine, input, &snapshot, below).map_err(|error| match error {
+        Error::Files(error) => {
+            Error::Layer { name: source.name.to_owned(), source: Box::new(error) }
+        }
+        error => error,
+    })?;
     if diff_id != *source.diff_id {
         let reason = format!("it is not the layer {} of the config", source.diff_id);
         return Err(Error::Archive { name: source.name.to_owned(), reason });
@@ -123,10 +125,11 @@ pub(crate) fn unpack(
     snapshot: &Snapshot<Open>,
     below: &dyn Underneath,
 ) -> Result<(DiffId, u64), Error> {
-    let plain = filetree::decompress(BufReader::with_capacity(256 * 1024, input))?;
+    let budget = &engine.limits().layer;
+    let plain = filetree::decompress_within(input, budget)?;
     let mut plain = Hashed { input: plain, hasher: Hasher::sha256(), size: 0 };
     let root = RootDir::open(snapshot.fs())?;
-    filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), &BUDGET)?;
+    filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), budget)?;
     // What stands behind the end of the archive belongs to the digest too.
     io::copy(&mut plain, &mut io::sink()).map_err(Error::io("read", "the end of a layer"))?;
     Ok((DiffId::new(plain.hasher.finish()), plain.size))

@@ -41,6 +41,7 @@ pub(crate) fn run(
         owner: owner(build, copy, root, below)?,
         mode: copy.chmod.as_deref().map(Chmod::parse).transpose()?,
         created: copy.created.map(filetree::Timestamp::from_seconds),
+        budget: build.engine.limits().layer,
     };
 
     let mut layout = Layout::new(root, &placement);

@@ -280,6 +280,12 @@ fn copy_to(
     let sources = [source.to_owned()];
     let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let selected = contents::select(build, origin, &wanted)?;
-    let placement = Placement { dest: dest.to_owned(), owner: None, mode: None, created: None };
+    let placement = Placement {
+        dest: dest.to_owned(),
+        owner: None,
+        mode: None,
+        created: None,
+        budget: build.engine.limits().layer,
+    };
     Ok(filetree::copy(&selected.tree, &selected.selection, &root, &placement)?)
 }

@@ -113,7 +113,7 @@ impl LayerPull {
             unpacked = &mut unpacking => {
                 let unpacked = unpacked.map_err(lost)?;
                 // Wrong bytes are told by their digest; that is known at the end.
-                if matches!(&unpacked, Err(Error::Files(error)) if is_malformed(error)) {
+                if matches!(&unpacked, Err(Error::Layer { source, .. }) if is_malformed(source)) {
                     downloading.await?;
                 }
                 unpacked

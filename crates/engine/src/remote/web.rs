@@ -140,7 +140,9 @@ fn unpacked(asker: Asker<'_>, file: &File, archive: fs::File) -> Result<Fetched,
         Some(record) => record.snapshot,
         None => {
             let snapshot = asker.engine.store().create_snapshot()?;
-            filetree::extract_archive(archive, &RootDir::open(snapshot.fs())?, "/", None)?;
+            let root = RootDir::open(snapshot.fs())?;
+            let budget = &asker.engine.limits().layer;
+            filetree::extract_archive(archive, &root, "/", None, budget)?;
             let snapshot = snapshot.seal()?;
             let description = format!("context {}", file.body);
             asker.remember(&key, snapshot, description, Vec::new())?;

@@ -78,10 +78,10 @@ fn a_truncated_archive_fails() {
     let mut archive = Vec::new();
     crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
     let root = TempDir::new();
-    let failed = extract_archive(&archive[..2000], &root.root(), "/out", None);
+    let failed = extract_archive(&archive[..2000], &root.root(), "/out", None, &Budget::GENEROUS);
     assert!(matches!(failed, Err(Error::Archive { fault: Fault::Truncated, .. })));
     let compressed = gzip(&archive);
-    let failed = extract_archive(&compressed[..30], &root.root(), "/out", None);
+    let failed = extract_archive(&compressed[..30], &root.root(), "/out", None, &Budget::GENEROUS);
     assert!(matches!(failed, Err(Error::ReadArchive { .. })));
 }
 
@@ -95,7 +95,8 @@ fn an_owner_is_given_to_all_entries() {
     let mut archive = Vec::new();
     crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
     let root = TempDir::new();
-    extract_archive(&archive[..], &root.root(), "/new/out", Some((8, 9))).unwrap();
+    extract_archive(&archive[..], &root.root(), "/new/out", Some((8, 9)), &Budget::GENEROUS)
+        .unwrap();
     assert_eq!(
         root.listing(),
         [
@@ -120,14 +121,14 @@ fn the_destination_is_the_root_of_links() {
         .link("out/up", "../../t")
         .link("out/ln", "dir")
         .dir("out/dir");
-    extract_archive(&files[..], &root.root(), "out", None).unwrap();
+    extract_archive(&files[..], &root.root(), "out", None, &Budget::GENEROUS).unwrap();
     let text = |path: &str| std::fs::read_to_string(root.path().join(path)).unwrap_or_default();
     assert_eq!(text("out/dir/f"), "3");
     assert_eq!(text("out/t/f"), "2");
     assert!(!root.path().join("t").exists());
     // A directory of the archive replaces a link of the image.
     let directory = layer().dir("abs").file("abs/f", "1").end();
-    extract_archive(&directory[..], &root.root(), "out", None).unwrap();
+    extract_archive(&directory[..], &root.root(), "out", None, &Budget::GENEROUS).unwrap();
     assert!(root.path().join("out/abs").symlink_metadata().unwrap().is_dir());
     assert_eq!(text("out/abs/f"), "1");
 }
@@ -136,7 +137,7 @@ fn the_destination_is_the_root_of_links() {
 fn a_destination_that_is_a_file_is_refused() {
     let root = TempDir::new();
     root.write("out", "");
-    let refused = extract_archive(&small()[..], &root.root(), "/out", None);
+    let refused = extract_archive(&small()[..], &root.root(), "/out", None, &Budget::GENEROUS);
     assert!(matches!(refused, Err(Error::NotADirectory { .. })));
 }
 
@@ -147,7 +148,7 @@ fn an_entry_without_a_name_is_left_out() {
     }
     let dest = TempDir::new();
     let archive = layer().file("", "nowhere").file("f", "x").end();
-    extract_archive(Cursor::new(archive), &dest.root(), "/", None).unwrap();
+    extract_archive(Cursor::new(archive), &dest.root(), "/", None, &Budget::GENEROUS).unwrap();
     assert_eq!(std::fs::read(dest.path().join("f")).unwrap(), b"x");
     assert_eq!(std::fs::read_dir(dest.path()).unwrap().count(), 1);
 }
@@ -160,7 +161,7 @@ fn names_of_whiteouts_are_ordinary() {
     crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
     let root = TempDir::new();
     root.write("d/x", "kept");
-    extract_archive(&archive[..], &root.root(), "/", None).unwrap();
+    extract_archive(&archive[..], &root.root(), "/", None, &Budget::GENEROUS).unwrap();
     for (path, wanted) in [("d/x", "kept"), ("d/.wh.x", "1"), ("d/.wh..wh..opq", "2")] {
         assert_eq!(std::fs::read_to_string(root.path().join(path)).unwrap(), wanted);
     }
@@ -242,7 +243,7 @@ fn buildkits_recorded_results() {
                 root.write(path, format!("{}\n", path.rsplit('/').next().unwrap()));
             }
         }
-        extract_archive(&archive[..], &root.root(), dest, None).unwrap();
+        extract_archive(&archive[..], &root.root(), dest, None, &Budget::GENEROUS).unwrap();
         let expected = std::fs::read(reference.join(format!("expected/{case}.json"))).unwrap();
         let expected: Value = serde_json::from_slice(&expected).unwrap();
         compare(case, &root, expected["tree"].as_object().unwrap());

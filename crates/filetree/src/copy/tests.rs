@@ -40,8 +40,13 @@ impl<'a> Copy<'a> {
     fn run_words(&self, words: Vec<String>, dest: &str) -> Result<(), Error> {
         let (mut exclude, mut sources) = (Vec::new(), Vec::new());
         let mut parents = false;
-        let mut placement =
-            Placement { dest: dest.to_owned(), owner: None, mode: None, created: None };
+        let mut placement = Placement {
+            dest: dest.to_owned(),
+            owner: None,
+            mode: None,
+            created: None,
+            budget: Budget::GENEROUS,
+        };
         for word in words {
             match word.split_once('=') {
                 Some(("--exclude", pattern)) => exclude.push(pattern.to_owned()),
@@ -230,7 +235,13 @@ fn times() {
     let copy_to = |source: &str, dest: &str, created| {
         let sources = [source.to_owned()];
         let wanted = Wanted { sources: &sources, ..Wanted::default() };
-        let placement = Placement { dest: dest.into(), owner: None, mode: None, created };
+        let placement = Placement {
+            dest: dest.into(),
+            owner: None,
+            mode: None,
+            created,
+            budget: Budget::GENEROUS,
+        };
         copy(&tree, &select(&tree, &wanted).unwrap(), &root.root(), &placement).unwrap();
     };
     copy_to("d", "/new/dir", None);
@@ -351,7 +362,13 @@ fn a_source_that_changes_is_an_error() {
     let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let selection = select(&tree, &wanted).unwrap();
     context.write("d/f", "after, and longer");
-    let placement = Placement { dest: "/d".into(), owner: None, mode: None, created: None };
+    let placement = Placement {
+        dest: "/d".into(),
+        owner: None,
+        mode: None,
+        created: None,
+        budget: Budget::GENEROUS,
+    };
     let error = copy(&tree, &selection, &root.root(), &placement).unwrap_err();
     assert!(matches!(&error, Error::Changed { path } if path == Path::new("/d/f")), "{error}");
     assert!(matches!(selection.digest(&tree), Err(Error::Changed { .. })));
@@ -365,6 +382,7 @@ fn heredocs() {
         owner: None,
         mode: mode.map(|mode| Chmod::parse(mode).unwrap()),
         created: Some(Timestamp { seconds: 9, nanoseconds: 0 }),
+        budget: Budget::GENEROUS,
     };
     write_file(&root, &place("/a", None), "EOF", b"hello").unwrap();
     write_file(&root, &place("/dir/", None), "one.txt", b"1").unwrap();
@@ -434,7 +452,13 @@ fn ten_thousand_files() {
         let tree = tree(context.root());
         select(&tree, &wanted).unwrap().digest(&tree).unwrap();
     });
-    let placement = Placement { dest: "/c/".into(), owner: None, mode: None, created: None };
+    let placement = Placement {
+        dest: "/c/".into(),
+        owner: None,
+        mode: None,
+        created: None,
+        budget: Budget::GENEROUS,
+    };
     let copied = time("copy", &mut || copy(&first, &selection, &root.root(), &placement).unwrap());
     assert!(unchanged <= 60, "{unchanged} ms for an unchanged context");
     assert!(copied < 500, "{copied} ms for a copy");

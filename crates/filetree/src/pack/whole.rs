@@ -100,7 +100,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{extract_beside, test_data::TempDir};
+    use crate::{Budget, extract_beside, test_data::TempDir};
 
     /// What an archive of one thing of a tree becomes in an empty directory.
     fn packed(dir: &TempDir, path: &str, name: &str, follow: bool) -> Result<TempDir, Error> {
@@ -108,7 +108,7 @@ mod tests {
         let pack = Pack { path: Path::new(path), name: name.as_bytes(), follow, living: false };
         pack_one(&dir.root(), &pack, &mut archive)?;
         let to = TempDir::new();
-        extract_beside(&archive[..], &to.root(), Some((0, 0)))?;
+        extract_beside(&archive[..], &to.root(), Some((0, 0)), &Budget::GENEROUS)?;
         Ok(to)
     }
 
@@ -139,7 +139,9 @@ mod tests {
         };
         let to = TempDir::new();
         to.write("d/f", "old").write("file", "old").link("l", "d");
-        let extract = |archive: Vec<u8>| extract_beside(&archive[..], &to.root(), Some((0, 0)));
+        let extract = |archive: Vec<u8>| {
+            extract_beside(&archive[..], &to.root(), Some((0, 0)), &Budget::GENEROUS)
+        };
         for (path, clash) in [("d", "d"), ("file/x", "file"), ("l/x", "l")] {
             let error = extract(archive(path)).unwrap_err();
             assert!(
@@ -184,7 +186,9 @@ mod tests {
                 pack_living_tree(&dir.root(), &mut archive).unwrap();
                 // Whatever came: it is an archive to its end.
                 let to = TempDir::new();
-                let unpacked = extract_beside(&archive[..], &to.root(), Some((0, 0))).unwrap();
+                let unpacked =
+                    extract_beside(&archive[..], &to.root(), Some((0, 0)), &Budget::GENEROUS)
+                        .unwrap();
                 assert!(unpacked.entries > 7, "{unpacked:?}");
             }
         });

@@ -301,10 +301,7 @@ impl<R: Read> Reader<R> {
             return Err(fault_of(b"", Fault::ExtendedSize(MAX_EXTENDED)));
         }
         let mut text = Vec::new();
-        (&mut self.input)
-            .take(size)
-            .read_to_end(&mut text)
-            .map_err(|source| Error::ReadArchive { source })?;
+        (&mut self.input).take(size).read_to_end(&mut text).map_err(Error::read_archive)?;
         if (text.len() as u64) < size {
             return Err(fault_of(b"", Fault::Truncated));
         }
@@ -344,7 +341,7 @@ fn fill<R: Read>(input: &mut BufReader<R>) -> Result<&[u8], Error> {
         match input.fill_buf() {
             Ok(_) => break,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(Error::ReadArchive { source }),
+            Err(error) => return Err(Error::read_archive(error)),
         }
     }
     // Asked again because the borrow of the first answer cannot leave the loop; nothing is read twice.

@@ -418,7 +418,7 @@ fn budgets_are_kept_before_anything_is_written() {
     let many = (0..11).fold(layer(), |layer, number| layer.file(&format!("{number}"), "")).end();
     let deep = layer().dir("a/b/c/d/e").end();
     let tail = [layer().file("f", "x").end(), vec![0; 5000]].concat();
-    let budget = Budget { entries: 10, bytes: 4096, depth: 4 };
+    let budget = Budget { entries: 10, bytes: 4096, ratio: 1, depth: 4 };
     for (layer, limit) in [
         (&big, Limit::Bytes),
         (&many, Limit::Entries),

@@ -17,7 +17,13 @@ fn select_all(tree: &Tree, sources: &[&str]) -> Selection {
 }
 
 fn placed(dest: &str) -> Placement {
-    Placement { dest: dest.to_owned(), owner: None, mode: None, created: None }
+    Placement {
+        dest: dest.to_owned(),
+        owner: None,
+        mode: None,
+        created: None,
+        budget: Budget::GENEROUS,
+    }
 }
 
 fn layer(root: &TempDir) -> Vec<u8> {
