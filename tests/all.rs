@@ -199,16 +199,32 @@ mod commands {
 
 /// What the fuzzer tries, with the inputs that are kept. Its entries are a package of their own.
 mod fuzz {
+    /// What a registry wants before it answers.
+    mod challenge;
+    /// Compressed streams.
+    mod compressed;
+    /// Manifests, indexes and configs.
+    mod documents;
     /// Addresses of git repositories.
     mod git;
     /// Ignore files.
     mod ignore;
+    /// Layers into a directory.
+    mod layer;
     /// Physical lines and heredocs.
     mod lines;
     /// Whole Dockerfiles.
     mod parser;
+    /// Records of the store.
+    mod records;
+    /// References, digests and platforms.
+    mod reference;
     /// The kept inputs.
     mod replay;
+    /// A directory for one input.
+    mod scratch;
+    /// Headers of tar.
+    mod tar;
     /// Expansion.
     mod words;
 }

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use super::{git, ignore, lines, parser, words};
+use super::{
+    challenge, compressed, documents, git, ignore, layer, lines, parser, records, reference, tar,
+    words,
+};
 use crate::support::base::source;
 
 #[track_caller]
@@ -42,4 +45,39 @@ fn ignore() {
 #[test]
 fn git() {
     replay("git", git::check);
+}
+
+#[test]
+fn tar() {
+    replay("tar", tar::check);
+}
+
+#[test]
+fn layer() {
+    replay("layer", layer::check);
+}
+
+#[test]
+fn compressed() {
+    replay("compressed", compressed::check);
+}
+
+#[test]
+fn documents() {
+    replay("documents", documents::check);
+}
+
+#[test]
+fn reference() {
+    replay("reference", reference::check);
+}
+
+#[test]
+fn challenge() {
+    replay("challenge", challenge::check);
+}
+
+#[test]
+fn records() {
+    replay("records", records::check);
 }

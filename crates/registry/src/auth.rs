@@ -112,7 +112,7 @@ impl Auth {
         let lines = headers.get_all(header::WWW_AUTHENTICATE).iter();
         let challenges: Vec<Challenge> =
             lines.filter_map(|line| line.to_str().ok()).flat_map(challenge::parse).collect();
-        let with = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        let with = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme() == scheme);
         if let Some(challenge) = with("bearer") {
             return self.token(sender, tries, ask, challenge, login.as_ref()).await;
         }

@@ -4,15 +4,19 @@
 
 /// One way to authenticate that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Challenge {
-    /// In lower case: `bearer`, `basic`, …
-    pub(crate) scheme: String,
+pub struct Challenge {
+    scheme: String,
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
+    /// The scheme in lower case: `bearer`, `basic`, …
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
     /// Returns the first value of a parameter; its name is in lower case.
-    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+    pub fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.parameters.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -22,7 +26,7 @@ impl Challenge {
 ///
 /// `Bearer realm="…",service="…", Basic realm="x"`: commas separate parameters and challenges alike, and a word that
 /// no `=` follows begins the next challenge.
-pub(crate) fn parse(header: &str) -> Vec<Challenge> {
+pub fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = header;
     loop {

@@ -22,7 +22,7 @@ mod access;
 mod auth;
 pub mod base64;
 mod blob;
-mod challenge;
+pub mod challenge;
 mod client;
 mod connect;
 mod content;
