@@ -10,6 +10,7 @@ use std::{
 
 use engine::{Limits, pull::Accept};
 use oci::Platform;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::report::Failure;
 
@@ -88,6 +89,16 @@ static OFFLINE: OnceLock<bool> = OnceLock::new();
 pub(crate) fn set_offline(offline: bool) {
     // Only the first word counts, and nobody says a second one.
     let _ = OFFLINE.set(offline);
+}
+
+/// Sees to it that this process leaves no core behind: it may hold secrets, and cores are for anybody to look at afterwards. Of
+/// what it starts, who wants cores can ask for them: the hard limit stays, and containers have `--ulimit core=…`.
+///
+/// `PR_SET_DUMPABLE` would keep debuggers away too, but a process without it cannot write the maps of its user namespace.
+pub(crate) fn forbid_cores() {
+    let limit = getrlimit(Resource::Core);
+    // One that cannot be lowered is none that was raised.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: limit.maximum });
 }
 
 /// How much this process takes of what comes from elsewhere: said once, like that.

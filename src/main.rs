@@ -27,6 +27,7 @@ use crate::{args::Args, report::Exit};
 fn main() -> ExitCode {
     // A sandbox is this binary started again; it has to know before anything else happens, threads above all.
     sandbox::reexec_if_asked();
+    environment::forbid_cores();
     let args = match Args::read() {
         Ok(args) => args,
         Err(exit) => return exit.into(),

@@ -72,6 +72,8 @@ mod build {
     mod heredoc;
     /// Contexts and Dockerfiles that somebody made to do harm.
     mod hostile;
+    /// Commands and bases that somebody made to do harm.
+    mod hostile_runs;
     /// `.dockerignore`.
     mod ignore;
     /// Builds without namespaces and mounts.
@@ -100,6 +102,8 @@ mod build {
     mod rootless;
     /// What a RUN process sees and may do.
     mod run_isolation;
+    /// What nobody may find out.
+    mod secrets;
     /// SIGINT and SIGTERM.
     mod signals;
     /// RUN --mount=type=ssh.

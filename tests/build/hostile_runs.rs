@@ -1,0 +1,349 @@
+//! Commands of a RUN, and base images, that somebody made to do harm: the host stays as it is, the build ends, what they leave
+//! can be removed, and the next build is right. What a process may not do at all is tested in `crates/sandbox`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::support::archive::{Tarball, gzip};
+use crate::support::env::{IMAGE, TestEnv};
+
+/// A directory of the host that an attack would change, beside one who looks whether it has.
+struct Victim {
+    dir: PathBuf,
+    before: Vec<String>,
+}
+
+impl Victim {
+    fn create(env: &TestEnv) -> Self {
+        let dir = env.path("victim");
+        fs::create_dir(&dir).unwrap();
+        for name in ["hosts", "passwd", "ptmx", "token"] {
+            fs::write(dir.join(name), "TOKEN-91c2\n").unwrap();
+        }
+        let before = portrait(&dir);
+        Self { dir, before }
+    }
+
+    fn path(&self) -> &str {
+        self.dir.to_str().unwrap()
+    }
+
+    #[track_caller]
+    fn is_unharmed(&self, case: &str) {
+        assert_eq!(portrait(&self.dir), self.before, "{case}");
+    }
+}
+
+fn portrait(dir: &Path) -> Vec<String> {
+    let line = |path: &Path| {
+        let stat = path.symlink_metadata().unwrap();
+        let text = fs::read(path).unwrap_or_default();
+        format!("{path:?} {:o} {} {} {text:?}", stat.mode(), stat.uid(), stat.mtime_nsec())
+    };
+    let mut lines: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| line(&entry.unwrap().path())).collect();
+    lines.push(line(dir));
+    lines.sort();
+    lines
+}
+
+/// The base as an image `evil` with a layer on top.
+fn evil_base(env: &TestEnv, layer: Tarball) {
+    let context = env.context("FROM busybox\nADD layer.tar /\n");
+    fs::write(context.path().join("layer.tar"), layer.finish()).unwrap();
+    env.kiln(["build", "-q", "-t", "evil", context.str()]).run().ok();
+}
+
+#[test]
+fn links_of_a_base_lead_nowhere() {
+    for (name, step) in [
+        ("etc/resolv.conf", "RUN true"),
+        ("etc/hosts", "RUN true"),
+        ("dev/console", "RUN true"),
+        ("dev/pts/0", "RUN true"),
+        ("dev/shm", "RUN true"),
+        ("w", "WORKDIR /w/made"),
+        ("w", "COPY a /w/a"),
+        ("w", "COPY a /w/"),
+        ("w", "ADD a.tar.gz /w/"),
+        ("w", "RUN --mount=type=tmpfs,target=/w/t true"),
+        ("w", "RUN --mount=type=cache,target=/w/c touch /w/c/x"),
+        ("w", "RUN --mount=type=bind,source=a,target=/w/b true"),
+        ("w", "VOLUME /w/v\nRUN true"),
+    ] {
+        let env = TestEnv::new();
+        let victim = Victim::create(&env);
+        for up in ["", "/../../../../../.."] {
+            let layer = Tarball::new().symlink(name, &format!("{up}{}", victim.path()));
+            evil_base(&env, layer);
+            let context = env.context(&format!("FROM evil\n{step}\nRUN ! cat /w/token\n"));
+            context.files(&["a"]);
+            let tar = gzip(&Tarball::new().file("token", "new").file("made/x", "").finish());
+            fs::write(context.path().join("a.tar.gz"), tar).unwrap();
+            // Inside of the image, or an error: both will do.
+            let output = env.building(&context, &["--no-cache"]).run();
+            assert!(!output.to_string().contains("TOKEN-91c2"), "{name} {step}: {output}");
+            assert!(output.status.code().is_some_and(|code| code < 2), "{name} {step}: {output}");
+            victim.is_unharmed(&format!("{name} {step}"));
+        }
+        assert!(env.ownerless().is_empty());
+    }
+}
+
+#[test]
+fn names_of_users_are_looked_up_in_small_files_only() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let began = Instant::now();
+    for (name, layer) in [
+        ("zero", Tarball::new().symlink("etc/passwd", "/dev/zero")),
+        (
+            "elsewhere",
+            Tarball::new().symlink("etc/passwd", &format!("/../../..{}/passwd", victim.path())),
+        ),
+        ("large", Tarball::new().file("etc/passwd", vec![b'x'; 11 << 20])),
+        ("large group", Tarball::new().file("etc/group", vec![b'x'; 11 << 20])),
+    ] {
+        evil_base(&env, layer);
+        for step in ["USER nobody9:group9\nRUN id", "COPY --chown=nobody9:group9 a /"] {
+            let context = env.context(&format!("FROM evil\n{step}\n"));
+            context.files(&["a"]);
+            let output = env.building(&context, &[]).run();
+            // For COPY, a name that nobody knows is root's.
+            let is_right = output.status.code() == Some(1) || step.starts_with("COPY");
+            assert!(is_right && !output.to_string().contains("TOKEN"), "{name}: {output}");
+        }
+    }
+    let context = env
+        .context("FROM busybox\nRUN rm -f /etc/passwd && mkfifo /etc/passwd\nUSER bob\nRUN id\n");
+    env.building(&context, &[]).run().fails(1).says(&["/etc/passwd", "not a regular file"]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_stage_is_not_changed_through_a_mount_of_it() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let context = env.context(&format!(
+        "FROM busybox AS base\nRUN ln -s / /rootdir && ln -s {} /victim && echo own > /f\n\
+         FROM busybox\n\
+         RUN --mount=type=bind,from=base,source=/rootdir,target=/x,rw echo broken > /x/f && touch /x/BREAK\n\
+         RUN --mount=type=bind,from=base,source=/rootdir,target=/x cat /x/f > /got && ! test -e /x/BREAK\n",
+        victim.path(),
+    ));
+    env.build(&context, &[]);
+    assert_eq!(env.sh("cat /got"), "own");
+    assert!(!Path::new("/BREAK").exists());
+    for source in ["/victim", "/victim/token", "../../../../../..", "/rootdir/../../../../victim"] {
+        let context = env.context(&format!(
+            "FROM busybox AS base\nRUN ln -s {} /victim\nFROM busybox\nRUN --mount=type=bind,from=base,source={source},target=/x,rw cat /x /x/token; touch /x/new; true\n",
+            victim.path(),
+        ));
+        let output = env.building(&context, &["--no-cache"]).run();
+        assert!(!output.to_string().contains("TOKEN-91c2"), "{source}: {output}");
+        victim.is_unharmed(source);
+    }
+}
+
+/// One stage swaps a directory of a cache for a link, over and over, while another mounts below it.
+#[test]
+fn a_cache_that_changes_while_it_is_mounted() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let swap = format!(
+        "cd /c; for i in $(seq 400); do mkdir -p d/e; mv d o; ln -s {} d; mv d l; mv o d; rm -rf l; done; true",
+        victim.path()
+    );
+    let mount = "RUN --mount=type=cache,id=x,target=/c --mount=type=cache,id=x,source=d,target=/m --mount=type=tmpfs,target=/c/d/t ! cat /m/token /c/d/token";
+    let mounts: String = (0..12).map(|n| format!("{mount} /c/d/{n}\n")).collect();
+    let context = env.context(&format!(
+        "FROM busybox AS a\nRUN --mount=type=cache,id=x,target=/c {swap}\n\
+         FROM busybox AS b\nRUN --mount=type=cache,id=x,target=/c mkdir -p /c/d\n{mounts}\
+         FROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n"
+    ));
+    for _ in 0..3 {
+        // Where the directory is away at the moment, there is nothing to mount: an error as good as any.
+        let output = env.building(&context, &["--no-cache"]).run();
+        assert!(!output.to_string().contains("TOKEN-91c2"), "{output}");
+        assert!(output.status.code().is_some_and(|code| code < 2), "{output}");
+        victim.is_unharmed("a race");
+    }
+    env.build_text("FROM busybox\nRUN true\n");
+}
+
+#[test]
+fn odd_trees_are_packed_and_removed() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\n\
+         RUN mkdir /d && cd /d && for i in $(seq 300); do mkdir x && cd x; done && echo deep > f\n\
+         RUN mkdir -p /m/a/b && echo m > /m/a/b/f && chmod 0 /m/a/b/f /m/a/b /m/a\n\
+         RUN dd if=/dev/zero of=/sparse bs=1 count=0 seek=64M 2>/dev/null && mkfifo /pipe && ln -s loop /loop\n\
+         RUN for i in $(seq 300); do ln /etc/passwd /etc/link$i; done; touch \"$(printf '/new\\nline')\" /-rf '/*'\n\
+         RUN touch /keep && rm /keep; touch -d @0 /old; touch /far\n",
+    );
+    let output = env.build(&context, &[]);
+    assert!(!output.stderr.contains("warning"), "{output}");
+    let seen = "stat -c %a:%s /m/a /sparse; stat -c %h /etc/link7; stat -c %F /pipe; test ! -e /keep && ls / | grep -c line";
+    assert_eq!(env.sh(seen), "0:4096\n644:67108864\n301\nfifo\n1");
+    // Elsewhere it is the same.
+    let tar = env.str("image.tar");
+    env.ok(&["save", "-o", &tar, IMAGE]);
+    let other = TestEnv::empty();
+    other.ok(&["load", "-i", &tar]);
+    assert_eq!(other.sh(seen), env.sh(seen));
+    other.ok(&["rmi", IMAGE]);
+    other.ok(&["system", "prune", "-af"]);
+    assert!(other.size_of_store() < 1 << 20, "{} bytes are left", other.size_of_store());
+}
+
+#[test]
+fn names_that_would_delete_are_refused() {
+    for name in [".wh.passwd", ".wh..wh..opq", ".wh."] {
+        let env = TestEnv::new();
+        let context = env.context(&format!("FROM busybox\nRUN echo x > /etc/{name}\n"));
+        env.build_fails(&context, &[]).says(&[name, ".wh."]);
+        env.build_text("FROM busybox\nRUN true\n");
+        assert!(env.sh("cat /etc/passwd").contains("root"));
+    }
+    // A device that is a whiteout to overlay is gone where it was made, as in every engine that is built on it.
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN mknod /gone c 0 0; echo x > /there\nRUN test ! -e /gone\n");
+    assert_eq!(env.sh("cat /there"), "x");
+}
+
+#[test]
+fn a_root_that_is_removed() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox AS a\nRUN [\"/bin/busybox\", \"rm\", \"-rf\", \"/bin\", \"/etc\", \"/usr\", \"/lib\", \"/tmp\", \"/proc\", \"/dev\", \"/sys\"]\n\
+         FROM busybox\nCOPY --from=a / /a/\n",
+    );
+    // Whatever busybox can remove; that it cannot remove what is mounted is no failure of the build's.
+    let output = env.building(&context, &[]).run();
+    assert!(output.status.code().is_some_and(|code| code < 2), "{output}");
+    assert!(Path::new("/bin/sh").exists() && Path::new("/etc/passwd").exists());
+    env.build_text("FROM busybox\nRUN true\n");
+}
+
+#[test]
+fn files_that_do_not_want_to_be_removed() {
+    let env = TestEnv::new();
+    // The flag is not for a container to set; where it can be set nevertheless, the build must still be able to clean up.
+    env.build_text("FROM busybox\nRUN echo x > /f; chattr +i /f 2>/dev/null; true\n");
+    env.ok(&["rmi", IMAGE]);
+    env.ok(&["system", "prune", "-af"]);
+    assert!(env.ownerless().is_empty());
+}
+
+#[test]
+fn much_output_is_no_memory() {
+    let env = TestEnv::new();
+    // Short lines, and one that does not end.
+    let script = "yes | head -c 500000; head -c 40000000 /dev/zero | tr '\\0' x; echo; echo end";
+    let limits = "ulimit -v 1500000; exec \"$0\" \"$@\"";
+    let context = env.context(&format!("FROM busybox\nRUN {script}\n"));
+    let output = std::process::Command::new("sh")
+        .args(["-c", limits])
+        .arg(crate::support::base::kiln())
+        .args(["--root", &env.str("store"), "build", "--progress=plain", context.str()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let end = &said[said.len().saturating_sub(500)..];
+    assert!(output.status.success() && end.contains("end"), "{end}");
+}
+
+#[test]
+fn a_process_that_lets_go_of_everything_ends_the_step_when_it_ends() {
+    let env = TestEnv::new();
+    let began = Instant::now();
+    env.build_text(
+        "FROM busybox\n\
+         RUN (setsid sh -c 'sleep 300; echo late > /late' &) ; exec 0<&- 1>&- 2>&-; (setsid setsid sleep 300 &); true\n\
+         RUN for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'while :; do : > /busy; done' &); done\n",
+    );
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(env.sh("ls /late 2>/dev/null; pidof sleep; true"), "");
+}
+
+#[test]
+fn what_is_written_into_the_systems_directories_is_in_no_layer() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\nRUN echo x > /dev/shm/x && echo x > /dev/x; echo 127.0.0.9 evil >> /etc/hosts; echo nameserver 9.9.9.9 >> /etc/resolv.conf; hostname evil; true\nRUN ! grep evil /etc/hosts\n",
+    );
+    let tree = env.tree(&context, &[]);
+    for name in ["dev/shm/x", "dev/x", "dev/shm", "dev/null"] {
+        assert!(!tree.has(name), "{name}");
+    }
+    for name in ["etc/hosts", "etc/resolv.conf"] {
+        assert!(!tree.has(name) || !tree.text(name).contains("evil"), "{name}");
+    }
+}
+
+#[test]
+fn programs_of_an_image_do_nothing_for_the_builder() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let script = format!("#!/bin/sh\ntouch {0}/run /run-by-builder\n", victim.path());
+    let mut layer = Tarball::new();
+    for name in ["gzip", "unpigz", "xz", "zstd", "bzip2", "git", "tar", "newuidmap"] {
+        layer = layer.owned_file(&format!("usr/bin/{name}"), &script, 0o755, 0, 0);
+    }
+    evil_base(&env, layer);
+    let context = env.context(
+        "FROM evil\nADD a.tar.gz /\nCOPY --chown=root:root a /\nRUN test ! -e /run-by-builder\n",
+    );
+    context.files(&["a"]);
+    fs::write(context.path().join("a.tar.gz"), gzip(&Tarball::new().file("f", "").finish()))
+        .unwrap();
+    env.build(&context, &[]);
+    victim.is_unharmed("programs");
+}
+
+#[test]
+fn a_context_in_an_archive_is_as_closed_as_a_directory() {
+    let env = TestEnv::empty();
+    let victim = Victim::create(&env);
+    let dockerfile = "FROM scratch\nCOPY . /\n";
+    for (case, tar) in [
+        (
+            "a Dockerfile that leads out",
+            Tarball::new().symlink("Dockerfile", &format!("{}/token", victim.path())),
+        ),
+        (
+            "up",
+            Tarball::new()
+                .file("Dockerfile", dockerfile)
+                .symlink("out", victim.path())
+                .dir("out", 0o777),
+        ),
+        (
+            "an ignore file",
+            Tarball::new()
+                .file("Dockerfile", dockerfile)
+                .symlink(".dockerignore", &format!("{}/token", victim.path())),
+        ),
+    ] {
+        let whole = tar.finish();
+        // Whole, and broken off in the middle.
+        for bytes in [whole.clone(), whole[..700].to_vec(), [&whole[..512], b"garbage"].concat()] {
+            let output = env.kiln(["build", "-"]).stdin(bytes).run();
+            assert!(!output.to_string().contains("TOKEN-91c2"), "{case}: {output}");
+            victim.is_unharmed(case);
+        }
+    }
+    // What leads out of a directory is no better: it is a link in the image, too.
+    let context = env.context("FROM scratch\nCOPY . /c/\nCOPY out/../a /b\n");
+    context.files(&["a"]);
+    symlink(victim.path(), context.path().join("out")).unwrap();
+    let output = env.building(&context, &[]).run();
+    assert!(!output.to_string().contains("TOKEN-91c2"), "{output}");
+    for file in env.files_of_store() {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(10).any(|window| window == b"TOKEN-91c2"), "{}", file.display());
+    }
+}
