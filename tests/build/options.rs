@@ -239,7 +239,6 @@ fn what_changes_nothing_is_accepted() {
     for (argument, text) in [
         ("--squash", "--squash has no effect"),
         ("--cache-from=type=registry,ref=x", "--cache-from has no effect yet"),
-        ("--isolation=hyperv", "--isolation has no effect"),
         ("--security-opt=seccomp=unconfined", "--security-opt has no effect"),
         ("--builder=remote", "--builder has no effect"),
     ] {
