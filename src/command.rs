@@ -26,7 +26,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
-mod output;
+pub(crate) mod output;
 mod pause;
 mod platform;
 mod port;

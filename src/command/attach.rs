@@ -55,7 +55,7 @@ pub(super) fn run(engine: &Engine, attach: &Attach) -> Result<Exit, Failure> {
     let session = container::attach(engine, &container, streams)?;
     let shown = session::show(session, &show)?;
     if shown == Ending::Detached {
-        output::note("read escape sequence");
+        output::tell("read escape sequence");
     }
     Ok(ending(shown))
 }

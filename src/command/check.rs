@@ -206,19 +206,18 @@ fn tell_findings(
 const MOST_UNKNOWN: usize = 20;
 
 /// Says what was not looked at for want of base images.
-#[expect(clippy::print_stderr, reason = "for people")]
 fn tell_unknown(unknown: &[BaseRef]) {
     for base in unknown.iter().take(MOST_UNKNOWN) {
         let name = match base {
             BaseRef::Image { reference, .. } => reference.familiar(),
             BaseRef::Context { name, .. } => name.clone(),
         };
-        eprintln!(
+        output::tell(&format!(
             "note: base image `{name}` is not in the store: its variables and platform are not known"
-        );
+        ));
     }
     if let Some(more @ 1..) = unknown.len().checked_sub(MOST_UNKNOWN) {
-        eprintln!("note: nor are {more} further base images");
+        output::tell(&format!("note: nor are {more} further base images"));
     }
 }
 

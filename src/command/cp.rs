@@ -63,7 +63,7 @@ pub(super) fn run(engine: &Engine, cp: &Cp) -> Result<Exit, Failure> {
             End::Host(path) => path.display().to_string(),
             End::Container(..) | End::Stream => cp.destination.clone(),
         };
-        output::note(&format!("Successfully copied {size} to {place}"));
+        output::tell(&format!("Successfully copied {size} to {place}"));
     }
     Ok(Exit::Done)
 }

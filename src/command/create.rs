@@ -67,7 +67,7 @@ pub(super) fn make(
     let mut options = args.into_options()?;
     run::volumes_from::add(engine, &volumes_from, &mut options.mounts)?;
     for warning in container::warnings(&options) {
-        output::note(&format!("warning: {warning}"));
+        output::tell(&format!("warning: {warning}"));
     }
     let id_file = id_file.as_deref().map(IdFile::create).transpose()?;
     let image = run::image::find(engine, &image_name, pull, platform.as_deref(), words)?;

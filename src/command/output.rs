@@ -20,22 +20,14 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(Failure::io("write to", "standard output"))
 }
 
-/// Tells people something: on standard error.
-#[expect(clippy::print_stderr, reason = "for people")]
-pub(super) fn tell(text: &str) {
-    eprintln!("{text}");
-}
-
-/// Tells people something in passing.
-#[expect(clippy::print_stderr, reason = "notes are for people")]
-pub(super) fn note(text: &str) {
-    eprintln!("{text}");
+/// Tells people something: a line on standard error. That nobody can read it is no reason to fail, and `eprintln!` would panic.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Tells what the store found broken and put aside.
-#[expect(clippy::print_stderr, reason = "warnings are for people")]
 pub(super) fn warnings(engine: &Engine) {
     for warning in engine.store().take_warnings() {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
 }

@@ -8,7 +8,7 @@ use engine::Engine;
 use oci::Reference;
 use store::Image;
 
-use super::platform;
+use super::{output, platform};
 use crate::{
     mending::{Again, mending},
     report::{Exit, Failure},
@@ -90,13 +90,12 @@ fn add(all: &mut Vec<Named>, (images, names): Named) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "warnings are for people")]
 fn warn_of_layers((images, names): &Named) {
     for image in images.iter().filter(|image| image.snapshots.len() > MOST_LAYERS) {
         let name = names.first().map_or_else(|| image.id.to_string(), Reference::familiar);
         let layers = image.snapshots.len();
-        eprintln!(
+        output::tell(&format!(
             "warning: `{name}` has {layers} layers, and Docker loads no more than {MOST_LAYERS}"
-        );
+        ));
     }
 }

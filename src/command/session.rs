@@ -114,7 +114,7 @@ fn pass_output(mut session: Session, show: &Show, leaving: &Leaving) -> Result<E
             }
             Ok(Event::Output(..)) => {}
             Ok(Event::OutOfMemory) => {
-                output::note(
+                output::tell(
                     "warning: out of memory: the kernel has killed a process of the container, which had reached its limit (--memory)",
                 );
             }

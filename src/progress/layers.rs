@@ -10,7 +10,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use registry::{News, Transfer, Watcher};
 
-use crate::{environment, text};
+use crate::{command::output::tell, environment, text};
 
 /// Shows what happens to layers. Dropped, it leaves the last state of each on the screen.
 #[derive(Debug)]
@@ -65,10 +65,9 @@ impl Layers {
 }
 
 /// Only what happened: how far something has come would be a line for each piece of it.
-#[expect(clippy::print_stderr, reason = "the display is for people")]
 fn plain(transfer: &Transfer) {
     if amounts(&transfer.news).is_none() {
-        eprintln!("{}: {}", transfer.layer, words(&transfer.news));
+        tell(&format!("{}: {}", transfer.layer, words(&transfer.news)));
     }
 }
 

@@ -13,7 +13,7 @@ use engine::{Event, StepNumber};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
-use crate::{environment, text};
+use crate::{command::output::tell, environment, text};
 
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
@@ -44,10 +44,9 @@ pub(super) fn show(events: Receiver<Event>) {
     write(&[model.summary()]);
 }
 
-#[expect(clippy::print_stderr, reason = "the display is for people")]
 fn write(lines: &[String]) {
     for line in lines {
-        eprintln!("{line}");
+        tell(line);
     }
 }
 

@@ -72,9 +72,8 @@ pub(crate) fn find(
 }
 
 /// In Docker's words.
-#[expect(clippy::print_stderr, reason = "for people")]
 fn warn_of_platform(image: &Platform, host: &Platform) {
-    eprintln!(
+    output::tell(&format!(
         "WARNING: The requested image's platform ({image}) does not match the detected host platform ({host}) and no specific platform was requested"
-    );
+    ));
 }
