@@ -4,6 +4,8 @@
 //! attribute's name and value, each with a u32 length before it: a change of an attribute changes the ctime, so that
 //! the cache may remember both together.
 
+mod large;
+
 use std::{
     ffi::OsStr,
     os::{
@@ -33,6 +35,9 @@ const BATCH: usize = 64;
 
 /// Files are read in pieces of this size: it stays in the processor's cache.
 const PIECE: usize = 128 * 1024;
+
+/// Files from this size on are worth several threads.
+const LARGE: u64 = 4 * large::SUBTREE;
 
 /// The digests of all regular files of a selection, in its order.
 #[derive(Debug)]
@@ -168,7 +173,11 @@ fn read_file(
 ) -> Result<[u8; 32], Error> {
     let path = || shown.join(file.name);
     let fd = open_file(dir, file.name).map_err(|errno| Error::io("open", path())(errno))?;
-    let digest = hash(&fd, buffer).map_err(|error| Error::io("read", path())(error))?;
+    let digest = match file.meta.size {
+        size @ LARGE.. => large::hash(&fd, size),
+        _ => hash(&fd, buffer),
+    };
+    let digest = digest.map_err(|error| Error::io("read", path())(error))?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::io("stat", path())(errno))?;
     // A digest that mixes two states of a file must not get into a key.
     if !file.meta.is_unchanged(&Meta::new(&stat)) {
