@@ -39,7 +39,7 @@ const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// What `type=oci` and `type=docker` both have.
 pub(crate) const COMPRESSION_KEYS: [(&str, &str); 3] = [
-    ("compression", "how layers are compressed: `uncompressed` or `gzip`"),
+    ("compression", "how layers are compressed: `uncompressed`, `gzip` or `zstd`"),
     ("force-compression", "whether this counts for the layers of the base too"),
     ("name", "the image's name, several behind commas"),
 ];
@@ -142,11 +142,12 @@ pub(crate) fn layer_options(output: &Output, absent: Compression) -> Result<Laye
         None => absent,
         Some("uncompressed") => Compression::Uncompressed,
         Some("gzip") => Compression::Gzip,
+        Some("zstd") => Compression::Zstd,
         Some(value) => {
             return Err(Error::Value {
                 key: "compression".to_owned(),
                 value: value.to_owned(),
-                expected: "`uncompressed` or `gzip`",
+                expected: "`uncompressed`, `gzip` or `zstd`",
             });
         }
     };

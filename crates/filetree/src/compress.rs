@@ -1,5 +1,6 @@
 //! Compression: what a stream is compressed with, told by its first bytes, and reading and writing it.
 
+mod blocks;
 mod deflate;
 mod gzip;
 mod ratio;
@@ -12,7 +13,7 @@ use std::io::{self, BufRead, Cursor, Read};
 
 use crate::Error;
 
-pub use gzip::{GzipWriter, gzip_writer};
+pub use blocks::{CompressWriter, gzip_writer, zstd_writer};
 pub use ratio::decompress_within;
 
 /// How many bytes tell every compression: the magic of xz is the longest.

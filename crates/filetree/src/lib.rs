@@ -54,7 +54,9 @@ mod test_data;
 
 pub use archive::{extract_archive, extract_beside, is_archive, newest};
 pub use chmod::Chmod;
-pub use compress::{Compression, GzipWriter, decompress, decompress_within, gzip_writer};
+pub use compress::{
+    CompressWriter, Compression, decompress, decompress_within, gzip_writer, zstd_writer,
+};
 pub use copy::{Filling, Layout, Placement, Unfilled, copy};
 pub use copy_out::copy_out;
 pub use difference::{Difference, DifferenceKind, differences};

@@ -41,9 +41,15 @@ fn a_built_layer_is_packed_again() {
     assert_eq!(gzip[0].descriptor.media_type, media_type::OCI_LAYER_GZIP);
     assert!(store.has_blob(&gzip[0].descriptor.digest).unwrap());
 
+    let wanted = LayerOptions { compression: Compression::Zstd, force: false };
+    let zstd = layers(&store, FLAVOUR, &image, &wanted).unwrap();
+    assert_eq!(unzipped(&bytes(&store, &zstd[0])), tar);
+    assert_eq!(zstd[0].descriptor.media_type, media_type::OCI_LAYER_ZSTD);
+
     // The second time nothing is packed: there is nothing to pack any more.
     fs::remove_file(store.snapshot_dir(&built.0).join("a/file")).unwrap();
     assert_eq!(layers(&store, FLAVOUR, &image, &GZIP).unwrap(), gzip);
+    assert_eq!(layers(&store, FLAVOUR, &image, &wanted).unwrap(), zstd);
 }
 
 #[test]

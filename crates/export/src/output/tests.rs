@@ -57,7 +57,7 @@ fn what_is_wrong_is_said_with_what_may_be_meant() {
         ("type=local,dest=-", "invalid value `-` for `dest`"),
         ("type=oci,dest=-,tar=false", "invalid value `-` for `dest`"),
         ("type=oci,dest=x,tar=maybe", "invalid value `maybe` for `tar`"),
-        ("type=oci,dest=x,compression=zstd", "invalid value `zstd` for `compression`"),
+        ("type=oci,dest=x,compression=estargz", "invalid value `estargz` for `compression`"),
         ("type=oci,dest=x,name=A", "cannot name the image"),
     ] {
         let error = Output::parse(value).unwrap_err().to_string();

@@ -1,14 +1,8 @@
-//! Writing gzip: one member, made of blocks that are compressed independently of each other, on all processors at once.
+//! Writing compressed streams, on all processors at once: contents are cut into blocks that are compressed independently of
+//! each other, and written in order.
 //!
 //! The bytes depend on the contents alone: not on the time, the number of processors or how the contents were cut into
-//! writes. One member, because some readers stop after the first.
-//!
-//! ```text
-//! 1f 8b 08 00  00 00 00 00  00 ff     deflate; no name, no time, unknown system
-//! blocks …                            of each 1 MiB of contents, ended by a sync flush, so byte-aligned
-//! 03 00                               an empty last block
-//! CRC-32, length                      of all contents, little endian
-//! ```
+//! writes. What a block is, and what stands around them, is the format's: `gzip.rs`, `zstd.rs`.
 
 use std::{
     collections::VecDeque,
@@ -21,42 +15,71 @@ use std::{
 };
 
 use flate2::Crc;
-use libdeflater::{CompressionLvl, Compressor};
 
-use super::deflate;
-
-/// Contents of one block: large enough that starting with an empty window costs below 1 %.
-const BLOCK: usize = 1024 * 1024;
-
-/// Of libdeflate: as fast as zlib's 3, and 0.5 % smaller than what zlib's 6 makes, which is what other builders use. Changing
-/// it changes the digests of all blobs, and so does another version of libdeflate that finds other matches.
-const LEVEL: i32 = 5;
+use super::{gzip, zstd};
 
 /// More threads than this are faster than any disk or network, and each needs memory.
 const MAX_THREADS: usize = 16;
 
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Gzip,
+    Zstd,
+}
 
-/// A deflate block with no contents that says it is the last.
-const LAST_BLOCK: [u8; 2] = [3, 0];
-
-/// Returns a writer that compresses deterministically into `out`; [`GzipWriter::finish`] ends it.
-pub fn gzip_writer<W: Write>(out: W) -> GzipWriter<W> {
-    GzipWriter {
-        out,
-        begun: false,
-        block: Vec::new(),
-        crc: Crc::new(),
-        length: 0,
-        pending: VecDeque::new(),
-        pool: None,
-        threads: thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+impl Format {
+    /// How much contents one block has.
+    fn block(self) -> usize {
+        match self {
+            Self::Gzip => gzip::BLOCK,
+            Self::Zstd => zstd::BLOCK,
+        }
     }
+
+    fn worker(self) -> io::Result<Worker> {
+        Ok(match self {
+            Self::Gzip => Worker::Gzip(gzip::Deflater::new()),
+            Self::Zstd => Worker::Zstd(zstd::compressor()?),
+        })
+    }
+}
+
+/// Compresses blocks one after another, with memory that is kept from one to the next.
+enum Worker {
+    Gzip(gzip::Deflater),
+    Zstd(::zstd::bulk::Compressor<'static>),
+}
+
+impl Worker {
+    fn compress(&mut self, block: &[u8]) -> io::Result<Done> {
+        let mut crc = Crc::new();
+        let bytes = match self {
+            Self::Gzip(deflater) => {
+                crc.update(block);
+                deflater.deflate(block)?
+            }
+            // Frames have their own checksums.
+            Self::Zstd(compressor) => compressor.compress(block)?,
+        };
+        Ok(Done { bytes, crc, length: block.len() as u64 })
+    }
+}
+
+/// Returns a writer of one gzip member into `out`; [`CompressWriter::finish`] ends it.
+pub fn gzip_writer<W: Write>(out: W) -> CompressWriter<W> {
+    CompressWriter::new(Format::Gzip, out)
+}
+
+/// Returns a writer of Zstandard frames into `out`; [`CompressWriter::finish`] ends it.
+pub fn zstd_writer<W: Write>(out: W) -> CompressWriter<W> {
+    CompressWriter::new(Format::Zstd, out)
 }
 
 /// Compresses what is written into it. Dropped without [`finish`](Self::finish) it leaves a truncated stream.
 #[derive(Debug)]
-pub struct GzipWriter<W: Write> {
+pub struct CompressWriter<W: Write> {
+    format: Format,
     out: W,
     begun: bool,
     block: Vec<u8>,
@@ -72,7 +95,7 @@ pub struct GzipWriter<W: Write> {
 /// A compressed block.
 #[derive(Debug)]
 struct Done {
-    deflated: Vec<u8>,
+    bytes: Vec<u8>,
     crc: Crc,
     length: u64,
 }
@@ -86,18 +109,21 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(threads: usize) -> Self {
+    fn new(format: Format, threads: usize) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
-                let mut deflater = Deflater::new();
+                let mut worker = format.worker();
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((block, result)) = job else { break };
                     // Nobody waits any more when the writer was dropped: then the work is worth nothing.
-                    let _ = result.send(deflater.deflate(&block));
+                    let _ = result.send(match &mut worker {
+                        Ok(worker) => worker.compress(&block),
+                        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                    });
                 }
             });
         }
@@ -105,7 +131,21 @@ impl Pool {
     }
 }
 
-impl<W: Write> GzipWriter<W> {
+impl<W: Write> CompressWriter<W> {
+    fn new(format: Format, out: W) -> Self {
+        Self {
+            format,
+            out,
+            begun: false,
+            block: Vec::new(),
+            crc: Crc::new(),
+            length: 0,
+            pending: VecDeque::new(),
+            pool: None,
+            threads: thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+        }
+    }
+
     /// Compresses on so many threads, and not on all processors.
     #[cfg(test)]
     pub(super) fn on(self, threads: usize) -> Self {
@@ -117,31 +157,31 @@ impl<W: Write> GzipWriter<W> {
         let block = std::mem::take(&mut self.block);
         if self.pool.is_some() && !block.is_empty() {
             self.submit(block)?;
-        } else if !block.is_empty() {
-            let done = Deflater::new().deflate(&block)?;
+        } else if !block.is_empty() || self.format == Format::Zstd && !self.begun {
+            let done = self.format.worker()?.compress(&block)?;
             self.write_done(&done)?;
         }
         while !self.pending.is_empty() {
             self.write_oldest()?;
         }
         self.begin()?;
-        self.out.write_all(&LAST_BLOCK)?;
-        self.out.write_all(&self.crc.sum().to_le_bytes())?;
-        self.out.write_all(&(self.length as u32).to_le_bytes())?;
+        if self.format == Format::Gzip {
+            self.out.write_all(&gzip::trailer(&self.crc, self.length))?;
+        }
         Ok(self.out)
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        if !self.begun {
-            self.out.write_all(&HEADER)?;
-            self.begun = true;
+        if !self.begun && self.format == Format::Gzip {
+            self.out.write_all(&gzip::HEADER)?;
         }
+        self.begun = true;
         Ok(())
     }
 
     fn submit(&mut self, block: Vec<u8>) -> io::Result<()> {
-        let threads = self.threads;
-        let pool = self.pool.get_or_insert_with(|| Pool::new(threads));
+        let (format, threads) = (self.format, self.threads);
+        let pool = self.pool.get_or_insert_with(|| Pool::new(format, threads));
         let (sender, receiver) = mpsc::channel();
         pool.jobs.send((block, sender)).map_err(io::Error::other)?;
         self.pending.push_back(receiver);
@@ -160,20 +200,21 @@ impl<W: Write> GzipWriter<W> {
 
     fn write_done(&mut self, done: &Done) -> io::Result<()> {
         self.begin()?;
-        self.out.write_all(&done.deflated)?;
+        self.out.write_all(&done.bytes)?;
         self.crc.combine(&done.crc);
         self.length += done.length;
         Ok(())
     }
 }
 
-impl<W: Write> Write for GzipWriter<W> {
+impl<W: Write> Write for CompressWriter<W> {
     fn write(&mut self, contents: &[u8]) -> io::Result<usize> {
-        if self.block.len() == BLOCK {
-            let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
+        let most = self.format.block();
+        if self.block.len() == most {
+            let block = std::mem::replace(&mut self.block, Vec::with_capacity(most));
             self.submit(block)?;
         }
-        let length = contents.len().min(BLOCK - self.block.len());
+        let length = contents.len().min(most - self.block.len());
         self.block.extend_from_slice(&contents[..length]);
         Ok(length)
     }
@@ -181,34 +222,5 @@ impl<W: Write> Write for GzipWriter<W> {
     /// Does nothing: a block is compressed when it is full, or its bytes would depend on when this is called.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Compresses blocks, with memory that is kept from one to the next.
-struct Deflater {
-    compressor: Compressor,
-    /// Room for the longest result; the results themselves are cut to their length.
-    room: Vec<u8>,
-}
-
-impl Deflater {
-    fn new() -> Self {
-        let level = CompressionLvl::new(LEVEL).unwrap_or_default();
-        Self { compressor: Compressor::new(level), room: Vec::new() }
-    }
-
-    /// Compresses one block up to a byte boundary.
-    fn deflate(&mut self, block: &[u8]) -> io::Result<Done> {
-        self.room.resize(self.compressor.deflate_compress_bound(block.len()), 0);
-        let length = self
-            .compressor
-            .deflate_compress(block, &mut self.room)
-            .map_err(|_| io::Error::other("the compressor has no room"))?;
-        let mut deflated = Vec::with_capacity(length + 5);
-        deflated.extend_from_slice(&self.room[..length]);
-        deflate::continue_after(&mut deflated)?;
-        let mut crc = Crc::new();
-        crc.update(block);
-        Ok(Done { deflated, crc, length: block.len() as u64 })
     }
 }

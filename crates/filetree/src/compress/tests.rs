@@ -177,3 +177,36 @@ fn gzip_is_the_same_on_any_number_of_threads() {
         assert!(on(threads) == one, "{threads} threads");
     }
 }
+
+fn zstd_on(contents: &[u8], threads: usize) -> Vec<u8> {
+    let mut writer = zstd_writer(Vec::new()).on(threads);
+    for piece in contents.chunks(100_001) {
+        writer.write_all(piece).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+#[test]
+fn zstd_round_trips_at_every_boundary() {
+    let block = super::zstd::BLOCK;
+    for length in [0, 1, block - 1, block, block + 1, 3 * block + 5] {
+        let contents = text(length);
+        let compressed = zstd_on(&contents, 2);
+        assert_eq!(Compression::detect(&compressed), Compression::Zstd);
+        assert!(read(&compressed).unwrap() == contents, "{length}");
+    }
+}
+
+#[test]
+fn the_bytes_of_zstd_are_pinned() {
+    let contents = [mixture(), mixture()].concat();
+    let compressed = zstd_on(&contents, 1);
+    for threads in [2, 7] {
+        assert!(zstd_on(&contents, threads) == compressed, "{threads} threads");
+    }
+    // Another digest means what it means for gzip.
+    assert_eq!(
+        blake3::hash(&compressed).to_hex().as_str(),
+        "ad82d93da7ab490e424e8cb50bccd975e48ecbfcf2e1761e0d9fd2bc39cffb64"
+    );
+}

@@ -1,4 +1,5 @@
-//! Reading Zstandard: all frames of a stream one after another, skippable ones left out, as RFC 8878 §3 wants.
+//! Zstandard. Read: all frames of a stream one after another, skippable ones left out, as RFC 8878 §3 wants. Written: a
+//! frame for each block of contents, with its length and its checksum.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,11 +10,25 @@ use ruzstd::decoding::{
 
 use super::malformed;
 
+/// Contents of one frame that is written: one that starts with nothing is 2 % larger than one after 2 MiB more, and each
+/// processor has a few in memory.
+pub(super) const BLOCK: usize = 2 * 1024 * 1024;
+
+/// What zstd itself takes. Changing it changes the digests of all blobs, and so does another version of zstd.
+const LEVEL: i32 = 3;
+
 /// How much is decoded before it is handed on.
 const CHUNK: usize = 128 * 1024;
 
 /// The largest window that is accepted: what `zstd --long=27` makes, and the limit of the reference decoder.
 const MAX_WINDOW: u64 = 128 * 1024 * 1024;
+
+/// Returns what makes a frame of each block.
+pub(super) fn compressor() -> io::Result<::zstd::bulk::Compressor<'static>> {
+    let mut compressor = ::zstd::bulk::Compressor::new(LEVEL)?;
+    compressor.include_checksum(true)?;
+    Ok(compressor)
+}
 
 /// The decompressed contents of all frames of a stream.
 pub(super) struct Frames<R> {
