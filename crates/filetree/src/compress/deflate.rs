@@ -2,7 +2,7 @@
 //!
 //! A stream is a row of blocks (RFC 1951), each with a bit that says whether it is the last. That of the last one stands
 //! somewhere within, at no byte's boundary, and to find it all symbols before have to be walked over. That is a fraction of
-//! the work of finding them (a twentieth), for nothing is put out.
+//! the work of finding them (a fifth), for nothing is put out.
 
 use std::io;
 
@@ -11,6 +11,10 @@ use super::malformed;
 /// The longest code of the alphabets of literals and distances, and of the alphabet that their lengths are written in.
 const MAX_BITS: usize = 15;
 const MAX_LENGTH_BITS: usize = 7;
+
+/// Codes up to this length are looked up. There are few longer ones, and a table for those would take longer to fill than it
+/// takes to walk over a block.
+const QUICK_BITS: usize = 10;
 
 /// The order in which the lengths of the length codes come (RFC 1951 §3.2.7).
 const LENGTH_ORDER: [usize; 19] =
@@ -45,13 +49,13 @@ struct Walker<'a> {
     stream: &'a [u8],
     /// Where it is, in bits.
     at: usize,
-    literals: Table<{ 1 << MAX_BITS }>,
-    distances: Table<{ 1 << MAX_BITS }>,
+    literals: Code<{ 1 << QUICK_BITS }>,
+    distances: Code<{ 1 << QUICK_BITS }>,
 }
 
 impl<'a> Walker<'a> {
     fn new(stream: &'a [u8]) -> Self {
-        Self { stream, at: 0, literals: Table::new(), distances: Table::new() }
+        Self { stream, at: 0, literals: Code::new(literal), distances: Code::new(distance) }
     }
 
     /// Returns where the bit is that says that a block is the last, and where that block ends; `None` unless that is where
@@ -110,8 +114,8 @@ impl<'a> Walker<'a> {
         lengths[144..256].fill(9);
         lengths[256..280].fill(7);
         // Codes of a fixed length are complete, so these are good.
-        let _ = self.literals.fill(&lengths, literal);
-        let _ = self.distances.fill(&[5; 32], distance);
+        let _ = self.literals.fill(&lengths);
+        let _ = self.distances.fill(&[5; 32]);
     }
 
     fn dynamic(&mut self) -> Option<()> {
@@ -122,14 +126,19 @@ impl<'a> Walker<'a> {
         for place in &LENGTH_ORDER[..count] {
             lengths[*place] = self.take(3)? as u8;
         }
-        let mut table = Table::<{ 1 << MAX_LENGTH_BITS }>::new();
-        table.fill_symbols(&lengths)?;
+        // 19 symbols with codes of 7 bits at most fit in an entry both.
+        let entry = |symbol, length| (symbol as u8) << 3 | length;
+        let mut code = Code::<{ 1 << MAX_LENGTH_BITS }>::new(entry);
+        code.fill(&lengths)?;
         let mut lengths = [0; 286 + 32 + 138];
         let mut at = 0;
         while at < literals + distances {
-            let (symbol, bits) = table.symbol(self.peek())?;
-            self.take(bits)?;
-            let (length, times) = match symbol {
+            let entry = code.entry(self.peek());
+            if entry == 0 {
+                return None;
+            }
+            self.take(usize::from(entry & 7))?;
+            let (length, times) = match entry >> 3 {
                 16 => (*lengths.get(at.checked_sub(1)?)?, 3 + self.take(2)?),
                 17 => (0, 3 + self.take(3)?),
                 18 => (0, 11 + self.take(7)?),
@@ -138,33 +147,43 @@ impl<'a> Walker<'a> {
             lengths.get_mut(at..at + times)?.fill(length);
             at += times;
         }
-        self.literals.fill(&lengths[..literals], literal)?;
-        self.distances.fill(&lengths[literals..literals + distances], distance)
+        self.literals.fill(&lengths[..literals])?;
+        self.distances.fill(&lengths[literals..literals + distances])
     }
 
-    /// Walks to the end of a block.
+    /// Walks to the end of a block. This is where the time goes: several literals are walked over at each look.
     fn symbols(&mut self) -> Option<()> {
-        loop {
-            // A length and a distance with what belongs to them are 48 bits at most.
+        let end = self.stream.len() * 8;
+        while self.at <= end {
+            // 57 bits at least are valid; a code has 15, a length and a distance with what belongs to them have 48.
             let bits = self.peek();
-            let entry = self.literals.0[bits as usize & ((1 << MAX_BITS) - 1)];
-            let mut used = usize::from(entry & BITS);
-            if entry & IS_LENGTH != 0 {
-                let rest = (bits >> used) as usize & ((1 << MAX_BITS) - 1);
-                let distance = self.distances.0[rest];
-                if distance == 0 {
-                    return None;
+            let mut used = 0;
+            while used <= 57 - MAX_BITS {
+                let entry = self.literals.entry(bits >> used);
+                let length = usize::from(entry & BITS);
+                if entry & (IS_LENGTH | IS_END) == 0 {
+                    if length == 0 {
+                        return None;
+                    }
+                    used += length;
+                } else if entry & IS_END != 0 {
+                    self.at += used + length;
+                    return (self.at <= end).then_some(());
+                } else if used > 57 - 48 {
+                    break;
+                } else {
+                    used += length;
+                    let distance = self.distances.entry(bits >> used);
+                    if distance == 0 {
+                        return None;
+                    }
+                    used += usize::from(distance);
+                    break;
                 }
-                used += usize::from(distance);
             }
             self.at += used;
-            if used == 0 || self.at > self.stream.len() * 8 {
-                return None;
-            }
-            if entry & IS_END != 0 {
-                return Some(());
-            }
         }
+        None
     }
 }
 
@@ -186,52 +205,82 @@ fn distance(symbol: usize, length: u8) -> u8 {
     }
 }
 
-/// What the next bits mean, by all that they can be. Nothing is 0.
-struct Table<const SIZE: usize>(Box<[u8; SIZE]>);
+/// What the next bits mean: an entry for each symbol, which is 0 for none.
+struct Code<const SIZE: usize> {
+    /// Returns the entry of a symbol with a code of this length.
+    entry_of: fn(usize, u8) -> u8,
+    /// The entries of short codes, by all that the next bits can be.
+    quick: Box<[u8; SIZE]>,
+    /// How many codes there are of each length.
+    counts: [u32; MAX_BITS + 1],
+    /// The symbols by the lengths of their codes.
+    symbols: Vec<u16>,
+}
 
-impl<const SIZE: usize> Table<SIZE> {
-    fn new() -> Self {
-        Self(Box::new([0; SIZE]))
+impl<const SIZE: usize> Code<SIZE> {
+    fn new(entry_of: fn(usize, u8) -> u8) -> Self {
+        let (quick, counts) = (Box::new([0; SIZE]), [0; MAX_BITS + 1]);
+        Self { entry_of, quick, counts, symbols: Vec::new() }
     }
 
-    /// Makes the table of a code from the lengths of its symbols' codes (RFC 1951 §3.2.2); `None` if there is no such code.
-    fn fill(&mut self, lengths: &[u8], entry: fn(usize, u8) -> u8) -> Option<()> {
-        let bits = SIZE.trailing_zeros() as usize;
-        let mut counts = [0u32; MAX_BITS + 1];
+    /// Takes the lengths of the symbols' codes (RFC 1951 §3.2.2); `None` if there are no such codes.
+    fn fill(&mut self, lengths: &[u8]) -> Option<()> {
+        self.counts = [0; MAX_BITS + 1];
         for length in lengths {
-            *counts.get_mut(usize::from(*length))? += 1;
+            *self.counts.get_mut(usize::from(*length))? += 1;
         }
-        counts[0] = 0;
-        let mut next = [0u32; MAX_BITS + 1];
-        for length in 1..=bits {
-            next[length] = (next[length - 1] + counts[length - 1]) << 1;
+        self.counts[0] = 0;
+        // The first code of each length, and where its symbol is.
+        let (mut next, mut places) = ([0u32; MAX_BITS + 1], [0u32; MAX_BITS + 1]);
+        for length in 1..=MAX_BITS {
+            next[length] = (next[length - 1] + self.counts[length - 1]) << 1;
+            places[length] = places[length - 1] + self.counts[length - 1];
         }
-        self.0.fill(0);
+        self.symbols.clear();
+        self.symbols.resize(lengths.len(), 0);
+        self.quick.fill(0);
         for (symbol, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
-            let code = &mut next[usize::from(*length)];
+            let (code, place) =
+                (&mut next[usize::from(*length)], &mut places[usize::from(*length)]);
+            self.symbols[*place as usize] = symbol as u16;
             let reversed = (code.reverse_bits() >> (32 - u32::from(*length))) as usize;
-            *code += 1;
+            (*code, *place) = (*code + 1, *place + 1);
             let step = 1 << *length;
-            if reversed >= step || usize::from(*length) > bits {
+            if *code > step as u32 {
                 return None;
             }
-            for place in (reversed..SIZE).step_by(step) {
-                self.0[place] = entry(symbol, *length);
+            let entry = (self.entry_of)(symbol, *length);
+            for place in (reversed..SIZE).step_by(step).take_while(|_| step <= SIZE) {
+                self.quick[place] = entry;
             }
         }
         Some(())
     }
-}
 
-impl Table<{ 1 << MAX_LENGTH_BITS }> {
-    /// Makes a table that tells symbols: 19 of them, with codes of 7 bits at most.
-    fn fill_symbols(&mut self, lengths: &[u8]) -> Option<()> {
-        self.fill(lengths, |symbol, length| (symbol as u8) << 3 | length)
+    /// Returns the entry of what comes next.
+    fn entry(&self, bits: u64) -> u8 {
+        match self.quick[bits as usize & (SIZE - 1)] {
+            0 => self.long(bits),
+            entry => entry,
+        }
     }
 
-    fn symbol(&self, bits: u64) -> Option<(u8, usize)> {
-        let entry = self.0[bits as usize & ((1 << MAX_LENGTH_BITS) - 1)];
-        (entry != 0).then_some((entry >> 3, usize::from(entry & 7)))
+    /// The same bit by bit: the codes of one length are consecutive numbers, and those of the next begin behind them.
+    #[cold]
+    fn long(&self, bits: u64) -> u8 {
+        let (mut code, mut first, mut place) = (0, 0, 0);
+        for length in 1..=MAX_BITS {
+            code |= (bits >> (length - 1)) as u32 & 1;
+            let count = self.counts[length];
+            if code < first + count {
+                let symbol = usize::from(self.symbols[(place + code - first) as usize]);
+                return (self.entry_of)(symbol, length as u8);
+            }
+            place += count;
+            first = (first + count) << 1;
+            code <<= 1;
+        }
+        0
     }
 }
 
