@@ -11,6 +11,7 @@ use engine::{
     container::{self, options::ByteSize, volumes},
 };
 use jiff::Timestamp;
+use oci::ImageId;
 use store::{CacheRule, Collect, ImageRule, Which};
 
 use self::select::Selected;
@@ -263,6 +264,10 @@ fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u
     let mut removal = Removal::begin(engine, Manner { force: false, parents: true })?;
     for image in &selected.images {
         for name in &image.given {
+            // Meanwhile a build may have begun to use it, or have given its name to what it has made.
+            if is_in_use(engine, image.id, name)? {
+                continue;
+            }
             match removal.remove(name) {
                 // What has come into use meanwhile stays, and so does what an earlier one took along.
                 Err(
@@ -281,6 +286,18 @@ fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u
     section("Deleted Images:", &lines.collect::<Vec<_>>())?;
     section("Deleted build cache objects:", &freed.objects)?;
     Ok(freed.bytes)
+}
+
+/// Whether a living process uses an image, or the name has become that of another one.
+fn is_in_use(engine: &Engine, id: ImageId, name: &str) -> Result<bool, Failure> {
+    let store = engine.store();
+    let named = match store.find_all(name) {
+        Err(store::Error::NoSuchImage { .. }) => return Ok(false),
+        named => named?,
+    };
+    let held = store.held_images()?;
+    let is_other = named.iter().all(|image| image.id != id);
+    Ok(is_other || named.iter().any(|image| held.contains(&image.id)))
 }
 
 fn section(heading: &str, lines: &[String]) -> Result<(), Failure> {

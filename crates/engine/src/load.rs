@@ -13,7 +13,7 @@ use oci::{Config, Descriptor, ImageConfig, ImageId, ManifestDigest, Platform, Re
 use registry::Client;
 use store::{Image, SnapshotId, StoredManifest};
 
-use crate::{Engine, Error, LimitName, commit, container::change, remote::web, rootfs};
+use crate::{Engine, Error, LimitName, commit, container::change, pull, remote::web, rootfs};
 use archive::Archive;
 use contents::{Found, LayerFile, named};
 
@@ -189,7 +189,8 @@ fn store_image(engine: &Engine, archive: &Archive, found: &Found) -> Result<Imag
     let lease = engine.store().lease()?;
     let mut snapshots: Vec<SnapshotId> = Vec::with_capacity(diff_ids.len());
     for (index, chain) in oci::ChainId::of_each(diff_ids).iter().enumerate() {
-        let snapshot = match engine.store().snapshot_of_chain(chain)? {
+        // Held at once: another process may remove it, and then it is not there.
+        let snapshot = match pull::held(engine, &lease, chain)? {
             Some(known) => known,
             None => {
                 let LayerFile { path, descriptor } = &found.layers[index];

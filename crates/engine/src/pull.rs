@@ -221,7 +221,11 @@ async fn layers(
 }
 
 /// Returns the snapshot of a chain, held; `None` if it is not there or was removed just now.
-fn held(engine: &Engine, lease: &Lease, chain: &ChainId) -> Result<Option<SnapshotId>, Error> {
+pub(crate) fn held(
+    engine: &Engine,
+    lease: &Lease,
+    chain: &ChainId,
+) -> Result<Option<SnapshotId>, Error> {
     let Some(known) = engine.store().snapshot_of_chain(chain)? else { return Ok(None) };
     match lease.hold(&known) {
         Ok(()) => Ok(Some(known)),

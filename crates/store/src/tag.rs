@@ -62,6 +62,10 @@ impl Store {
     pub fn tag_all(&self, reference: &Reference, ids: &[ImageId]) -> Result<(), Error> {
         ids.iter().try_for_each(|id| self.make_whole(id))?;
         let lock = self.inner.lock_shared()?;
+        // Somebody may have removed one since it was looked up: a name of nothing is never written.
+        if let Some(gone) = ids.iter().find(|id| !self.inner.keys_contain_image(id)) {
+            return Err(Error::NoSuchImage { name: gone.to_string() });
+        }
         self.inner.put_tag(&lock, reference, ids.to_vec())
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Selected {
 /// An image that goes.
 #[derive(Debug)]
 pub(super) struct SelectedImage {
-    id: ImageId,
+    pub(super) id: ImageId,
     /// Its names, or its id if it has none: what is given to `rmi`, one after the other.
     pub(super) given: Vec<String>,
 }
@@ -140,7 +140,7 @@ fn images(
     for (name, id) in store.tags()? {
         named.entry(id).or_default().push(name);
     }
-    let staying: BTreeSet<ImageId> = store
+    let mut staying: BTreeSet<ImageId> = store
         .containers()?
         .into_iter()
         .filter(|container| going.iter().all(|going| going.id != container.id))
@@ -148,6 +148,8 @@ fn images(
         .collect();
     let all = store.images()?;
     let family = Family::of(&all);
+    // Later than the images: whoever makes one holds it before it can be seen.
+    staying.extend(store.held_images()?);
     let mut selected = Vec::new();
     for image in all {
         let names = named.get(&image.id).into_iter().flatten();

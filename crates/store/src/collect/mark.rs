@@ -129,6 +129,11 @@ impl Inner {
 }
 
 impl Store {
+    /// Returns the images that living processes use, or have just made.
+    pub fn held_images(&self) -> Result<BTreeSet<ImageId>, Error> {
+        Ok(self.inner.leased()?.images)
+    }
+
     /// Returns the snapshots that living processes use.
     pub fn held_snapshots(&self) -> Result<BTreeSet<SnapshotId>, Error> {
         Ok(self.inner.leased()?.snapshots)
