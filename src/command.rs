@@ -38,6 +38,7 @@ mod refused;
 mod rename;
 mod rm;
 mod rmi;
+mod room;
 mod run;
 mod save;
 mod search;
@@ -139,9 +140,14 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     if let Command::Sync(sync) = args.command {
         return sync::run(&root, &sync);
     }
-    let engine = engine(Store::open(&root)?, standing)?;
+    let engine = engine(environment::open_store(&root)?, standing)?;
     let waiting = sync::is_waited_for(&engine);
+    let adds = room::adds(&args.command);
     let exit = dispatch(&engine, args.command);
+    if adds {
+        room::keep(&engine)?;
+    }
+    let exit = exit.map_err(|failure| room::explain(&engine, failure));
     if !waiting {
         sync::in_background(&engine);
     }

@@ -8,9 +8,10 @@ use std::{
     sync::OnceLock,
 };
 
-use engine::{Limits, pull::Accept};
+use engine::{Limits, container::options::ByteSize, pull::Accept};
 use oci::Platform;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use store::Store;
 
 use crate::report::Failure;
 
@@ -139,6 +140,25 @@ pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
         },
         user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")).to_owned(),
     })
+}
+
+/// Opens a store. `KILN_BOOT_ID` is for tests that take the power from a disk, and not from the machine, which would have
+/// another boot id then.
+pub(crate) fn open_store(root: &Path) -> Result<Store, store::Error> {
+    match env::var("KILN_BOOT_ID") {
+        Ok(boot) if !boot.is_empty() => Store::open_in_boot(root, &boot),
+        _ => Store::open(root),
+    }
+}
+
+/// Returns how many bytes the store may have, if `KILN_STORAGE_LIMIT` says so.
+pub(crate) fn storage_limit() -> Result<Option<u64>, Failure> {
+    let Some(text) = text("KILN_STORAGE_LIMIT").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let size = text.parse::<ByteSize>();
+    size.map(|size| Some(size.0))
+        .map_err(|error| Failure::usage(format!("KILN_STORAGE_LIMIT: {error}")))
 }
 
 /// Whether colours and cursor movement are wanted (<https://no-color.org>).

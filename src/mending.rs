@@ -88,6 +88,11 @@ fn note(error: &(dyn Error + 'static), suspects: &mut Suspects) {
     if let Some(store::Error::WrongDigest { expected, .. }) = error.downcast_ref() {
         suspects.blobs.insert(**expected);
     }
+    if let Some(engine::Error::Store(store::Error::WrongDigest { expected, .. })) =
+        report::of_engine(error)
+    {
+        suspects.blobs.insert(**expected);
+    }
     match error.downcast_ref() {
         Some(export::Error::Store(store::Error::WrongDigest { expected, .. })) => {
             suspects.blobs.insert(**expected);

@@ -66,6 +66,9 @@ pub(crate) enum Failure {
     /// Something was damaged and is not any more, and what was being written has to be thrown away.
     #[error("what was written is not complete; what was damaged is mended: try again")]
     Mended,
+    /// The disk is full.
+    #[error("{failure}")]
+    Full { failure: Box<Failure>, hint: String },
     /// Several things failed, and each was told.
     #[error("some could not be done")]
     Told,
@@ -155,6 +158,12 @@ pub(crate) fn print(failure: &Failure) {
     }
 }
 
+/// Returns the error of the engine that a cause is. That of a step is in a box, which is an error of its own.
+pub(crate) fn of_engine<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a engine::Error> {
+    let boxed = || error.downcast_ref::<Box<engine::Error>>().map(AsRef::as_ref);
+    error.downcast_ref().or_else(boxed)
+}
+
 /// Tells what turned out to be damaged, and what became of it.
 #[expect(clippy::print_stderr, reason = "this is the place")]
 pub(crate) fn tell_damage(failure: &Failure, mended: &engine::fsck::Mended) {
@@ -168,6 +177,7 @@ pub(crate) fn tell_damage(failure: &Failure, mended: &engine::fsck::Mended) {
 fn render(failure: &Failure) -> String {
     match failure {
         Failure::BrokenPipe | Failure::Told => String::new(),
+        Failure::Full { failure, hint } => with_hint(render(failure), Some(hint.clone())),
         Failure::Export(error) if error.is_broken_pipe() => String::new(),
         Failure::Engine(engine::Error::Cancelled) => "cancelled\n".to_owned(),
         Failure::Engine(engine::Error::Dockerfile(mistake)) => {
@@ -275,6 +285,10 @@ fn engine_hint(error: &engine::Error) -> Option<String> {
             "it is for who builds to decide, not for the Dockerfile alone: `--allow {}`",
             entitlement.name()
         )),
+        engine::Error::StorageLimit { .. } => Some(
+            "`kiln prune -a` removes images that no container uses; more is allowed by `--storage-limit` or $KILN_STORAGE_LIMIT"
+                .to_owned(),
+        ),
         engine::Error::NotNewest { .. } => {
             Some("without `--pull` the one in the store is taken".to_owned())
         }

@@ -239,6 +239,8 @@ mod durability {
     mod corruption;
     /// kiln killed, and system calls that fail.
     mod crash;
+    /// A limit for the store, and a full disk.
+    mod disk;
     /// What these have in common.
     mod fault;
 }

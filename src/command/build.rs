@@ -123,6 +123,7 @@ pub(super) fn request(build: Build, cancel: Cancel) -> Result<BuildRequest, Fail
         resources: surroundings.resources,
         secrets: build.secrets.iter().map(|text| lent::secret(text)).collect::<Result<_, _>>()?,
         fetch_limit: build.fetch_limit.0,
+        storage_limit: build.storage_limit.map(|limit| limit.0),
         git_env: environment::git_env(),
         allow: build.allow.iter().map(|name| lent::entitlement(name)).collect::<Result<_, _>>()?,
         ssh: build.ssh.iter().map(|agent| lent::ssh_agent(agent)).collect::<Result<_, _>>()?,

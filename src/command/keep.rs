@@ -8,9 +8,12 @@ use std::{
 
 use engine::{Engine, container};
 use rustix::fs::{Mode, OFlags};
-use store::{ContainerId, Store};
+use store::ContainerId;
 
-use crate::report::{Exit, Failure};
+use crate::{
+    environment,
+    report::{Exit, Failure},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Keep {
@@ -25,7 +28,7 @@ pub(super) fn run(root: &Path, rung: sandbox::Rung, keep: &Keep) -> Result<Exit,
     // Before any thread is there.
     let termination = sandbox::Termination::hold_back();
     let born = take_standard_input().map_err(Failure::io("use", "standard input"))?;
-    let engine = Engine::new(Store::open(root)?, rung);
+    let engine = Engine::new(environment::open_store(root)?, rung);
     container::keep(&engine, &id, born, termination)?;
     Ok(Exit::Done)
 }

@@ -12,9 +12,11 @@ use std::{
 };
 
 use engine::Engine;
-use store::Store;
 
-use crate::report::{Exit, Failure};
+use crate::{
+    environment,
+    report::{Exit, Failure},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Sync {
@@ -30,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 pub(super) fn run(root: &Path, sync: &Sync) -> Result<Exit, Failure> {
     thread::sleep(Duration::from_secs(sync.after));
     if root.is_dir() {
-        Store::open(root)?.sync()?;
+        environment::open_store(root)?.sync()?;
     }
     Ok(Exit::Done)
 }

@@ -83,6 +83,21 @@ impl Faults {
         faults
     }
 
+    /// A place in the directory of the test.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        self.env.path(name)
+    }
+
+    /// The id of the image.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Another context.
+    pub(super) fn context(&self, dockerfile: &str) -> Context {
+        self.env.context(dockerfile)
+    }
+
     /// Puts the base into a store.
     pub(super) fn load(&self, root: &Path) {
         let archive = self.env.str("base-image.tar");

@@ -140,9 +140,14 @@ impl Kiln {
 /// A program without anything of the machine's own configuration.
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for variable in
-        ["KILN_ROOT", "KILN_CONFIG", "KILN_OFFLINE", "KILN_ISOLATION", "REGISTRY_AUTH_FILE"]
-    {
+    for variable in [
+        "KILN_ROOT",
+        "KILN_CONFIG",
+        "KILN_OFFLINE",
+        "KILN_ISOLATION",
+        "KILN_STORAGE_LIMIT",
+        "REGISTRY_AUTH_FILE",
+    ] {
         command.env_remove(variable);
     }
     for variable in ["SOURCE_DATE_EPOCH", "BUILDKIT_PROGRESS", "XDG_RUNTIME_DIR"] {

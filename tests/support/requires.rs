@@ -52,6 +52,11 @@ pub(crate) fn tracing(present: bool) -> bool {
     have("strace", present, "strace cannot trace here")
 }
 
+/// Files as disks.
+pub(crate) fn loop_devices(present: bool) -> bool {
+    have("loop", present, "no loop devices")
+}
+
 /// A program on the search path, called like its capability.
 pub(crate) fn program(name: &str) -> bool {
     have(name, on_path(name), "not installed")

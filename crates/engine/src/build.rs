@@ -10,7 +10,7 @@ use store::{Image, Lease};
 use crate::{
     BuildRequest, Engine, Error, Event, Events, Mistake, Target, Times, check, commit,
     context::Contexts,
-    resolve,
+    resolve, room,
     schedule::{self, Build},
     times::Undated,
 };
@@ -168,5 +168,9 @@ async fn execute(
         }
     }
     build.contexts.save_stat_caches();
+    if let Some(limit) = build.request.storage_limit {
+        // What was built stays, even if it is more than that: the next step is told.
+        room::keep(engine, limit)?;
+    }
     Ok(built)
 }

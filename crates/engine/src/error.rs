@@ -46,6 +46,14 @@ pub enum Error {
         /// Why not.
         source: Box<Error>,
     },
+    /// What cannot be removed takes more than the store may have.
+    #[error("the limit of the store is {limit} bytes, and what has to stay takes {size}")]
+    StorageLimit {
+        /// The limit.
+        limit: u64,
+        /// How many bytes there are.
+        size: u64,
+    },
     /// A layer is not what it was when it was made.
     #[error("the layer `{id}` is damaged: {reason}{}", of_users(users))]
     DamagedLayer {
@@ -78,6 +86,8 @@ pub enum Error {
         ending: String,
         /// The last lines that it wrote.
         tail: Vec<String>,
+        /// Whether there was no room left in the store by then.
+        disk_full: bool,
     },
     /// An image that is neither in the store nor to be had elsewhere.
     #[error("image `{name}` is not in the store")]

@@ -11,6 +11,7 @@
 //! - [`lock`]: what names of images stood for. `resolve`: from base names to images; asks the plan's maker again until it has all it needs.
 //! - `schedule`: stages side by side.
 //! - `step`: the life of one step: key, probe, execute, seal, record. `contents`: which files a key depends on.
+//! - `room`: the limit of the store.
 //! - `trail`: why a step was not in the cache.
 //! - `op`: the operations that touch a root file system. `rootfs`: snapshots as a root file system.
 //!   `sealed`: what is known of them.
@@ -44,6 +45,7 @@ mod include;
 mod op;
 mod remote;
 mod resolve;
+mod room;
 mod rootfs;
 mod schedule;
 mod sealed;

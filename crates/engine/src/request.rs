@@ -53,6 +53,9 @@ pub struct BuildRequest {
     /// `--fetch-limit`: how many bytes one download or checkout may have. What is larger ends the build before more is
     /// written.
     pub fetch_limit: u64,
+    /// `--storage-limit`: how many bytes the store may have when a step begins. What is cached is removed for that, and if it
+    /// is not enough the step is not done.
+    pub storage_limit: Option<u64>,
     /// The variables that `git` is started with, if it is needed: where programs are, which proxies and certificates
     /// there are, and the agent of ssh.
     pub git_env: BTreeMap<String, OsString>,

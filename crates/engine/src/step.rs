@@ -12,7 +12,7 @@ use crate::{
     commit::{self, Early},
     contents::Contents,
     op::{self, copy::Laid},
-    rootfs,
+    room, rootfs,
     schedule::{Build, Made, Outcome, Past, Tip, locator},
 };
 
@@ -44,6 +44,7 @@ pub(crate) fn run(
             explain(build, stage, step, number, &derived, &contents);
             rootfs::ensure_room(&build.engine, &below.snapshots)?;
             let _started = build.jobs.start(&build.request.cancel)?;
+            room::make(build)?;
             let began = commit::now();
             let laid = execute(build, stage, step, number, contents, below)?;
             settle(build, step, &laid.snapshot, below)?;

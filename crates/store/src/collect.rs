@@ -6,6 +6,7 @@
 //! lost its record is found by the next collection, and what was renamed by the next command.
 
 mod cache;
+mod limit;
 mod mark;
 pub(crate) mod size;
 
@@ -19,6 +20,7 @@ use std::{
 use oci::{BlobDigest, Digest, ImageId};
 use serde::de::IgnoredAny;
 
+pub use self::limit::Size;
 use crate::{
     ContainerId, SnapshotId, Store,
     error::{Error, Result},

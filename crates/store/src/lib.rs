@@ -71,7 +71,7 @@ mod warning;
 mod testing;
 
 pub use blob::{BlobWriter, VerifiedReader};
-pub use collect::{CacheRule, Collect, Freed, ImageRule, Which, Without};
+pub use collect::{CacheRule, Collect, Freed, ImageRule, Size, Which, Without};
 pub use container::{
     Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Health,
     HealthCheck, HealthStatus, Kept, PublishedPort, Status,

@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
-    Warning,
+    SnapshotId, Warning,
     error::{Error, Result},
     layout::{self, Layout},
     lease::LeaseFile,
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     // Before `process`: its file is in that directory.
     pub(crate) made: Mutex<Option<LeaseFile>>,
     pub(crate) process: Mutex<Option<Arc<ProcessDirectory>>>,
+    /// How much is in sealed snapshots, as far as somebody asked.
+    pub(crate) sizes: Mutex<BTreeMap<SnapshotId, u64>>,
     warnings: Mutex<Vec<Warning>>,
 }
 
@@ -64,8 +66,9 @@ impl Store {
         Self::open_in_boot(root, boot.trim())
     }
 
-    /// Opens the store as if the machine had been started for the time named `boot`.
-    pub(crate) fn open_in_boot(root: &Path, boot: &str) -> Result<Self> {
+    /// Opens the store as if the machine had been started for the time named `boot`: what another boot has not brought to
+    /// the disk is dropped. For who has lost the power of a disk and not of the machine.
+    pub fn open_in_boot(root: &Path, boot: &str) -> Result<Self, Error> {
         // It becomes a file name.
         let is_boot_id = !boot.is_empty()
             && boot.len() <= 64
@@ -82,6 +85,7 @@ impl Store {
             layout,
             made: Mutex::new(None),
             process: Mutex::new(None),
+            sizes: Mutex::default(),
             warnings: Mutex::new(Vec::new()),
         };
         inner.sweep()?;

@@ -83,6 +83,9 @@ pub(crate) struct Build {
     /// How many steps run side by side, 0 for as many as there are [default: as many as the machine is not too busy for]
     #[arg(short, long, value_name = "N", env = "KILN_JOBS")]
     pub(crate) jobs: Option<Jobs>,
+    /// How many bytes the store may have when a step begins: what is cached goes for that, unused for the longest time first
+    #[arg(long, visible_alias = "keep-storage", value_name = "SIZE", env = "KILN_STORAGE_LIMIT")]
+    pub(crate) storage_limit: Option<ByteSize>,
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "BUILDKIT_PROGRESS")]
     pub(crate) progress: Progress,

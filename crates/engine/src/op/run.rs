@@ -20,7 +20,7 @@ use crate::{
         network::{Names, Network, own_network},
         output,
     },
-    rootfs,
+    room, rootfs,
     schedule::Build,
 };
 
@@ -125,7 +125,11 @@ fn execute(
     build.request.cancel.check()?;
     match exit {
         Exit::Code(0) => Ok(child.covered().to_vec()),
-        exit => Err(failed(&run.argv, exit, child.ran_out_of_memory(), tail)),
+        exit => {
+            let error = failed(&run.argv, exit, child.ran_out_of_memory(), tail);
+            // Before what it has written is removed again.
+            Err(room::explain(&build.engine, error))
+        }
     }
 }
 
@@ -141,7 +145,7 @@ fn failed(argv: &[String], exit: Exit, out_of_memory: bool, tail: Vec<String>) -
         Exit::Signal(9) => (137, format!("killed by signal 9 ({memory})")),
         Exit::Signal(signal) => (128 + signal, format!("killed by signal {signal}")),
     };
-    Error::Command { command: argv.join(" "), code, ending, tail }
+    Error::Command { command: argv.join(" "), code, ending, tail, disk_full: false }
 }
 
 /// ENV and ARG, the proxies, secrets, and HOME of the user unless the image sets it.

@@ -109,6 +109,18 @@ impl Inner {
         Ok(choice)
     }
 
+    /// Returns how many bytes the cache has that no image, no container and no living process needs.
+    pub(super) fn room_of_cache(&self) -> Result<u64> {
+        let mut needed = self.leased()?;
+        let leased = needed.snapshots.clone();
+        self.mark_containers(&BTreeSet::new(), &mut needed)?;
+        needed.snapshots.extend(self.marks_of_images(&BTreeSet::new())?.snapshots);
+        let mut steps = self.steps_by_use()?;
+        steps.retain(|step| !leased.contains(&step.snapshot));
+        let mounts = self.mounts_by_use()?;
+        Ok(Room::of(self, &steps, &mounts, &needed.snapshots, 0)?.taken)
+    }
+
     /// Returns all records of steps whose snapshots are there, in the order in which they are to be given up: unused for
     /// the longest time first, and what was made on something before that.
     pub(super) fn steps_by_use(&self) -> Result<Vec<Step>> {

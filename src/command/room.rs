@@ -1,0 +1,85 @@
+//! Room: the limit of the store after what adds to it, and what to do about a disk that is full.
+
+use std::{error::Error, io};
+
+use engine::Engine;
+use store::{CacheRule, Collect, ImageRule, Which, Without};
+
+use super::output;
+use crate::{
+    args::Command,
+    environment,
+    report::{self, Failure},
+    text,
+};
+
+/// Whether a command puts something into the store that a limit is about. A build keeps to it by itself.
+pub(super) fn adds(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Pull(_)
+            | Command::Load(_)
+            | Command::Import(_)
+            | Command::Commit(_)
+            | Command::Push(_)
+            | Command::Save(_)
+    )
+}
+
+/// Removes what is cached until the store is within the limit, and tells if that is not enough.
+pub(super) fn keep(engine: &Engine) -> Result<(), Failure> {
+    let Some(limit) = environment::storage_limit()? else { return Ok(()) };
+    let (_, size) = engine.store().keep_within(limit)?;
+    if size.total() > limit {
+        output::tell(&format!(
+            "warning: the limit of the store is {}, and what has to stay takes {}: `kiln prune -a` removes images too",
+            text::exact_size(limit),
+            text::exact_size(size.total())
+        ));
+    }
+    Ok(())
+}
+
+/// Says what can be done about it, if the disk is full.
+pub(super) fn explain(engine: &Engine, failure: Failure) -> Failure {
+    if !is_full(&failure) {
+        return failure;
+    }
+    let root = engine.store().root();
+    let free = rustix::fs::statvfs(root).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
+    let reclaimable = |of_images| {
+        let which = Which { unused_for: std::time::Duration::ZERO, room: None, of_images };
+        let images = if of_images { ImageRule::All } else { ImageRule::Keep };
+        let what = Collect { images, cache: CacheRule::Only(which), mounts: true };
+        let preview = engine.store().preview(&what, &Without::default());
+        text::exact_size(preview.map_or(0, |freed| freed.bytes))
+    };
+    let hint = format!(
+        "the disk of the store `{}` has {} free; `kiln prune` frees {} of it, `kiln prune -a` up to {}",
+        root.display(),
+        text::exact_size(free),
+        reclaimable(false),
+        reclaimable(true)
+    );
+    Failure::Full { failure: Box::new(failure), hint }
+}
+
+/// Whether it is for want of room in the store. What is written elsewhere is not meant.
+fn is_full(failure: &Failure) -> bool {
+    const ENOSPC: i32 = 28;
+    const EDQUOT: i32 = 122;
+    let mut cause: Option<&(dyn Error + 'static)> = match failure {
+        Failure::Engine(_) | Failure::Store(_) => Some(failure),
+        _ => None,
+    };
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(error.raw_os_error(), Some(ENOSPC | EDQUOT));
+        }
+        if let Some(engine::Error::Command { disk_full, .. }) = report::of_engine(error) {
+            return *disk_full;
+        }
+        cause = error.source();
+    }
+    false
+}
