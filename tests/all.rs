@@ -235,6 +235,8 @@ mod fuzz {
 
 /// What happens to the store when kiln is killed, when the disk fails or is full, when the machine loses its power.
 mod durability {
+    /// Builds, prunes and kills at the same time.
+    mod concurrency;
     /// Bytes that are not what was written.
     mod corruption;
     /// kiln killed, and system calls that fail.
@@ -243,6 +245,8 @@ mod durability {
     mod disk;
     /// What these have in common.
     mod fault;
+    /// A power cut: file systems that lose what was not brought to the disk.
+    mod power;
 }
 
 /// What is measured of kiln and of other builders.
