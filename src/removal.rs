@@ -68,6 +68,14 @@ impl<'a> Removal<'a> {
         Ok(Self { engine, manner, inventory, removed, layers, known_layers })
     }
 
+    /// Returns the images that a name or an id means; none if it means nothing.
+    pub(crate) fn meant(&self, given: &str) -> Result<Vec<ImageId>, Failure> {
+        match self.inventory.find_all(given) {
+            Err(store::Error::NoSuchImage { .. }) => Ok(Vec::new()),
+            found => Ok(found?),
+        }
+    }
+
     /// Removes what a name or an id means.
     ///
     /// # Errors

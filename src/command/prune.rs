@@ -11,7 +11,6 @@ use engine::{
     container::{self, options::ByteSize, volumes},
 };
 use jiff::Timestamp;
-use oci::ImageId;
 use store::{CacheRule, Collect, ImageRule, Which};
 
 use self::select::Selected;
@@ -262,10 +261,14 @@ fn remove_volumes(engine: &Engine, selected: &Selected) -> Result<u64, Failure> 
 /// Removes images, and then what nothing needs any more with what is cached.
 fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u64, Failure> {
     let mut removal = Removal::begin(engine, Manner { force: false, parents: true })?;
+    // Read once: nobody can begin to use an image while the removal is in progress.
+    let held = engine.store().held_images()?;
     for image in &selected.images {
         for name in &image.given {
             // Meanwhile a build may have begun to use it, or have given its name to what it has made.
-            if is_in_use(engine, image.id, name)? {
+            let meant = removal.meant(name)?;
+            let is_other = !meant.is_empty() && !meant.contains(&image.id);
+            if is_other || meant.iter().any(|id| held.contains(id)) {
                 continue;
             }
             match removal.remove(name) {
@@ -286,18 +289,6 @@ fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u
     section("Deleted Images:", &lines.collect::<Vec<_>>())?;
     section("Deleted build cache objects:", &freed.objects)?;
     Ok(freed.bytes)
-}
-
-/// Whether a living process uses an image, or the name has become that of another one.
-fn is_in_use(engine: &Engine, id: ImageId, name: &str) -> Result<bool, Failure> {
-    let store = engine.store();
-    let named = match store.find_all(name) {
-        Err(store::Error::NoSuchImage { .. }) => return Ok(false),
-        named => named?,
-    };
-    let held = store.held_images()?;
-    let is_other = named.iter().all(|image| image.id != id);
-    Ok(is_other || named.iter().any(|image| held.contains(&image.id)))
 }
 
 fn section(heading: &str, lines: &[String]) -> Result<(), Failure> {
