@@ -1,6 +1,6 @@
 //! Reads `WWW-Authenticate`: what a registry wants before it answers (RFC 9110, section 11.6.1).
 //!
-//! What is done about it is in [`crate::auth`].
+//! What is done about it is in the room `auth`.
 
 /// One way to authenticate that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
