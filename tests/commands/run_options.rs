@@ -213,7 +213,7 @@ fn an_init_reaps_and_passes_signals_on() {
 fn names_and_name_servers() {
     let env = TestEnv::new();
     let options = ["--add-host", "db:10.1.2.3", "--add-host", "six=[2001:db8::1]"];
-    let text = sh(&env, &options, "grep -E 'db|six' /etc/hosts | tr '\\t' ' '");
+    let text = sh(&env, &options, "grep -E '[[:space:]](db|six)$' /etc/hosts | tr '\\t' ' '");
     assert_eq!(text, "10.1.2.3 db\n2001:db8::1 six");
     let options = ["--dns=192.0.2.1", "--dns-search", "a.example", "--dns-option", "ndots:3"];
     let text = sh(&env, &options, "grep -v '^#' /etc/resolv.conf | head -3");
