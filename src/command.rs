@@ -53,6 +53,8 @@ mod version;
 mod volume;
 mod wait;
 
+use std::time::Duration;
+
 use engine::{Cancel, Engine};
 use sandbox::{Rung, Standing};
 use store::{Marks, Store};
@@ -108,7 +110,7 @@ pub(crate) use self::{
 use crate::{
     args::{Args, Command, Isolation, LimitSetting},
     environment,
-    report::{Exit, Failure},
+    report::{self, Exit, Failure},
 };
 
 /// Does what the command line asks for.
@@ -226,7 +228,12 @@ fn dispatch(engine: &Engine, command: Command) -> Result<Exit, Failure> {
     }
 }
 
-/// The first signal ends what runs in order; the second one ends it at once: what is left over then, the next command removes.
+/// How long something may take to end in order: a file system that does not answer holds its reader for ever. Who ends
+/// processes, such as a runner of jobs, loses patience after 10 seconds or more.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The first signal ends what runs in order. The second one ends it at once, and so does the end of all patience: what is
+/// left over then, the next command removes.
 async fn cancel_on_signal(cancel: Cancel) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -234,16 +241,17 @@ async fn cancel_on_signal(cancel: Cancel) {
     else {
         return;
     };
-    for attempt in 0.. {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if attempt > 0 {
-            std::process::exit(130);
-        }
-        cancel.cancel();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
+    cancel.cancel();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        () = tokio::time::sleep(PATIENCE) => report::tell_hanging(PATIENCE),
+    }
+    std::process::exit(130);
 }
 
 /// Reads a signal of the command line, by name or number.

@@ -174,6 +174,16 @@ pub(crate) fn tell_damage(failure: &Failure, mended: &engine::fsck::Mended) {
     eprint!("{}", plan::redact(&text));
 }
 
+/// Tells that something was to end and did not.
+#[expect(clippy::print_stderr, reason = "this is the place")]
+pub(crate) fn tell_hanging(patience: std::time::Duration) {
+    eprintln!(
+        "cancelled: something did not end within {} seconds, as when a file system does not answer; the next command \
+         removes what is left over",
+        patience.as_secs()
+    );
+}
+
 fn render(failure: &Failure) -> String {
     match failure {
         Failure::BrokenPipe | Failure::Told => String::new(),
@@ -385,6 +395,14 @@ fn files_hint(error: &filetree::Error) -> Option<String> {
         filetree::Error::NotFound { nearest: Some(nearest), .. } => {
             Some(format!("did you mean `{nearest}`?"))
         }
+        filetree::Error::Apart { path } => Some(format!(
+            "`.dockerignore` can leave it out: {}",
+            path.display().to_string().trim_start_matches('/')
+        )),
+        filetree::Error::NoSize { .. } => Some(
+            "a copy elsewhere has a size: `cp` it, or give what it says by `--build-arg`"
+                .to_owned(),
+        ),
         filetree::Error::Budget { limit, allowed } => Some(limit_hint((*limit).into(), *allowed)),
         _ => None,
     }

@@ -90,6 +90,8 @@ mod build {
     mod multistage;
     /// What registries are asked by a build: `--pull`, `--offline`, `--lock`.
     mod network;
+    /// Contexts in places that are none for a context.
+    mod odd_places;
     /// What a build is asked for besides its files: surroundings of RUN, the cache, metadata, and what is refused.
     mod options;
     /// `--output`, `--iidfile` and what goes to which stream.

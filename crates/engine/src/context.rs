@@ -13,7 +13,7 @@ use std::{
 };
 
 use dockerfile::{Diagnostic, Dockerfile};
-use filetree::{Owners, Patterns, RootDir, StatCache, Tree};
+use filetree::{DirectoryId, Owners, Patterns, RootDir, StatCache, Tree};
 use oci::Platform;
 use plan::Origin;
 use store::{Image, Open, Snapshot};
@@ -243,12 +243,9 @@ impl Contexts {
                 self.open_directory(engine, path, ignore)
             }
             // The ignore file in an archive is for whoever packed it.
-            Some(Main::Unpacked(snapshot)) => Ok(Arc::new(Tree {
-                root: RootDir::open(snapshot.fs())?,
-                ignore: None,
-                owners: Owners::Root,
-                stat_cache: None,
-            })),
+            Some(Main::Unpacked(snapshot)) => {
+                Ok(Arc::new(Tree::new(RootDir::open(snapshot.fs())?, Owners::Root)))
+            }
             Some(Main::Fetched(fetched)) => Ok(Arc::new(fetched.tree(engine)?)),
             None => Err(Error::Context {
                 value: "-".to_owned(),
@@ -301,6 +298,7 @@ impl Contexts {
             ignore,
             owners: Owners::Root,
             stat_cache: Some(stat_cache),
+            apart: Some(DirectoryId::of(engine.store().root())?),
         });
         let mut caches = self.stat_caches.lock().unwrap_or_else(PoisonError::into_inner);
         caches.push(Arc::clone(&tree));
@@ -310,7 +308,7 @@ impl Contexts {
     fn open_rootfs(&self, rootfs: Rootfs) -> Result<Arc<Tree>, Error> {
         let root = rootfs.root().try_clone()?;
         self.rootfs.lock().unwrap_or_else(PoisonError::into_inner).push(rootfs);
-        Ok(Arc::new(Tree { root, ignore: None, owners: Owners::Keep, stat_cache: None }))
+        Ok(Arc::new(Tree::new(root, Owners::Keep)))
     }
 
     /// The directory that the main context is, if it is one of the host.

@@ -120,6 +120,22 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A file has another length than it says. The kernel makes such files up while they are read, in `/proc` and `/sys`.
+    #[error("`{}` has not the {size} bytes that it says it has, as files that the kernel makes up", path.display())]
+    NoSize {
+        /// The source inside its tree.
+        path: PathBuf,
+        /// What it says.
+        size: u64,
+    },
+
+    /// What was to be copied is, or contains, the directory that nothing is taken from.
+    #[error("`{}` is where images and layers are kept: it cannot be copied into one", path.display())]
+    Apart {
+        /// That directory inside the tree.
+        path: PathBuf,
+    },
+
     /// An archive breaks the tar format, or a rule for layers.
     #[error("cannot unpack {}", entry_of(.entry))]
     Archive {

@@ -73,6 +73,6 @@ pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};
 pub use settle::Unsettled;
 pub use stat_cache::{Change, StatCache};
-pub use tree::{Owners, Tree};
+pub use tree::{DirectoryId, Owners, Tree};
 pub use unpack::{Budget, Underneath, Unpacked, unpack_layer};
 pub use whiteout::Flavour;

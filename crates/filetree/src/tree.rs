@@ -32,6 +32,23 @@ pub struct Tree {
     pub owners: Owners,
     /// What is remembered of its files' contents; the caller saves it.
     pub stat_cache: Option<StatCache>,
+    /// The directory that nothing is taken from, wherever it is met: what a build writes is not what it reads.
+    pub apart: Option<DirectoryId>,
+}
+
+/// Which directory it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryId {
+    device: u64,
+    inode: u64,
+}
+
+impl DirectoryId {
+    /// Looks at a directory of the host.
+    pub fn of(path: &Path) -> Result<Self, Error> {
+        let stat = rustix::fs::stat(path).map_err(Error::io("stat", path))?;
+        Ok(Meta::new(&stat).id())
+    }
 }
 
 /// What kind of thing an entry is.
@@ -86,6 +103,10 @@ impl Meta {
         }
     }
 
+    pub(crate) fn id(&self) -> DirectoryId {
+        DirectoryId { device: self.device, inode: self.inode }
+    }
+
     /// Says whether the file is still what it was when `self` was taken.
     pub(crate) fn is_unchanged(&self, now: &Self) -> bool {
         (self.kind, self.size, self.mtime, self.ctime) == (now.kind, now.size, now.mtime, now.ctime)
@@ -121,7 +142,7 @@ pub(crate) struct Found {
 impl Tree {
     /// Returns a tree without ignore rules and without a memory.
     pub fn new(root: RootDir, owners: Owners) -> Self {
-        Self { root, ignore: None, owners, stat_cache: None }
+        Self { root, ignore: None, owners, stat_cache: None, apart: None }
     }
 
     /// Resolves `path` as if the root were `/`, following all links; `None` when it does not exist or is hidden.
@@ -140,7 +161,20 @@ impl Tree {
         if hidden && meta.kind != Kind::Dir {
             return Ok(None);
         }
+        self.refuse_apart(&path)?;
         Ok(Some(Found { path, meta, matched, hidden }))
+    }
+
+    /// Fails for what is the directory that nothing is taken from, or lies in it. `path` is free of links.
+    fn refuse_apart(&self, path: &Path) -> Result<(), Error> {
+        let Some(apart) = self.apart else { return Ok(()) };
+        for path in path.ancestors() {
+            let stat = self.root.symlink_metadata(path).map_err(Error::io("stat", path))?;
+            if stat.is_some_and(|stat| Meta::new(&stat).id() == apart) {
+                return Err(Error::Apart { path: Path::new("/").join(path) });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the error for a source that [`find`](Self::find) does not find, naming the rule that hides it.

@@ -438,7 +438,7 @@ fn ten_thousand_files() {
         let ignore = std::fs::read(context.path().join(".dockerignore")).unwrap();
         let ignore = Some(Patterns::parse(&ignore).unwrap());
         let stat_cache = Some(crate::StatCache::load(&file).unwrap());
-        Tree { root, ignore, owners: Owners::Root, stat_cache }
+        Tree { ignore, stat_cache, ..Tree::new(root, Owners::Root) }
     };
     let first = tree(context.root());
     let mut selection = None;

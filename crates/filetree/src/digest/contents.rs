@@ -174,14 +174,19 @@ fn read_file(
     let path = || shown.join(file.name);
     let fd = open_file(dir, file.name).map_err(|errno| Error::io("open", path())(errno))?;
     let digest = match file.meta.size {
-        size @ LARGE.. => large::hash(&fd, size),
+        size @ LARGE.. => large::hash(&fd, size).map(|digest| (digest, size)),
         _ => hash(&fd, buffer),
     };
-    let digest = digest.map_err(|error| Error::io("read", path())(error))?;
+    let (digest, size) = digest.map_err(|error| Error::io("read", path())(error))?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::io("stat", path())(errno))?;
     // A digest that mixes two states of a file must not get into a key.
     if !file.meta.is_unchanged(&Meta::new(&stat)) {
         return Err(Error::Changed { path: path() });
+    }
+    // So many bytes would be copied, and the others would be in the key alone. Nor does such a file's `stat` say when it
+    // changes.
+    if size != file.meta.size {
+        return Err(Error::NoSize { path: path(), size: file.meta.size });
     }
     let carrier = Carrier::Open(fd.as_fd());
     let xattrs = carrier
@@ -206,11 +211,12 @@ pub(crate) fn open_file(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Owned
     rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn hash(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<blake3::Hash> {
+/// Returns the digest of all that is left to read, and how much that is.
+fn hash(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<(blake3::Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
     loop {
         match rustix::io::read(fd, &mut *buffer) {
-            Ok(0) => return Ok(hasher.finalize()),
+            Ok(0) => return Ok((hasher.finalize(), hasher.count())),
             Ok(length) => {
                 hasher.update(&buffer[..length]);
             }

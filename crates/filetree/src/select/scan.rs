@@ -23,7 +23,7 @@ use crate::{
     ignore::Matched,
     queue,
     root::{open_dir_below, read_link_at},
-    tree::{Found, Kind, Meta, Tree},
+    tree::{DirectoryId, Found, Kind, Meta, Tree},
     xattr::{Carrier, Xattr},
 };
 
@@ -145,7 +145,7 @@ pub(crate) fn scan(tree: &Tree, top: &Found, filter: Filter<'_>) -> Result<Listi
         include: Matched::default(),
     };
     queue::drain(vec![first], &|task, more| {
-        let (mut directory, mut below) = read(base.as_fd(), &top.path, &task, filter)?;
+        let (mut directory, mut below) = read(base.as_fd(), &top.path, &task, filter, tree.apart)?;
         let mut dirs = dirs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut below = below.drain(..);
         for entry in directory.entries.iter_mut().filter(|entry| entry.index.is_some()) {
@@ -176,6 +176,7 @@ fn read(
     top: &Path,
     task: &Task,
     filter: Filter<'_>,
+    apart: Option<DirectoryId>,
 ) -> Result<(Directory, Vec<Task>), Error> {
     let shown = || Path::new("/").join(top).join(&task.path);
     let fd = open_dir_below(base, &task.path).map_err(|error| Error::io("open", shown())(error))?;
@@ -202,6 +203,9 @@ fn read(
             Err(errno) => return Err(Error::io("stat", shown().join(&name))(errno)),
         };
         let is_dir = meta.kind == Kind::Dir;
+        if is_dir && apart == Some(meta.id()) {
+            return Err(Error::Apart { path: shown().join(&name) });
+        }
         if !is_dir && (!decision.wanted || decision.hidden) {
             continue;
         }
