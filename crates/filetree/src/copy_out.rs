@@ -157,7 +157,8 @@ impl Copier {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let new = self.replacing(name, path, |dir| rustix::fs::openat(dir, name, flags, mode))?;
+        let new =
+            self.replacing(name, path, |dir| crate::interrupted::openat(dir, name, flags, mode))?;
         let (mut from, mut to) = (File::from(fd), File::from(new));
         // The standard library lets the kernel copy where it can.
         std::io::copy(&mut from, &mut to).map_err(Error::io("copy", path))?;
@@ -252,7 +253,7 @@ impl Copier {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::fs::openat2(&self.dest_root, path, flags, Mode::empty(), resolve)
-            .map_err(Error::io("open", path))
+        let open = || rustix::fs::openat2(&self.dest_root, path, flags, Mode::empty(), resolve);
+        rustix::io::retry_on_intr(open).map_err(Error::io("open", path))
     }
 }

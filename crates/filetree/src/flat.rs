@@ -103,7 +103,7 @@ impl<'a> Copier<'a> {
     ) -> Result<(), Error> {
         let source = open_file(from, name).map_err(Error::io("open", shown(path)))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)
+        let file = crate::interrupted::openat(to, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(Error::io("create", shown(path)))?;
         self.mover
             .copy(&source, &file, stat.st_size as u64, &|_| {})

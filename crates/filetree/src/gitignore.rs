@@ -167,7 +167,8 @@ impl Walk<'_> {
             opened => opened.map_err(Error::io("read", shown))?,
         };
         let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&dir).map_err(Error::io("read", shown))? {
+        let listed = rustix::io::retry_on_intr(|| rustix::fs::Dir::read_from(&dir));
+        for entry in listed.map_err(Error::io("read", shown))? {
             let entry = entry.map_err(Error::io("read", shown))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name == "." || name == ".." {

@@ -44,6 +44,7 @@ pub mod tree;
 pub mod unpack;
 pub mod whiteout;
 
+mod interrupted;
 mod nearest;
 mod owner;
 mod queue;

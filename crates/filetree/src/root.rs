@@ -97,7 +97,7 @@ impl RootDir {
     /// Opens a directory of the host; `path` itself is trusted.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())
+        let fd = crate::interrupted::openat(CWD, path, flags, Mode::empty())
             .map_err(Error::io("open the directory", path))?;
         Ok(Self { fd })
     }
@@ -227,7 +227,8 @@ impl RootDir {
     /// Says whether the root directory has no entry at all.
     pub fn is_empty(&self) -> Result<bool, Error> {
         let fd = self.open_root(Path::new("/"))?;
-        let mut dir = rustix::fs::Dir::read_from(&fd).map_err(Error::io("read", "/"))?;
+        let dir = rustix::io::retry_on_intr(|| rustix::fs::Dir::read_from(&fd));
+        let mut dir = dir.map_err(Error::io("read", "/"))?;
         while let Some(entry) = dir.read() {
             let entry = entry.map_err(Error::io("read", "/"))?;
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {

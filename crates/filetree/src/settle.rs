@@ -99,7 +99,9 @@ fn is_unchanged(
 }
 
 fn open(path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
-    use rustix::fs::{Mode, OFlags, openat};
+    use rustix::fs::{Mode, OFlags};
+
+    use crate::interrupted::openat;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).map_err(Error::io("open", path))
 }

@@ -126,7 +126,7 @@ fn has(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
 /// An empty file, which may be there already.
 fn make_mark(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, name, flags, Mode::RUSR).map(drop)
+    crate::interrupted::openat(directory, name, flags, Mode::RUSR).map(drop)
 }
 
 /// What the last component of a name in a layer means.

@@ -38,7 +38,7 @@ impl Lock {
     /// Takes the lock alone, or returns `None` if somebody holds it.
     pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
         let file = open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock_again(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(source) => Err(Error::io("lock", path)(source)),
@@ -52,7 +52,7 @@ impl Lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock_again(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -73,14 +73,14 @@ impl Lock {
 
     fn take(path: &Path, operation: FlockOperation) -> Result<Self> {
         let file = open(path)?;
-        loop {
-            match flock(&file, operation) {
-                Ok(()) => return Ok(Self { file }),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(source) => return Err(Error::io("lock", path)(source)),
-            }
-        }
+        flock_again(&file, operation).map_err(Error::io("lock", path))?;
+        Ok(Self { file })
     }
+}
+
+/// `flock(2)`, again when a signal comes while it waits.
+pub(crate) fn flock_again(file: &File, operation: FlockOperation) -> rustix::io::Result<()> {
+    rustix::io::retry_on_intr(|| flock(file, operation))
 }
 
 /// Opens a lock file for reading, which is enough to lock it and works in a store mounted read-only.

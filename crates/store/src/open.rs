@@ -9,14 +9,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 
 use crate::{
     SnapshotId, Warning,
     error::{Error, Result},
     layout::{self, Layout},
     lease::LeaseFile,
-    lock::Lock,
+    lock::{Lock, flock_again},
     record::Kind,
     tmp::{self, ProcessDirectory},
 };
@@ -215,7 +215,7 @@ fn create(layout: &Layout) -> Result<()> {
     let root = layout.root();
     tmp::create_directories(root)?;
     let directory = fs::File::open(root).map_err(Error::io("open", root))?;
-    flock(&directory, FlockOperation::LockExclusive).map_err(Error::io("lock", root))?;
+    flock_again(&directory, FlockOperation::LockExclusive).map_err(Error::io("lock", root))?;
     if check_format(layout)? {
         return Ok(());
     }

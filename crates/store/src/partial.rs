@@ -14,14 +14,14 @@ use std::{
 };
 
 use oci::BlobDigest;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 
 use crate::{
     Store,
     error::{Error, Result},
     layout::Tree,
     lease::Held,
-    lock::Lock,
+    lock::{Lock, flock_again},
     open::Inner,
     tmp,
 };
@@ -60,7 +60,7 @@ impl Store {
             let mut options = fs::OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
             let mut file = options.open(&path).map_err(Error::io("open", &path))?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match flock_again(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Presence::Busy),
                 Err(error) => return Err(Error::io("lock", path)(error)),

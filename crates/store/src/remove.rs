@@ -113,10 +113,13 @@ pub(crate) fn contents_of(stat: &rustix::fs::Stat) -> u64 {
 /// Opens a directory for reading, if need be after giving ourselves the permission.
 pub(crate) fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+    // Some file systems (FUSE, NFS) give a question up when a signal comes.
+    let open =
+        || rustix::io::retry_on_intr(|| rustix::fs::openat(directory, name, flags, Mode::empty()));
+    match open() {
         Err(Errno::ACCESS) => {
             rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())?;
-            rustix::fs::openat(directory, name, flags, Mode::empty())
+            open()
         }
         result => result,
     }
@@ -125,7 +128,7 @@ pub(crate) fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
 /// Lists a directory's entries, in no order.
 pub(crate) fn list(directory: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>> {
     let mut entries = Vec::new();
-    for entry in Dir::read_from(directory)? {
+    for entry in rustix::io::retry_on_intr(|| Dir::read_from(directory))? {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {

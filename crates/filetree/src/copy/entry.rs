@@ -168,7 +168,7 @@ fn create_file(target: Target<'_>, later: &Later) -> Result<OwnedFd, Error> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // Most files are 0644, so that most need no change of mode.
     replacing(target, later, "create", || {
-        rustix::fs::openat(target.dir, target.name, flags, Mode::from_raw_mode(0o644))
+        crate::interrupted::openat(target.dir, target.name, flags, Mode::from_raw_mode(0o644))
     })
 }
 

@@ -185,7 +185,7 @@ impl Filling {
         let dir = open_dir_below(self.root.as_fd(), parent).map_err(Error::io("open", path))?;
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let name = relative.file_name().unwrap_or_default();
-        let fd = rustix::fs::openat(&dir, name, flags, Mode::empty());
+        let fd = crate::interrupted::openat(&dir, name, flags, Mode::empty());
         Ok(File::from(fd.map_err(Error::io("open", path))?))
     }
 

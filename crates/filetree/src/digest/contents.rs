@@ -208,7 +208,7 @@ fn read_file(
 /// Opens a file of a tree for reading, without following a link and without waiting should it have become a FIFO.
 pub(crate) fn open_file(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
+    crate::interrupted::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Returns the digest of all that is left to read, and how much that is.

@@ -182,15 +182,15 @@ impl Walk {
 /// Opens a directory for reading; never through a link.
 pub(crate) fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    crate::interrupted::openat(dir, name, flags, Mode::empty())
 }
 
 /// Opens a regular file for reading, without following a link, waiting for a FIFO, or (where the kernel permits that)
 /// leaving a time of access behind.
 pub(crate) fn open_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
+    match crate::interrupted::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => crate::interrupted::openat(dir, name, flags, Mode::empty()),
         opened => opened,
     }
 }

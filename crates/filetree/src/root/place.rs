@@ -51,7 +51,7 @@ impl RootDir {
     /// # Errors
     /// [`Error::NotADirectory`] when something on the way is a file.
     pub(crate) fn place(&self, path: &Path) -> Result<Place, Error> {
-        let root = rustix::fs::openat(
+        let root = crate::interrupted::openat(
             self,
             ".",
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -99,7 +99,7 @@ impl Place {
             return Ok(None);
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = match rustix::fs::openat(self.dir(), &name, flags, Mode::empty()) {
+        let fd = match crate::interrupted::openat(self.dir(), &name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => {
                 self.missing.push(name);
@@ -200,7 +200,7 @@ fn make_dir(
         Err(errno) => return Err(Error::io("create the directory", path)(errno)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, name, flags, Mode::empty())
+    let fd = crate::interrupted::openat(dir, name, flags, Mode::empty())
         .map_err(Error::io("open the directory", path))?;
     if let Some(owner) = new.owner {
         let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", path))?;

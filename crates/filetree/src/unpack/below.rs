@@ -154,5 +154,7 @@ fn found(layer: &RootDir, path: &[u8], fd: OwnedFd) -> Result<Below, Errno> {
 fn open(layer: &RootDir, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let path = OsStr::from_bytes(path);
-    rustix::fs::openat2(layer, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    let flags = flags | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat2(layer, path, flags, Mode::empty(), resolve);
+    rustix::io::retry_on_intr(open)
 }

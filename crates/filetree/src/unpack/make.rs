@@ -40,8 +40,8 @@ impl Tree<'_> {
     ) -> Result<(), Error> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd =
-            self.replacing(dir, name, || rustix::fs::openat(&dir.fd, name, flags, NEW_FILE))?;
+        let fd = self
+            .replacing(dir, name, || crate::interrupted::openat(&dir.fd, name, flags, NEW_FILE))?;
         fill(fd.as_fd())?;
         let path = || dir.path_of(name);
         // In this order: a new owner takes the set-id bits and the capabilities away.

@@ -217,7 +217,7 @@ impl<'a> Tree<'a> {
 
     pub(super) fn open_child(&self, dir: &Dir, name: &[u8]) -> Result<OwnedFd, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&dir.fd, name, flags, Mode::empty())
+        crate::interrupted::openat(&dir.fd, name, flags, Mode::empty())
             .map_err(Error::io("open", dir.path_of(name)))
     }
 

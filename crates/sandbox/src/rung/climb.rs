@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::process::ExitStatus;
 
+use rustix::io::retry_on_intr;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::WaitOptions;
@@ -75,13 +76,15 @@ fn prepare_child(
     tell_child: &std::os::fd::OwnedFd,
 ) -> Result<(), Error> {
     let mut errno = [0; 4];
-    let received = rustix::io::read(from_child, &mut errno).map_err(Error::setup("hear of it"))?;
+    let received = retry_on_intr(|| rustix::io::read(from_child, &mut errno));
+    let received = received.map_err(Error::setup("hear of it"))?;
     let errno = if received == errno.len() { i32::from_ne_bytes(errno) } else { libc::EIO };
     if errno != 0 {
         return Err(no_user_namespace(io::Error::from_raw_os_error(errno)));
     }
     map?.apply(child)?;
-    rustix::io::write(tell_child, b"1").map_err(Error::setup("wake the child"))?;
+    retry_on_intr(|| rustix::io::write(tell_child, b"1"))
+        .map_err(Error::setup("wake the child"))?;
     Ok(())
 }
 
@@ -93,9 +96,9 @@ fn in_child(
 ) -> Result<(), Error> {
     let unshared = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS);
     let errno = unshared.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
-    let told = rustix::io::write(&tell_parent, &errno.to_ne_bytes());
+    let told = retry_on_intr(|| rustix::io::write(&tell_parent, &errno.to_ne_bytes()));
     let mut word = [0];
-    let heard = rustix::io::read(&from_parent, &mut word);
+    let heard = retry_on_intr(|| rustix::io::read(&from_parent, &mut word));
     if errno != 0 || told != Ok(4) || heard != Ok(1) {
         // The parent knows what went wrong, or is dead; either way it speaks, not this process.
         sys::exit_now(1);
