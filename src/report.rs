@@ -1,7 +1,8 @@
 //! How errors are told: what, where, why, and what to do about it. The only place that prints one. What is shown of a
-//! Dockerfile is in [`excerpt`].
+//! Dockerfile is in [`excerpt`], what to do about broken disks and the like in `machine`.
 
 pub(crate) mod excerpt;
+mod machine;
 
 use std::{error::Error, process::ExitCode};
 
@@ -266,7 +267,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         }
         cause = error.source();
     }
-    None
+    machine::hint(error)
 }
 
 /// What to do about an error of a step, where nothing more particular is known.

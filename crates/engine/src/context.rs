@@ -347,8 +347,9 @@ impl Contexts {
 }
 
 fn directory(path: &Path) -> Result<PathBuf, Error> {
-    let canonical = path.canonicalize().map_err(Error::io("open the build context", path))?;
-    if canonical.is_dir() {
+    let failed = || Error::io("open the build context", path);
+    let canonical = path.canonicalize().map_err(failed())?;
+    if canonical.metadata().map_err(failed())?.is_dir() {
         return Ok(canonical);
     }
     let value = path.display().to_string();
