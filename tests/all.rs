@@ -237,11 +237,13 @@ mod fuzz {
 
 /// What happens to the store when kiln is killed, when the disk fails or is full, when the machine loses its power.
 mod durability {
+    /// Commands killed, other than builds.
+    mod commands;
     /// Builds, prunes and kills at the same time.
     mod concurrency;
     /// Bytes that are not what was written.
     mod corruption;
-    /// kiln killed, and system calls that fail.
+    /// A build killed, and system calls that fail.
     mod crash;
     /// A limit for the store, and a full disk.
     mod disk;

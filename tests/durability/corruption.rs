@@ -12,7 +12,7 @@ use crate::support::registry::Registry;
 
 /// What happens to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Harm {
+pub(super) enum Harm {
     /// A byte in the middle is another one; the size and the times are what they were.
     Flip,
     /// The second half is gone.
@@ -25,7 +25,7 @@ enum Harm {
 
 const HARMS: [Harm; 4] = [Harm::Flip, Harm::Truncate, Harm::Empty, Harm::Remove];
 
-fn harm(path: &Path, harm: Harm) {
+pub(super) fn harm(path: &Path, harm: Harm) {
     let stat = fs::metadata(path).unwrap();
     let file = || OpenOptions::new().write(true).open(path).unwrap();
     match harm {
@@ -44,7 +44,7 @@ fn harm(path: &Path, harm: Harm) {
 }
 
 /// The files below directories of the store with this name.
-fn files(root: &Path, part: &str) -> Vec<PathBuf> {
+pub(super) fn files(root: &Path, part: &str) -> Vec<PathBuf> {
     let mut command = Command::new("find");
     command.arg(root).args(["-type", "f", "-size", "+0", "-path", part]);
     let text = String::from_utf8(command.output().unwrap().stdout).unwrap();

@@ -1,12 +1,12 @@
-//! kiln killed at each of its system calls, and at any moment; and system calls that fail. What is left is whole, and the
-//! next build makes the right image.
+//! A build killed at each of its system calls, and at any moment; and system calls that fail. What is left is whole, and the
+//! next build makes the right image. Other commands are in `commands`.
 
 use rustix::process::Signal;
 
 use super::fault::{Call, Faults, can_trace, tell};
 
 /// What a signal of strace's does: nothing can be done about it.
-const KILL: &str = "signal=KILL";
+pub(super) const KILL: &str = "signal=KILL";
 
 /// What a disk, a mount or a machine can say.
 const ERRORS: [&str; 6] = ["ENOSPC", "EIO", "EROFS", "EMFILE", "EINTR", "ENOMEM"];
@@ -25,6 +25,10 @@ fn spoil(faults: &Faults, fault: &str, calls: &[Call]) {
         if fault != KILL {
             ended.assert_orderly(&what);
         }
+        if fault == "error=EINTR" {
+            // That is no failure: it is done again.
+            assert!(ended.status.success(), "{what}: {}", ended.stderr);
+        }
         rounds += 1;
         failed += usize::from(!ended.status.success());
         faults.assert_whole(&root, &what);
@@ -33,17 +37,30 @@ fn spoil(faults: &Faults, fault: &str, calls: &[Call]) {
     tell(fault, rounds, failed);
 }
 
+/// Lets some of the system calls of a build fail that can fail so.
+fn fail(faults: &Faults, error: &str, choose: impl Fn(Vec<Call>) -> Vec<Call>) {
+    let mut calls = faults.calls_of_build();
+    calls.retain(|call| call.can_fail_with(error));
+    spoil(faults, &format!("error={error}"), &choose(calls));
+}
+
+/// Kills a build at some of the calls that change something.
+fn kill(faults: &Faults, choose: impl Fn(Vec<Call>) -> Vec<Call>) {
+    let mut calls = faults.calls_of_build();
+    calls.retain(Call::changes);
+    spoil(faults, KILL, &choose(calls));
+}
+
 /// Some of the calls, all over the build.
-fn some(calls: Vec<Call>, first: usize, count: usize) -> Vec<Call> {
-    let step = calls.len() / count;
+pub(super) fn some(calls: Vec<Call>, first: usize, count: usize) -> Vec<Call> {
+    let step = (calls.len() / count).max(1);
     calls.into_iter().skip(first % step).step_by(step).collect()
 }
 
 #[test]
 fn killed_at_some_calls() {
     if can_trace() {
-        let faults = Faults::new();
-        spoil(&faults, KILL, &some(faults.calls_of_build(), 5, 16));
+        kill(&Faults::new(), |calls| some(calls, 5, 16));
     }
 }
 
@@ -53,49 +70,9 @@ fn some_calls_fail() {
         return;
     }
     let faults = Faults::new();
-    let calls = faults.calls_of_build();
     for (number, error) in ERRORS.into_iter().enumerate() {
-        spoil(&faults, &format!("error={error}"), &some(calls.clone(), 7 * number, 4));
+        fail(&faults, error, |calls| some(calls, 7 * number, 4));
     }
-}
-
-/// The other commands that change what is there.
-const COMMANDS: [&[&str]; 4] =
-    [&["sync"], &["prune", "-a", "-f"], &["fsck", "--repair"], &["rmi", "-f", "test"]];
-
-#[test]
-fn other_commands_killed_at_some_calls() {
-    if !can_trace() {
-        return;
-    }
-    let faults = Faults::new();
-    for args in COMMANDS {
-        others_killed(&faults, args, |calls| some(calls, 3, 4));
-    }
-}
-
-fn others_killed(faults: &Faults, args: &[&str], choose: impl Fn(Vec<Call>) -> Vec<Call>) {
-    let built = || {
-        let root = faults.store();
-        faults.build(&root);
-        root
-    };
-    let mut rounds = 0;
-    for call in choose(faults.calls(&built(), args)) {
-        let root = built();
-        if !faults.spoilt(&root, &call, KILL, args).met {
-            continue;
-        }
-        rounds += 1;
-        let what = format!("{args:?} killed at {}:{}", call.name, call.number);
-        let checked = faults.fsck(&root);
-        assert!(checked.status.success(), "{what}: {checked}");
-        // What was pruned is loaded again.
-        faults.load(&root);
-        faults.assert_whole(&root, &what);
-    }
-    assert!(rounds > 0, "{args:?} was never killed");
-    tell(&format!("{args:?} killed"), rounds, rounds);
 }
 
 fn killed_at_moments(rounds: u32) {
@@ -128,93 +105,63 @@ fn killed_at_some_moments() {
 
 /// All calls: `cargo nextest run --profile nightly --run-ignored only`.
 mod long {
+    use super::killed_at_moments;
+
     macro_rules! shards {
         ($($name:ident: $number:literal)*) => {$(
             mod $name {
                 use super::super::*;
 
-                fn calls(faults: &Faults) -> Vec<Call> {
-                    faults.calls_of_build().into_iter().skip($number).step_by(4).collect()
-                }
-
-                fn fail(error: &str) {
-                    let faults = Faults::new();
-                    spoil(&faults, &format!("error={error}"), &calls(&faults));
+                fn shard(calls: Vec<Call>) -> Vec<Call> {
+                    calls.into_iter().skip($number).step_by(4).collect()
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn killed() {
-                    let faults = Faults::new();
-                    spoil(&faults, KILL, &calls(&faults));
+                    kill(&Faults::new(), shard);
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn no_room() {
-                    fail("ENOSPC");
+                    fail(&Faults::new(), "ENOSPC", shard);
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn broken_disk() {
-                    fail("EIO");
+                    fail(&Faults::new(), "EIO", shard);
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn read_only() {
-                    fail("EROFS");
+                    fail(&Faults::new(), "EROFS", shard);
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn too_many_files() {
-                    fail("EMFILE");
+                    fail(&Faults::new(), "EMFILE", shard);
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn interrupted() {
-                    fail("EINTR");
+                    fail(&Faults::new(), "EINTR", shard);
                 }
 
                 #[test]
                 #[ignore = "long"]
                 fn no_memory() {
-                    fail("ENOMEM");
+                    fail(&Faults::new(), "ENOMEM", shard);
                 }
             }
         )*};
     }
 
     shards! { shard_0: 0 shard_1: 1 shard_2: 2 shard_3: 3 }
-
-    use super::{COMMANDS, Faults, killed_at_moments, others_killed};
-
-    #[test]
-    #[ignore = "long"]
-    fn sync() {
-        others_killed(&Faults::new(), COMMANDS[0], |calls| calls);
-    }
-
-    #[test]
-    #[ignore = "long"]
-    fn prune() {
-        others_killed(&Faults::new(), COMMANDS[1], |calls| calls);
-    }
-
-    #[test]
-    #[ignore = "long"]
-    fn fsck() {
-        others_killed(&Faults::new(), COMMANDS[2], |calls| calls);
-    }
-
-    #[test]
-    #[ignore = "long"]
-    fn rmi() {
-        others_killed(&Faults::new(), COMMANDS[3], |calls| calls);
-    }
 
     #[test]
     #[ignore = "long"]

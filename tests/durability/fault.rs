@@ -31,7 +31,7 @@ const PATIENCE: &str = "100";
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
     pub(super) stderr: String,
-    /// Whether there was a call to spoil.
+    /// Whether there was a call to spoil, and what was spoilt was about files of the test: no disk spoils a pipe between two threads.
     pub(super) met: bool,
 }
 
@@ -109,12 +109,18 @@ impl Faults {
         self.copy_of(&self.prepared)
     }
 
-    /// The same, which stays until the end of the test, with the image in it and everything on the disk.
-    pub(super) fn built_store(&self) -> PathBuf {
+    /// The same, which stays until the end of the test.
+    pub(super) fn kept_store(&self, name: &str) -> PathBuf {
         let root = self.store();
         self.stores.borrow_mut().retain(|store| *store != root);
-        let whole = self.env.path("whole");
-        fs::rename(root, &whole).unwrap();
+        let kept = self.env.path(name);
+        fs::rename(root, &kept).unwrap();
+        kept
+    }
+
+    /// The same with the image in it and everything on the disk.
+    pub(super) fn built_store(&self) -> PathBuf {
+        let whole = self.kept_store("whole");
         self.build(&whole);
         // Nothing is to be moved to its final place in the background.
         self.kiln(&whole, &["sync"]).run().ok();
@@ -180,29 +186,37 @@ impl Faults {
         assert!(checked.status.success(), "{what}, after the next build: {checked}");
     }
 
-    /// Returns the system calls of a command: one for each time that a thread of it calls something, by its name and the
-    /// how manieth of that name it is in its thread; what several threads do is there once.
+    /// Returns the system calls of a command that meet files of the test: its store, its context, what it writes. One for each
+    /// time that a thread of it calls something, by its name and the how manieth of that name it is in its thread; what
+    /// several threads do is there once.
     pub(super) fn calls(&self, root: &Path, args: &[&str]) -> Vec<Call> {
         let trace = root.with_extension("trace");
         let traced = self.trace(&trace, &[format!("--trace={FILES}")], root, args);
         assert!(traced.status.success(), "{}", traced.stderr);
-        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-        for line in fs::read_to_string(&trace).unwrap().lines() {
+        let place = self.env.str("");
+        let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        let mut found: BTreeMap<(&str, usize), Call> = BTreeMap::new();
+        let text = String::from_utf8_lossy(&fs::read(&trace).unwrap()).into_owned();
+        for line in text.lines() {
             let Some((thread, call)) = line.split_once(' ') else { continue };
-            let Some((name, _)) = call.trim_start().split_once('(') else { continue };
-            if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                *counts.entry((name.to_owned(), thread.to_owned())).or_default() += 1;
+            let Some((name, rest)) = call.trim_start().split_once('(') else { continue };
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                continue;
+            }
+            let number = counts.entry((name, thread)).or_default();
+            *number += 1;
+            if line.contains(&place) {
+                let call = found.entry((name, *number)).or_insert_with(|| Call {
+                    name: name.to_owned(),
+                    number: *number,
+                    changes: false,
+                    waits: can_wait(name, rest),
+                });
+                call.changes |= is_change(name, rest);
+                call.waits &= can_wait(name, rest);
             }
         }
-        let mut most: BTreeMap<String, usize> = BTreeMap::new();
-        for ((name, _), count) in counts {
-            let most = most.entry(name).or_default();
-            *most = count.max(*most);
-        }
-        let each = |(name, most): (String, usize)| {
-            (1..=most).map(move |number| Call { name: name.clone(), number })
-        };
-        most.into_iter().flat_map(each).collect()
+        found.into_values().collect()
     }
 
     /// The system calls of a build.
@@ -219,7 +233,7 @@ impl Faults {
 
     /// Runs kiln while strace spoils a call.
     pub(super) fn spoilt(&self, root: &Path, call: &Call, fault: &str, args: &[&str]) -> Ended {
-        let Call { name, number } = call;
+        let Call { name, number, .. } = call;
         let inject = format!("--inject={name}:{fault}:when={number}");
         let mut options = vec![format!("--trace={name}"), inject];
         // Quicker; but then strace 6.1 sends no signals.
@@ -229,7 +243,8 @@ impl Faults {
 
     fn trace(&self, trace: &Path, options: &[String], root: &Path, args: &[&str]) -> Ended {
         let mut command = Command::new("timeout");
-        command.args(["-s", "KILL", PATIENCE, "strace", "-f", "-q", "-o"]);
+        // -y: which files the descriptors are.
+        command.args(["-s", "KILL", PATIENCE, "strace", "-f", "-y", "-q", "-o"]);
         command.arg(trace).args(options).arg(base::kiln()).arg("--root").arg(root).args(args);
         command.env("SOURCE_DATE_EPOCH", EPOCH).env("DOCKER_CONFIG", "/nonexistent");
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -238,8 +253,11 @@ impl Faults {
         let traced = String::from_utf8_lossy(&traced);
         // Where kiln itself is killed, strace ends in the same way.
         let is_killed = output.status.code() == Some(137);
-        let met = is_killed
-            || ["INJECTED", "+++ killed by SIGKILL"].iter().any(|mark| traced.contains(mark));
+        let mut injected = traced.lines().filter(|line| line.contains("INJECTED"));
+        let place = self.env.str("");
+        let of_files = injected.clone().all(|line| line.contains(&place));
+        let is_spoilt = injected.next().is_some() && of_files;
+        let met = is_killed || is_spoilt || traced.contains("+++ killed by SIGKILL");
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Ended { status: output.status, stderr, met }
     }
@@ -250,6 +268,86 @@ impl Faults {
 pub(super) struct Call {
     pub(super) name: String,
     pub(super) number: usize,
+    /// Whether there is something else on the disk after it.
+    changes: bool,
+    /// Whether it can wait, and a signal come meanwhile.
+    waits: bool,
+}
+
+impl Call {
+    /// Whether it can end like this.
+    pub(super) fn can_fail_with(&self, error: &str) -> bool {
+        match error {
+            "ENOSPC" | "EROFS" => self.changes,
+            "EMFILE" => ["open", "dup", "fsmount", "fsopen"]
+                .iter()
+                .any(|start| self.name.starts_with(start)),
+            "EINTR" => self.waits,
+            _ => true,
+        }
+    }
+
+    /// Between two calls that change nothing, it does not matter when a process ends.
+    pub(super) fn changes(&self) -> bool {
+        self.changes
+    }
+}
+
+/// Whether a call by this name waits for what is slow, so that it may be interrupted: by its manual page, and without the C
+/// library's `opendir`, which does not try again and which the store uses for its own directories only.
+fn can_wait(name: &str, arguments: &str) -> bool {
+    const WAIT: [&str; 14] = [
+        "open",
+        "openat",
+        "openat2",
+        "creat",
+        "read",
+        "pread64",
+        "write",
+        "pwrite64",
+        "flock",
+        "truncate",
+        "ftruncate",
+        "fallocate",
+        "copy_file_range",
+        "sendfile",
+    ];
+    let is_opendir = arguments.contains("O_NONBLOCK|O_CLOEXEC|O_DIRECTORY");
+    !is_opendir && WAIT.contains(&name)
+}
+
+/// Whether a call by this name, with these arguments, changes what is on the disk, or what a lock says.
+fn is_change(name: &str, arguments: &str) -> bool {
+    const CHANGES: [&str; 20] = [
+        "creat",
+        "write",
+        "pwrite",
+        "rename",
+        "mkdir",
+        "rmdir",
+        "unlink",
+        "link",
+        "symlink",
+        "mknod",
+        "chmod",
+        "fchmod",
+        "chown",
+        "fchown",
+        "lchown",
+        "utimens",
+        "truncate",
+        "ftruncate",
+        "fallocate",
+        "flock",
+    ];
+    const MORE: [&str; 7] =
+        ["fsync", "fdatasync", "syncfs", "copy_file_range", "sendfile", "setxattr", "fsetxattr"];
+    match name {
+        "open" | "openat" | "openat2" => {
+            ["O_CREAT", "O_TRUNC", "O_TMPFILE"].iter().any(|flag| arguments.contains(flag))
+        }
+        _ => CHANGES.iter().chain(&MORE).any(|start| name.starts_with(start)),
+    }
 }
 
 /// Counts for the one who reads the output of a long test.
