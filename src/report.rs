@@ -413,11 +413,9 @@ fn files_hint(error: &filetree::Error) -> Option<String> {
 fn last_output(error: &engine::Error) -> String {
     match error {
         engine::Error::Command { tail, .. } if !tail.is_empty() => {
-            let mut text = "\nlast lines of its output:\n".to_owned();
-            for line in tail {
-                text.push_str(&format!("  {line}\n"));
-            }
-            text
+            let line = |line: &String| format!("  {}\n", text::said(line));
+            let lines: String = tail.iter().map(line).collect();
+            format!("\nlast lines of its output:\n{lines}")
         }
         _ => String::new(),
     }

@@ -177,6 +177,23 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(show).collect())
 }
 
+/// Returns what a line of a command's output says: what is left of it when a terminal has shown it, without its colours and
+/// without any power over the terminal.
+pub(crate) fn said(line: &str) -> String {
+    let last = line.trim_end().rsplit('\r').next().unwrap_or_default();
+    let mut parts = last.split("\u{1b}[");
+    let mut said = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // A colour is a list of numbers and an `m` (ECMA-48, "Select graphic rendition").
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';' || c == ':');
+        match rest.strip_prefix('m') {
+            Some(rest) => said.push_str(rest),
+            None => said.extend(["\u{1b}[", part]),
+        }
+    }
+    visible(&said).into_owned()
+}
+
 /// Returns a message that can be read on any terminal: visible, and without its middle where it is very long, since the
 /// end often says what happened.
 pub(crate) fn message(text: &str) -> String {
@@ -201,6 +218,13 @@ mod tests {
         assert_eq!(visible("\x1b[31m\r\u{7f}\u{9b}\u{2066}"), {
             "\\u{1b}[31m\\u{d}\\u{7f}\\u{9b}\\u{2066}"
         });
+    }
+
+    #[test]
+    fn lines_of_commands_are_what_a_terminal_would_show() {
+        assert_eq!(said("\u{1b}[1;31merror\u{1b}[0m: x\u{1b}[m\r\n"), "error: x");
+        assert_eq!(said("10%\r20%\u{1b}[2Jx\n"), "20%\\u{1b}[2Jx");
+        assert_eq!(said("\u{1b}]0;title\u{7}\0b"), "\\u{1b}]0;title\\u{7}\\u{0}b");
     }
 
     #[test]
