@@ -48,6 +48,8 @@ mod build {
     mod args;
     /// What each instruction leaves in the image's configuration and history.
     mod basics;
+    /// Steps that make more than there can be.
+    mod bounds;
     /// What BuildKit's own tests assert and no other file does.
     mod buildkit;
     /// What is run again and what is not.
@@ -162,6 +164,8 @@ mod commands {
     mod login;
     /// `kiln logs`.
     mod logs;
+    /// Images that lead somewhere else.
+    mod odd_images;
     /// `kiln pause`, `unpause` and `top`.
     mod pause;
     /// Ports of the host that lead to a container, and how a container reaches the host.

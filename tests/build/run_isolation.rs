@@ -259,6 +259,44 @@ fn the_same_holds_for_run() {
     );
 }
 
+/// Names in the network's own namespace are there for all who are in it; paths are not.
+#[test]
+fn sockets_of_the_builder_are_out_of_reach() {
+    let env = TestEnv::new();
+    let agent = env.str("agent");
+    let _agent = std::os::unix::net::UnixListener::bind(&agent).unwrap();
+    env.ok(&["run", "-d", "--name", "keeper", "busybox", "sleep", "1000"]);
+    let context = env.context(
+        "FROM busybox\nRUN --network=host --mount=type=ssh cat /proc/net/unix > /seen; \
+         while read -r _ _ _ _ _ _ inode path; do case \"$path\" in /*) test -S \"$path\" && echo \"$path\";; esac; done < /seen > /reached; true\n",
+    );
+    let ssh = format!("--ssh=default={agent}");
+    env.build(&context, &["--allow=network.host", &ssh]);
+    let (seen, reached) = (env.sh("cat /seen"), env.sh("cat /reached"));
+    assert_eq!(reached, "", "of\n{seen}");
+    // The socket of the agent, and that of the container, which is named in its own way.
+    let store = env.store();
+    assert!(seen.contains(&format!("{}/tmp/", store.display())), "{seen}");
+    let keeper = env.keepers()[0];
+    let links = std::fs::read_dir(format!("/proc/{keeper}/fd")).unwrap();
+    let sockets: Vec<String> = links
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| {
+            Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+        })
+        .collect();
+    let named = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.len() == 8 && sockets.iter().any(|socket| socket == words[6])
+    };
+    let names: Vec<&str> =
+        seen.lines().filter(named).filter_map(|line| line.split_whitespace().last()).collect();
+    assert!(!names.is_empty(), "{sockets:?} of\n{seen}");
+    assert!(names.iter().all(|name| name.starts_with('/')), "{names:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&store.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "nobody else gets to the paths");
+}
+
 /// How many processes of this machine have this word among their arguments.
 pub(super) fn processes_named(word: &str) -> usize {
     std::fs::read_dir("/proc")

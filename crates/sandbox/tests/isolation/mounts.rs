@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use sandbox::Error;
 use sandbox::Exit;
@@ -26,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     ("bind_mounts", bind_mounts),
     ("mounts_of_layers", mounts_of_layers),
     ("parts_do_not_leave_their_mount", parts_do_not_leave_their_mount),
+    ("a_cache_that_is_swapped_meanwhile", a_cache_that_is_swapped_meanwhile),
     ("mounts_in_mounts", mounts_in_mounts),
     ("forbidden_targets", forbidden_targets),
 ];
@@ -154,6 +157,70 @@ fn parts_do_not_leave_their_mount(world: &World) {
         spec.mounts.push(within(path));
         assert!(matches!(run(spec), Err(Error::Mount { .. })), "{path}");
     }
+}
+
+/// Ends the swapping, whatever becomes of the test.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// CVE-2021-30465: a directory of a cache is swapped for a link out of it, without a pause, while it is mounted in part and
+/// while something is mounted below it.
+fn a_cache_that_is_swapped_meanwhile(world: &World) {
+    let victim = world.new_directory("victim");
+    fs::create_dir(victim.join("e")).unwrap();
+    fs::write(victim.join("e/secret"), "TOKEN-61d3").unwrap();
+    fs::write(victim.join("secret"), "TOKEN-61d3").unwrap();
+    let before = fs::metadata(&victim).unwrap().modified().unwrap();
+    let cache = world.new_directory("cache");
+    fs::create_dir_all(cache.join("d/e")).unwrap();
+    symlink(&victim, cache.join("l")).unwrap();
+    let over = AtomicBool::new(false);
+    let swap = || {
+        let dir = fs::File::open(&cache).unwrap();
+        let exchange = rustix::fs::RenameFlags::EXCHANGE;
+        let mut swaps = 0;
+        while !over.load(Ordering::Relaxed) {
+            rustix::fs::renameat_with(&dir, "d", &dir, "l", exchange).unwrap();
+            swaps += 1;
+        }
+        swaps
+    };
+    let (mut mounted, mut refused) = (0, 0);
+    let swaps = std::thread::scope(|scope| {
+        let swapping = scope.spawn(swap);
+        let end = Over(&over);
+        for _ in 0..500 {
+            let (mut spec, _) = world.spec("cat /m/secret /m/e/secret /c/d/secret /c/d/e/secret");
+            let whole = MountSource::Bind(cache.clone());
+            let root = sandbox::detach(&cache).unwrap();
+            let part = MountSource::Within { root, path: "d".to_owned() };
+            for (target, source) in [("/c", whole), ("/m", part)] {
+                spec.mounts.push(Mount { target: target.to_owned(), source, read_only: false });
+            }
+            spec.mounts.push(tmpfs("/c/d/e"));
+            match run(spec) {
+                Ok(run) => {
+                    assert!(!run.stdout.contains("TOKEN"), "{run:?}");
+                    mounted += 1;
+                }
+                // What is a link at that moment leads nowhere in the root.
+                Err(Error::Mount { .. } | Error::MountTarget { .. }) => refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        drop(end);
+        swapping.join().unwrap()
+    });
+    eprintln!("{swaps} swaps, {mounted} mounted, {refused} refused");
+    assert!(swaps > 500 && mounted > 0 && refused > 0, "{swaps} {mounted} {refused}");
+    assert_eq!(fs::metadata(&victim).unwrap().modified().unwrap(), before);
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(victim.join("e")).unwrap().count(), 1);
 }
 
 fn mounts_in_mounts(world: &World) {

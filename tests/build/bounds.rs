@@ -1,0 +1,115 @@
+//! Steps that make more than there can be: the build takes no more memory for it, can be ended, and the next one is right.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::base;
+use crate::support::env::{IMAGE, TestEnv};
+use crate::support::process::eventually;
+
+/// A build with its memory in sight.
+struct Watched(Child);
+
+impl Watched {
+    fn start(env: &TestEnv, context: &str) -> Self {
+        let log = fs::File::create(env.path("stderr")).unwrap();
+        let child = Command::new(base::kiln())
+            .args(["--root".as_ref(), env.store().as_os_str()])
+            .args(["build", "--progress=plain", "-t", IMAGE, context])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// The most memory that it has had so far, in MiB.
+    fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
+    /// How long processors have worked for it, in hundredths of a second.
+    fn processor_time(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    fn interrupt(&self) {
+        let pid = Pid::from_raw(self.0.id().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is what is wanted.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Packed, it would be a terabyte of zeros. That is the author's to want; nobody has to wait for it.
+#[test]
+fn a_terabyte_of_nothing_can_be_ended() {
+    let env = TestEnv::new();
+    let sparse = "dd if=/dev/zero of=/sparse bs=1048576 count=0 seek=1048576";
+    let of_step = env.context(&format!("FROM busybox\nRUN {sparse} && ls -l /sparse\n"));
+    let of_context = env.context("FROM busybox\nCOPY sparse /\n");
+    let file = fs::File::create(of_context.path().join("sparse")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    for context in [&of_step, &of_context] {
+        let mut build = Watched::start(&env, context.str());
+        // A second of work on it.
+        eventually("it works", || build.processor_time() > 100 || build.is_over());
+        assert!(!build.is_over(), "{}", fs::read_to_string(env.path("stderr")).unwrap());
+        assert!(build.memory() < 200, "{} MiB", build.memory());
+        build.interrupt();
+        eventually("it ends", || build.is_over());
+        assert!(!build.0.wait().unwrap().success());
+    }
+    // What is left is for the next command to remove; a file without contents takes no room.
+    assert_eq!(env.ok(&["images", "-q", "test"]).text(), "");
+    env.ok(&["prune", "-f"]);
+    assert!(env.ownerless().is_empty());
+    env.build_text("FROM busybox\nRUN test ! -e /sparse\n");
+    env.ok(&["fsck"]);
+}
+
+#[test]
+fn processes_without_end_are_ended_with_the_step() {
+    let env = TestEnv::new();
+    let word = format!("86{}1", std::process::id());
+    // Each of the first ones begins two more, until no more are allowed; all of them wait.
+    let bomb = "f() { sleep WORD & [ $1 -gt 0 ] && { f $(($1-1)) & f $(($1-1)) & }; }; f 9; sleep 0.5; echo alive";
+    let bomb = bomb.replace("WORD", &word);
+    let context = env.context(&format!("FROM busybox\nRUN {bomb}\n"));
+    let output = env.building(&context, &[]).run();
+    assert!(output.status.code().is_some_and(|code| code < 2), "{output}");
+    assert_eq!(super::run_isolation::processes_named(&word), 0);
+    env.build_text("FROM busybox\nRUN true\n");
+}
+
+/// Whatever a command prints, the lines of others stay theirs, and the last words in an error are text.
+#[test]
+fn output_that_is_no_text_is_passed_on_line_by_line() {
+    let env = TestEnv::new();
+    let print = "printf 'a\\033[2J\\033]0;title\\007\\000b\\377\\n#9 DONE 0.0s\\n\\r#1 ERROR\\n'";
+    let context = env.context(&format!("FROM busybox\nRUN {print}; exit 3\n"));
+    let output = env.build_fails(&context, &[]);
+    let (log, error) = output.stderr.split_once("error: ").unwrap();
+    // Each line of the command is behind its number and time.
+    for line in log.lines().filter(|line| line.contains("DONE 0.0s") && line.contains("#9")) {
+        assert!(line.starts_with("#2 "), "{line:?}");
+    }
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    assert!(error.chars().all(is_plain), "{error:?}");
+    assert!(error.contains("exit code: 3"), "{output}");
+}
