@@ -45,8 +45,16 @@ fn memory_is_limited_and_not_in_the_key() {
         [["--memory=20m", "--memory-swap=20m"], ["--resource=memory=20m,memory-swap=20m", "-q"]]
     {
         let output = env.building(&context, &args).run().fails(1);
-        output.says(&["Dockerfile:2", "out of memory: the limit was reached"]);
+        output.says(&["Dockerfile:2", "killed: out of memory (limit 20 MiB)"]);
     }
+    context.dockerfile("FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=50M count=1; exit 3\n");
+    let output = env.building(&context, &["--memory=20m", "--memory-swap=20m"]).run().fails(1);
+    output.says(&["exit code: 3: a process was killed: out of memory (limit 20 MiB)"]);
+    // Who goes on without it is told.
+    context.dockerfile("FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=50M count=1 || true\n");
+    let output = env.build(&context, &["--memory=20m", "--memory-swap=20m"]);
+    output.says(&["warning: process", "was killed: out of memory (limit 20 MiB)"]);
+    context.dockerfile("FROM busybox\nRUN dd if=/dev/zero of=/dev/null bs=50M count=1\n");
     env.build(&context, &["-m", "200m"]);
     env.build(&context, &[]).has_cached(1);
 }
@@ -187,7 +195,7 @@ fn what_would_have_to_be_ignored_is_refused() {
         (&["--provenance=mode=max"], &["--provenance is not supported", "`false`"]),
         (&["--sbom=true"], &["--sbom is not supported"]),
         (&["--attest=type=sbom"], &["--attest is not supported"]),
-        (&["--cgroup-parent=x"], &["--cgroup-parent is not supported", "--resource"]),
+        (&["--cgroup-parent=a/../../b"], &["`a/../../b` is no control group", "without `..`"]),
         (&["--policy=x"], &["--policy is not supported"]),
         (&["--label", "=x"], &["--label `=x`: invalid label"]),
         (&["--build-arg", "=x"], &["--build-arg `=x`: invalid environment variable"]),

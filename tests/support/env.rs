@@ -24,6 +24,8 @@ pub(crate) struct TestEnv {
     dir: PathBuf,
     account: Option<Account>,
     isolation: Option<&'static str>,
+    /// What root does before kiln starts.
+    before: Option<&'static str>,
     contexts: Cell<u32>,
 }
 
@@ -50,6 +52,12 @@ impl TestEnv {
         Self::create(Some(account)).with_base()
     }
 
+    /// The same environment after another script of root's.
+    pub(crate) fn after(mut self, script: &'static str) -> Self {
+        self.before = Some(script);
+        self
+    }
+
     fn create(account: Option<Account>) -> Self {
         // Tests are threads of one process or processes of their own, depending on the runner.
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -57,7 +65,7 @@ impl TestEnv {
         let dir = std::env::temp_dir().join(format!("kiln-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        let env = Self { dir, account, isolation: None, contexts: Cell::new(0) };
+        let env = Self { dir, account, isolation: None, before: None, contexts: Cell::new(0) };
         if let Some(account) = &env.account {
             // The build directory may well be out of this user's reach.
             fs::copy(base::kiln(), env.path("kiln")).unwrap();
@@ -108,6 +116,10 @@ impl TestEnv {
         };
         let kiln = match self.isolation {
             Some(rung) => kiln.env("KILN_ISOLATION", rung),
+            None => kiln,
+        };
+        let kiln = match self.before {
+            Some(script) => kiln.through_root(script),
             None => kiln,
         };
         kiln.args(["--root".as_ref(), self.store().as_os_str()]).args(args)

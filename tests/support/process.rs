@@ -50,20 +50,44 @@ wait "$!"
 pub(crate) struct Kiln {
     command: Command,
     stdin: Vec<u8>,
+    /// Whom it runs as, if not as whoever runs the tests.
+    user: Option<(u32, u32)>,
 }
 
 impl Kiln {
     /// The binary under test, with the arguments that every call needs.
     pub(crate) fn new(binary: &Path) -> Self {
-        Self { command: clean(binary), stdin: Vec::new() }
+        Self { command: clean(binary), stdin: Vec::new(), user: None }
     }
 
     /// Runs in a user namespace that has an emulator of arm64, and all ids of the first one.
     pub(crate) fn emulating(self) -> Self {
-        let mut command = clean(Path::new("sh"));
-        command.args(["-c", EMULATING, "sh"]).arg(self.command.get_program());
-        command.args(self.command.get_args());
+        self.through(&["sh", "-c", EMULATING, "sh"])
+    }
+
+    /// Is started by another program, whose last arguments are kiln and its arguments.
+    pub(crate) fn through(self, words: &[&str]) -> Self {
+        let mut command = clean(Path::new(words[0]));
+        command.args(&words[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
         Self { command, ..self }
+    }
+
+    /// Is started by a shell script of root's, which becomes the user by `"$@"`.
+    pub(crate) fn through_root(mut self, script: &str) -> Self {
+        let Some((uid, gid)) = self.user.take() else {
+            return self.through(&["sh", "-c", script, "sh"]);
+        };
+        let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        self.through(&["sh", "-c", script, "sh", "setpriv", &uid, &gid, "--clear-groups"])
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
@@ -88,14 +112,22 @@ impl Kiln {
 
     /// Drops to an ordinary user before the program starts.
     pub(crate) fn by_user(mut self, uid: u32, gid: u32, home: &Path) -> Self {
-        self.command.uid(uid).gid(gid).env("HOME", home).env_remove("XDG_DATA_HOME");
+        self.user = Some((uid, gid));
+        self.command.env("HOME", home).env_remove("XDG_DATA_HOME");
         self.command.env_remove("XDG_RUNTIME_DIR").current_dir(home);
         self
     }
 
     /// Starts in a terminal of its own.
-    pub(crate) fn in_terminal(self) -> Terminal {
+    pub(crate) fn in_terminal(mut self) -> Terminal {
+        self.become_user();
         Terminal::start(self.command)
+    }
+
+    fn become_user(&mut self) {
+        if let Some((uid, gid)) = self.user {
+            self.command.uid(uid).gid(gid);
+        }
     }
 
     /// Runs to the end.
@@ -105,6 +137,7 @@ impl Kiln {
 
     /// Starts, in a process group of its own so that signals meet it alone.
     pub(crate) fn spawn(mut self) -> Running {
+        self.become_user();
         let words: Vec<_> = std::iter::once(self.command.get_program())
             .chain(self.command.get_args())
             .map(|word| word.to_string_lossy().into_owned())

@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::cgroup::find::Hierarchies;
+use crate::cgroup::find::Hierarchy;
 use crate::cgroup::settings::Controller;
 use crate::cgroup::settings::Setting;
 use crate::sys;
@@ -45,8 +46,11 @@ pub struct Resources {
     pub cpus: Option<String>,
     /// Which memory nodes, as a list of ranges.
     pub memory_nodes: Option<String>,
-    /// How many processes and threads.
-    pub processes: Option<u64>,
+    /// How many processes and threads. What is not said is bounded, where the kernel can do that without a control group.
+    pub processes: Option<Amount>,
+    /// The control group that it is all in a part of: a path below where the hierarchies are mounted, without `..`. It is made
+    /// if it is not there. Without it, kiln finds one.
+    pub parent: Option<PathBuf>,
 }
 
 /// A limit that can be said to be none.
@@ -64,6 +68,8 @@ pub(crate) struct Groups {
     directories: Vec<Directory>,
     /// Their `cgroup.procs`.
     doors: Vec<File>,
+    /// What was made above them, the top first.
+    above: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -79,23 +85,29 @@ enum Version {
 }
 
 impl Groups {
-    /// Makes the groups that the limits need; `None` if there are no limits.
+    /// Makes the groups that the limits need, or that are to be in a certain one; `None` if none are.
     pub(crate) fn make(resources: &Resources) -> Result<Option<Groups>, Error> {
         let controllers = settings::controllers(resources);
-        if controllers.is_empty() {
+        if controllers.is_empty() && resources.parent.is_none() {
             return Ok(None);
         }
         settings::check_cpus(resources)?;
+        settings::check_cpuset(resources)?;
         let hierarchies = Hierarchies::of_this_process()?;
-        let mut groups = Groups { directories: Vec::new(), doors: Vec::new() };
+        let mut groups = Groups { directories: Vec::new(), doors: Vec::new(), above: Vec::new() };
         let mut of_two = Vec::new();
-        for controller in controllers {
+        for controller in Controller::ALL {
+            let is_needed = controllers.contains(&controller);
             match hierarchies.one.get(&controller) {
-                Some(mount) => groups.make_in_one(controller, mount, resources)?,
-                None => of_two.push(controller),
+                // Whoever names a group means it wherever there is one.
+                Some(one) if is_needed || resources.parent.is_some() => {
+                    groups.make_in_one(controller, one, resources)?;
+                }
+                None if is_needed => of_two.push(controller),
+                _ => {}
             }
         }
-        if !of_two.is_empty() {
+        if !of_two.is_empty() || hierarchies.one.is_empty() {
             groups.make_in_two(&of_two, &hierarchies, resources)?;
         }
         groups.open_doors()?;
@@ -103,33 +115,39 @@ impl Groups {
     }
 
     /// Makes a group in a hierarchy of version 1, which has its own for each controller. It is in a group
-    /// of kiln's at the top, as Docker's are in one of Docker's.
+    /// of kiln's at the top, as Docker's are in one of Docker's; an ordinary user's is in the group that kiln is in, if that
+    /// was handed over.
     fn make_in_one(
         &mut self,
         controller: Controller,
-        mount: &Path,
+        one: &Hierarchy,
         resources: &Resources,
     ) -> Result<(), Error> {
-        let all = mount.join("kiln");
-        let path = all.join(own_name());
-        let made = retry_once(|| {
-            make_directory(&all)?;
-            remove_left_over(&all);
-            make_directory(&path)
-        });
-        made.map_err(|source| {
-            let reason = match source.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => format!(
-                    "the control groups below `{}` cannot be changed by this user (version 1 is for root alone)",
-                    mount.display()
-                ),
-                _ => format!("the control group `{}` cannot be made", path.display()),
-            };
-            controller.refused(reason, Some(source))
-        })?;
+        let all = match &resources.parent {
+            Some(parent) => one.mount.join(parent),
+            None => one.mount.join("kiln"),
+        };
+        if resources.parent.is_some() {
+            self.make_above(&one.mount, &all)
+                .map_err(|source| refused_in_one(controller, one, &all, source))?;
+        }
+        let (all, path) = match make_group(&all) {
+            Err(error) if is_forbidden(&error) && resources.parent.is_none() => {
+                let made = make_group(&one.own).map(|path| (one.own.clone(), path));
+                made.map_err(|_| refused_in_one(controller, one, &all, error))?
+            }
+            made => {
+                let path = made.map_err(|source| refused_in_one(controller, one, &all, source))?;
+                (all, path)
+            }
+        };
         self.directories.push(Directory { path: path.clone(), version: Version::One });
         if controller == Controller::Cpuset {
-            for directory in [&all, &path] {
+            let above = all.ancestors().take_while(|it| *it != one.mount);
+            let mut down: Vec<&Path> = above.collect();
+            down.reverse();
+            down.push(&path);
+            for directory in down {
                 inherit_cpuset(directory).map_err(cannot_write(
                     controller,
                     directory,
@@ -165,18 +183,22 @@ impl Groups {
                 format!("no control group of this machine has the controller `{}`", missing.name());
             return Err(missing.refused(reason, None));
         }
+        if let Some(parent) = &resources.parent {
+            let parent = two.mount.join(parent);
+            let made = self
+                .make_above(&two.mount, &parent)
+                .and_then(|()| enable_down_to(&two.mount, &parent, controllers))
+                .and_then(|()| make_below(&parent, controllers));
+            let path = made.map_err(|source| {
+                let reason = format!("no control group can be made in `{}`", parent.display());
+                first.refused(reason, Some(source))
+            })?;
+            return self.take_in_two(path, controllers, resources);
+        }
         let mut problem = None;
         for parent in two.own.ancestors().take_while(|parent| parent.starts_with(&two.mount)) {
             match make_below(parent, controllers) {
-                Ok(path) => {
-                    self.directories.push(Directory { path: path.clone(), version: Version::Two });
-                    for setting in settings::of_version_2(resources) {
-                        if controllers.contains(&setting.controller) {
-                            write_setting(&path, &setting)?;
-                        }
-                    }
-                    return Ok(());
-                }
+                Ok(path) => return self.take_in_two(path, controllers, resources),
                 // The first one is about the own group, which is where one would look.
                 Err(error) => drop(problem.get_or_insert(error)),
             }
@@ -187,6 +209,34 @@ impl Groups {
             two.own.display()
         );
         Err(first.refused(reason, problem))
+    }
+
+    /// Writes the limits of a new group of version 2.
+    fn take_in_two(
+        &mut self,
+        path: PathBuf,
+        controllers: &[Controller],
+        resources: &Resources,
+    ) -> Result<(), Error> {
+        self.directories.push(Directory { path: path.clone(), version: Version::Two });
+        for setting in settings::of_version_2(resources) {
+            if controllers.contains(&setting.controller) {
+                write_setting(&path, &setting)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directories from `top`, which is there, down to `path`.
+    fn make_above(&mut self, top: &Path, path: &Path) -> io::Result<()> {
+        let missing = path.ancestors().take_while(|it| *it != top && !it.exists());
+        let mut missing: Vec<&Path> = missing.collect();
+        missing.reverse();
+        for directory in missing {
+            make_directory(directory)?;
+            self.above.push(directory.to_owned());
+        }
+        Ok(())
     }
 
     fn open_doors(&mut self) -> Result<(), Error> {
@@ -230,8 +280,14 @@ impl Drop for Groups {
             remove(&directory.path);
             if let (Version::One, Some(all)) = (directory.version, directory.path.parent()) {
                 // Fails while other sandboxes have groups there.
-                let _ = fs::remove_dir(all);
+                if all.file_name() == Some("kiln".as_ref()) {
+                    let _ = fs::remove_dir(all);
+                }
             }
+        }
+        for directory in self.above.iter().rev() {
+            // The same.
+            let _ = fs::remove_dir(directory);
         }
     }
 }
@@ -263,9 +319,54 @@ pub(crate) fn enter(doors: &[BorrowedFd<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes a group of version 1 in another one, which may have to be made before.
+fn make_group(all: &Path) -> io::Result<PathBuf> {
+    let path = all.join(own_name());
+    retry_once(|| {
+        make_directory(all)?;
+        remove_left_over(all);
+        make_directory(&path)
+    })?;
+    Ok(path)
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn refused_in_one(controller: Controller, one: &Hierarchy, all: &Path, source: io::Error) -> Error {
+    let reason = match is_forbidden(&source) {
+        true => format!(
+            "this user may change the control groups neither below `{}` nor in `{}`, where this process is; those of version 1 are root's, \
+             who may hand one over (chown)",
+            all.parent().unwrap_or(all).display(),
+            one.own.display()
+        ),
+        false => format!("no control group can be made in `{}`", all.display()),
+    };
+    controller.refused(reason, Some(source))
+}
+
+/// Lets the groups from `top` to the one above `parent` pass the controllers on.
+fn enable_down_to(top: &Path, parent: &Path, controllers: &[Controller]) -> io::Result<()> {
+    let above = parent.ancestors().skip(1).take_while(|it| it.starts_with(top));
+    let mut down: Vec<&Path> = above.collect();
+    down.reverse();
+    down.into_iter().try_for_each(|group| enable(group, controllers))
+}
+
 /// Makes a group of version 2 with these controllers.
 fn make_below(parent: &Path, controllers: &[Controller]) -> io::Result<PathBuf> {
-    let file = parent.join("cgroup.subtree_control");
+    enable(parent, controllers)?;
+    remove_left_over(parent);
+    let path = parent.join(own_name());
+    make_directory(&path)?;
+    Ok(path)
+}
+
+/// Lets a group of version 2 pass these controllers on to those in it.
+fn enable(group: &Path, controllers: &[Controller]) -> io::Result<()> {
+    let file = group.join("cgroup.subtree_control");
     let there = fs::read_to_string(&file)?;
     let missing: Vec<String> = controllers
         .iter()
@@ -275,10 +376,7 @@ fn make_below(parent: &Path, controllers: &[Controller]) -> io::Result<PathBuf> 
     if !missing.is_empty() {
         write(&file, &missing.join(" "))?;
     }
-    remove_left_over(parent);
-    let path = parent.join(own_name());
-    make_directory(&path)?;
-    Ok(path)
+    Ok(())
 }
 
 /// What the names of groups begin with; the supervisor's pid follows.

@@ -31,7 +31,6 @@ use crate::Rights;
 use crate::cgroup::Groups;
 use crate::container;
 use crate::container::Lines;
-use crate::exec;
 use crate::landlock::Rules;
 use crate::spawn;
 use crate::supervisor;
@@ -130,7 +129,10 @@ fn run_first(
         let ready = groups.map_or(Ok(()), Groups::enter);
         let ready = ready.and_then(|()| prepare(job, root, luggage, &lines));
         match ready.and_then(|()| container::close_all_but(&lines.speak)) {
-            Ok(line) => container::fail(&line, exec::exec(&job.argv, &job.env)),
+            Ok(line) => {
+                let error = container::exec_limited(&job.rights, &job.argv, &job.env);
+                container::fail(&line, error)
+            }
             Err(error) => container::fail(&lines.speak, error),
         }
     };

@@ -4,6 +4,7 @@
 //! switched; then rights are dropped, the filter before the capabilities, because installing it
 //! takes one; last the program.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -62,9 +63,25 @@ pub(crate) fn run(
     let ready = groups.map_or(Ok(()), Groups::enter).and_then(|()| prepare(job, luggage, lines));
     // Closed here, when nothing but the luggage and the groups still own a descriptor.
     match ready.and_then(|()| close_all_but(&lines.speak)) {
-        Ok(line) if job.init => init::run(line, alone, || exec::exec(&job.argv, &job.env)),
-        Ok(line) => fail(&line, exec::exec(&job.argv, &job.env)),
+        Ok(line) if job.init => init::run(line, alone, || become_program(job)),
+        Ok(line) => fail(&line, become_program(job)),
         Err(error) => fail(&lines.speak, error),
+    }
+}
+
+fn become_program(job: &Job) -> Error {
+    exec_limited(&job.rights, &job.argv, &job.env)
+}
+
+/// Executes the program with its limits; returns only why it cannot.
+pub(crate) fn exec_limited(
+    rights: &Rights,
+    argv: &[OsString],
+    env: &[(OsString, OsString)],
+) -> Error {
+    match limits::set(&rights.limits) {
+        Ok(()) => exec::exec(argv, env),
+        Err(error) => error,
     }
 }
 
@@ -97,7 +114,7 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
 pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Error> {
     caps::drop_bounding_set(rights)?;
     caps::set_groups(rights)?;
-    limits::set(&rights.limits)?;
+    limits::raise(&rights.limits)?;
     if rights.no_new_privileges {
         rustix::thread::set_no_new_privs(true)
             .map_err(Error::setup("keep programs from gaining rights"))?;

@@ -30,7 +30,6 @@ use crate::Terminal;
 use crate::cgroup;
 use crate::container;
 use crate::container::Lines;
-use crate::exec;
 use crate::spawn;
 use crate::supervisor;
 use crate::supervisor::Pipes;
@@ -112,7 +111,10 @@ fn become_program(
         .and_then(|()| prepare(job, luggage, lines))
         .and_then(|()| container::close_all_but(&lines.speak));
     match ready {
-        Ok(line) => container::fail(&line, exec::exec(&job.argv, &job.env)),
+        Ok(line) => {
+            let error = container::exec_limited(&job.rights, &job.argv, &job.env);
+            container::fail(&line, error)
+        }
         Err(error) => container::fail(&lines.speak, error),
     }
 }

@@ -59,6 +59,26 @@ pub(crate) fn set(proc: &OwnedFd, settings: &[(String, String)]) -> Result<(), E
     Ok(())
 }
 
+/// How many processes and threads a sandbox has at most, if nothing is said of it: half of what Linux has by default for all
+/// together, so that one that multiplies without end leaves enough for others.
+const MOST_PROCESSES: &str = "16384";
+
+/// Bounds the numbers of processes, and by that their count, where a namespace of processes has a bound of its own: since
+/// Linux 6.14. Elsewhere it would be everybody's.
+pub(crate) fn bound_processes(proc: &OwnedFd) {
+    if has_own_bound() {
+        // A limit of somebody who asked for none is no reason to stop.
+        let _ = write_setting(proc, "kernel.pid_max", MOST_PROCESSES);
+    }
+}
+
+fn has_own_bound() -> bool {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(14))
+}
+
 fn write_setting(proc: &OwnedFd, name: &str, value: &str) -> Result<(), Errno> {
     let path = format!("sys/{}", name.replace('.', "/"));
     let (flags, beneath) = (OFlags::WRONLY | OFlags::CLOEXEC, ResolveFlags::BENEATH);

@@ -1,5 +1,8 @@
 //! Limits of each process, as `ulimit` shows them.
 
+use std::fs;
+
+use rustix::io::Errno;
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 use serde::Deserialize;
@@ -49,7 +52,24 @@ fn resource(name: &str) -> Option<Resource> {
     RESOURCES.iter().find(|(known, _)| *known == name).map(|(_, resource)| *resource)
 }
 
-/// Takes the limits. An ordinary user's cannot be above those of who started kiln.
+/// Raises what the limits need to be raised, as long as this process has the right to. Nothing is lowered yet: the sandbox
+/// itself still has files to open and memory to use.
+pub(crate) fn raise(limits: &[Limit]) -> Result<(), Error> {
+    for limit in limits {
+        let Some(resource) = resource(&limit.name) else { continue };
+        let now = rustix::process::getrlimit(resource);
+        let Some(most) = now.maximum else { continue };
+        if limit.hard.is_none_or(|hard| hard > most) {
+            let new = Rlimit { current: now.current, maximum: limit.hard };
+            rustix::process::setrlimit(resource, new)
+                .map_err(|errno| refused(limit, most, errno))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the limits, which [`raise`] has made possible. The last thing before a program is started: with few files to open or
+/// little memory nothing else goes on here.
 pub(crate) fn set(limits: &[Limit]) -> Result<(), Error> {
     for limit in limits {
         let Some(resource) = resource(&limit.name) else { continue };
@@ -58,4 +78,49 @@ pub(crate) fn set(limits: &[Limit]) -> Result<(), Error> {
             .map_err(Error::setup(&format!("set the limit `{}`", limit.name)))?;
     }
     Ok(())
+}
+
+/// Says why a hard limit cannot be raised above `most`.
+fn refused(limit: &Limit, most: u64, errno: Errno) -> Error {
+    let wanted = limit.hard.map_or_else(|| "no limit".to_owned(), |hard| hard.to_string());
+    let nr_open = fs::read_to_string("/proc/sys/fs/nr_open").ok();
+    let nr_open = nr_open.and_then(|text| text.trim().parse::<u64>().ok());
+    let reason = match nr_open.filter(|_| limit.name == "nofile") {
+        Some(all) if limit.hard.is_none_or(|hard| hard > all) => {
+            format!(
+                "{wanted} is more than the kernel lets any process have (`fs.nr_open` is {all})"
+            )
+        }
+        _ => format!(
+            "{wanted} is more than {most}, the hard limit of who runs kiln, which only root can raise"
+        ),
+    };
+    let what = format!("`{}` of each process", limit.name);
+    Error::Resources { what, reason, source: Some(errno.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(name: &str, hard: Option<u64>) -> String {
+        let limit = Limit { name: name.to_owned(), soft: hard, hard };
+        refused(&limit, 1000, Errno::PERM).to_string()
+    }
+
+    #[test]
+    fn why_a_limit_cannot_be_raised() {
+        let text = reason("nproc", Some(2000));
+        assert!(
+            text.contains("cannot limit `nproc` of each process: 2000 is more than 1000"),
+            "{text}"
+        );
+        assert!(
+            reason("core", None).contains("no limit is more than 1000"),
+            "{}",
+            reason("core", None)
+        );
+        let text = reason("nofile", Some(u64::MAX));
+        assert!(text.contains("`fs.nr_open` is "), "{text}");
+    }
 }

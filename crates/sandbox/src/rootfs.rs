@@ -79,6 +79,9 @@ pub(crate) fn build<'a>(
 
     let proc = kernel_files::proc()?;
     kernel_files::set(&proc, &job.settings)?;
+    if job.resources.processes.is_none() {
+        kernel_files::bound_processes(&proc);
+    }
     let sys = kernel_files::sys(job)?;
     let mut workshop = Workshop::open()?;
     let device = Device::build(job, &mut places)?;

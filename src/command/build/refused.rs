@@ -22,11 +22,6 @@ const OPTIONS: &[Entry] = &[
     ("attest", &["type=provenance,disabled=true", "type=sbom,disabled=true"], ATTESTATIONS),
     ("provenance", &["false"], ATTESTATIONS),
     ("sbom", &["false"], ATTESTATIONS),
-    (
-        "cgroup-parent",
-        &[""],
-        "the control group of a RUN is made by kiln; limit it by `--resource`",
-    ),
     ("policy", &[], "there are no policies for sources"),
 ];
 

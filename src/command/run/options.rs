@@ -3,9 +3,9 @@
 use std::{path::PathBuf, str::FromStr};
 
 use engine::container::options::{
-    self, BadOption, ByteSize, CapabilityName, ContainerOptions, Cpus, Device, HostEntry, Label,
-    LogOptions, MemorySwap, Mount, Network, Port, Publish, Resources, SecurityOption, Sysctl,
-    Ulimit, Variable,
+    self, BadOption, ByteSize, CapabilityName, CgroupParent, ContainerOptions, Cpus, Device,
+    HostEntry, Label, LogOptions, MemorySwap, Mount, Network, Port, Publish, Resources,
+    SecurityOption, Sysctl, Ulimit, Variable,
 };
 
 use jiff::SignedDuration;
@@ -262,6 +262,16 @@ pub(crate) struct ResourceArgs {
     /// Most processes and threads; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
+    /// Control group to be in a part of: a path below /sys/fs/cgroup, or a slice
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent)]
+    cgroup_parent: Option<GivenParent>,
+}
+
+/// What `--cgroup-parent` says; nothing is as if it were not given.
+type GivenParent = Option<CgroupParent>;
+
+fn cgroup_parent(text: &str) -> Result<GivenParent, BadOption> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 impl ResourceArgs {
@@ -278,6 +288,7 @@ impl ResourceArgs {
             cpuset_cpus: self.cpuset_cpus,
             cpuset_mems: self.cpuset_mems,
             pids: self.pids_limit,
+            cgroup_parent: self.cgroup_parent.flatten(),
         };
         resources.validate().map_err(wrong)?;
         Ok(resources)

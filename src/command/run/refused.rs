@@ -30,7 +30,6 @@ const OPTIONS: &[Entry] = &[
     ("uts", &["private", ""], NAMESPACES),
     ("userns", &[""], NAMESPACES),
     ("cgroupns", &["private", ""], NAMESPACES),
-    ("cgroup-parent", &[""], "the control group of a container is found or made by kiln"),
     ("runtime", &[""], "kiln is the runtime"),
     ("gpus", &[], "lend the devices by `--device`"),
     ("cdi-device", &[], "lend the devices by `--device`"),

@@ -24,7 +24,7 @@ use thiserror::Error;
 
 pub use self::{
     host::{Device, HostAddress, HostEntry, Sysctl},
-    limit::{Cpus, MemorySwap, Resources, Ulimit},
+    limit::{CgroupParent, Cpus, MemorySwap, Resources, Ulimit},
     log::{LogDriver, LogLimits, LogOptions},
     mount::{BindOptions, Mount, MountKind, TmpfsOptions, volume_name},
     number::{ByteSize, parse_bool},

@@ -13,7 +13,7 @@ use store::{Open, Snapshot, SnapshotId};
 
 use crate::{
     Error, Event, StepNumber, Stream,
-    container::options::Ulimit,
+    container::options::{ByteSize, Resources, Ulimit},
     foreign,
     op::{
         mount,
@@ -124,25 +124,57 @@ fn execute(
     let exit = child.wait()?;
     build.request.cancel.check()?;
     match exit {
-        Exit::Code(0) => Ok(child.covered().to_vec()),
+        Exit::Code(0) => {
+            if child.ran_out_of_memory() {
+                build.events.send(Event::Warning(survived(run, &build.request.resources)));
+            }
+            Ok(child.covered().to_vec())
+        }
         exit => {
-            let error = failed(&run.argv, exit, child.ran_out_of_memory(), tail);
+            let limit = build.request.resources.memory_limit();
+            let memory = Memory { ran_out: child.ran_out_of_memory(), limit };
+            let error = failed(&run.argv, exit, memory, tail);
             // Before what it has written is removed again.
             Err(room::explain(&build.engine, error))
         }
     }
 }
 
+/// What is said of a command that has ended with 0, although the kernel killed a process of its.
+fn survived(run: &Run, resources: &Resources) -> String {
+    let limit = memory_limit(resources.memory_limit());
+    format!(
+        "warning: process \"{}\": a process that it started was killed: out of memory{limit}",
+        run.argv.join(" ")
+    )
+}
+
+/// What is known of a command's memory.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    /// Whether the kernel has killed a process at the limit.
+    ran_out: bool,
+    /// In bytes.
+    limit: Option<u64>,
+}
+
+/// ` (limit 64 MiB)`, for the end of a sentence.
+fn memory_limit(limit: Option<u64>) -> String {
+    limit.map_or_else(String::new, |limit| format!(" (limit {})", ByteSize(limit)))
+}
+
 /// The error of a command that did not end with 0, in BuildKit's words.
-fn failed(argv: &[String], exit: Exit, out_of_memory: bool, tail: Vec<String>) -> Error {
-    // Without a limit of the step's own only the number hints at it.
-    let memory =
-        if out_of_memory { "out of memory: the limit was reached" } else { "out of memory?" };
+fn failed(argv: &[String], exit: Exit, memory: Memory, tail: Vec<String>) -> Error {
+    let limit = memory_limit(memory.limit);
     let (code, ending) = match exit {
-        Exit::Code(code @ 137) => (code, format!("exit code: 137 (killed; {memory})")),
-        Exit::Code(code) if out_of_memory => (code, format!("exit code: {code} ({memory})")),
+        Exit::Code(code) if memory.ran_out => {
+            (code, format!("exit code: {code}: a process was killed: out of memory{limit}"))
+        }
+        Exit::Signal(9) if memory.ran_out => (137, format!("killed: out of memory{limit}")),
+        // Without a limit of the step's own only the number hints at it.
+        Exit::Code(code @ 137) => (code, "exit code: 137 (killed; out of memory?)".to_owned()),
         Exit::Code(code) => (code, format!("exit code: {code}")),
-        Exit::Signal(9) => (137, format!("killed by signal 9 ({memory})")),
+        Exit::Signal(9) => (137, "killed by signal 9 (out of memory?)".to_owned()),
         Exit::Signal(signal) => (128 + signal, format!("killed by signal {signal}")),
     };
     Error::Command { command: argv.join(" "), code, ending, tail, disk_full: false }

@@ -24,18 +24,18 @@ use crate::cgroup::settings::Controller;
 /// The hierarchies that this process sees.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Hierarchies {
-    /// The mount points of those of version 1, by controller.
-    pub(super) one: BTreeMap<Controller, PathBuf>,
+    /// Those of version 1, by controller.
+    pub(super) one: BTreeMap<Controller, Hierarchy>,
     /// The one of version 2.
-    pub(super) two: Option<Two>,
+    pub(super) two: Option<Hierarchy>,
     /// What `/proc/self/cgroup` and the mounts say, for [`Hierarchies::directories`].
     own: Vec<Membership>,
     mounts: Vec<Mounted>,
 }
 
-/// The hierarchy of version 2.
+/// A hierarchy, as far as it is mounted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Two {
+pub(super) struct Hierarchy {
     pub(super) mount: PathBuf,
     /// The directory of this process's own group.
     pub(super) own: PathBuf,
@@ -72,16 +72,11 @@ impl Hierarchies {
         for controller in Controller::ALL {
             let is_it =
                 |it: &&Membership| it.controllers.split(',').any(|it| it == controller.name());
-            let mount = own.iter().find(is_it).and_then(|it| it.mount_among(&mounts));
-            found.one.extend(mount.map(|mount| (controller, mount.point.clone())));
+            let hierarchy = own.iter().find(is_it).and_then(|it| it.hierarchy(&mounts));
+            found.one.extend(hierarchy.map(|it| (controller, it)));
         }
         let two = own.iter().find(|it| it.controllers.is_empty());
-        found.two = two.and_then(|it| {
-            let mount = it.mount_among(&mounts)?;
-            // Outside of what is mounted, the top of that is nearest.
-            let own = it.directory(mount).unwrap_or_else(|| mount.point.clone());
-            Some(Two { mount: mount.point.clone(), own })
-        });
+        found.two = two.and_then(|it| it.hierarchy(&mounts));
         Self { own, mounts, ..found }
     }
 
@@ -104,6 +99,13 @@ impl Membership {
                         .all(|it| options.iter().any(|option| option == it))
             }
         })
+    }
+
+    fn hierarchy(&self, mounts: &[Mounted]) -> Option<Hierarchy> {
+        let mount = self.mount_among(mounts)?;
+        // Outside of what is mounted, the top of that is nearest.
+        let own = self.directory(mount).unwrap_or_else(|| mount.point.clone());
+        Some(Hierarchy { mount: mount.point.clone(), own })
     }
 
     fn directory(&self, mount: &Mounted) -> Option<PathBuf> {
@@ -192,7 +194,7 @@ mod tests {
         let own = "4:memory:/a/b\n1:cpu,cpuacct:/\n9:name=systemd:/\n0::/c\n";
         let found = Hierarchies::parse(own, HYBRID);
         let one: Vec<_> =
-            found.one.iter().map(|(it, path)| (*it, path.to_str().unwrap())).collect();
+            found.one.iter().map(|(it, one)| (*it, one.mount.to_str().unwrap())).collect();
         assert_eq!(
             one,
             [
@@ -200,6 +202,7 @@ mod tests {
                 (Controller::Memory, "/sys/fs/cgroup/memory")
             ]
         );
+        assert_eq!(found.one[&Controller::Memory].own, Path::new("/sys/fs/cgroup/memory/a/b"));
         let two = found.two.as_ref().unwrap();
         assert_eq!(two.own, Path::new("/sys/fs/cgroup/unified/c"));
         // Another process's: only what differs.

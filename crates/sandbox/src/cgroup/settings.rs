@@ -75,6 +75,28 @@ pub(super) fn check_cpus(resources: &Resources) -> Result<(), Error> {
     Ok(())
 }
 
+/// Processors that are not there cannot be chosen; the kernel would only say that the number is too large.
+pub(super) fn check_cpuset(resources: &Resources) -> Result<(), Error> {
+    let Some(wanted) = &resources.cpus else { return Ok(()) };
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    match (last(wanted), last(&online)) {
+        (Some(wanted_last), Some(online_last)) if wanted_last > online_last => {
+            let reason = format!(
+                "requested CPUs are not available: requested {wanted}, available: {}",
+                online.trim()
+            );
+            Err(Controller::Cpuset.refused(reason, None))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The greatest number of a list of ranges.
+fn last(list: &str) -> Option<u64> {
+    let range = |part: &str| part.rsplit_once('-').map_or(part, |(_, last)| last).parse().ok();
+    list.trim().split(',').map(range).collect::<Option<Vec<u64>>>()?.into_iter().max()
+}
+
 /// How many numbers a list of ranges has: `0-3,6`.
 fn count(list: &str) -> Option<u64> {
     let range = |part: &str| {
@@ -168,7 +190,7 @@ impl List {
         if let Some(nodes) = &resources.memory_nodes {
             self.add(Controller::Cpuset, "cpuset.mems", nodes);
         }
-        if let Some(processes) = resources.processes {
+        if let Some(Amount::Limited(processes)) = resources.processes {
             self.add(Controller::Pids, "pids.max", processes);
         }
     }
@@ -221,12 +243,25 @@ mod tests {
         let rest = Resources {
             cpus: Some("0-1".into()),
             memory_nodes: Some("0".into()),
-            processes: Some(9),
+            processes: Some(Amount::Limited(9)),
             ..Resources::default()
         };
         let same = "cpuset.cpus=0-1, cpuset.mems=0, pids.max=9";
         check(&rest, same, same);
         assert_eq!(controllers(&rest), [Controller::Cpuset, Controller::Pids]);
+    }
+
+    #[test]
+    fn processors_that_are_not_there() {
+        assert_eq!(last("0-3,6\n"), Some(6));
+        assert_eq!(last("0"), Some(0));
+        assert_eq!(last("x"), None);
+        let wants = |cpus: &str| {
+            check_cpuset(&Resources { cpus: Some(cpus.into()), ..Resources::default() })
+        };
+        wants("0").unwrap();
+        let error = wants("0,9999").unwrap_err().to_string();
+        assert!(error.contains("not available: requested 0,9999, available: 0"), "{error}");
     }
 
     #[test]

@@ -98,7 +98,12 @@ fn memory_of_files_in_memory(world: &World) {
 fn processes(world: &World) {
     let script = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 2 & done; echo all";
     let with = |count| {
-        limited(world, script, Resources { processes: Some(count), ..Resources::default() }).0
+        limited(
+            world,
+            script,
+            Resources { processes: Some(Amount::Limited(count)), ..Resources::default() },
+        )
+        .0
     };
     assert_eq!(with(50).success(), "all");
     let few = with(5);
@@ -146,8 +151,11 @@ fn left_over() -> Vec<String> {
 }
 
 fn nothing_is_left_of_the_groups(world: &World) {
-    let resources =
-        || Resources { processes: Some(50), memory: Some(50 << 20), ..Resources::default() };
+    let resources = || Resources {
+        processes: Some(Amount::Limited(50)),
+        memory: Some(50 << 20),
+        ..Resources::default()
+    };
     assert_eq!(limited(world, "sleep 5 & exit 3", resources()).0.exit, Exit::Code(3));
     // Also when it does not come to running anything.
     let (mut spec, _) = world.spec("true");
@@ -158,7 +166,7 @@ fn nothing_is_left_of_the_groups(world: &World) {
 }
 
 fn the_groups_of_the_host_are_not_seen(world: &World) {
-    let resources = Resources { processes: Some(50), ..Resources::default() };
+    let resources = Resources { processes: Some(Amount::Limited(50)), ..Resources::default() };
     let script = "grep -E '^(0:|.*:pids)' /proc/self/cgroup";
     for line in limited(world, script, resources).0.success().lines() {
         if line.contains("pids") || line.starts_with("0::") {
@@ -169,7 +177,7 @@ fn the_groups_of_the_host_are_not_seen(world: &World) {
 
 fn who_joins_is_limited_too(world: &World) {
     let (mut spec, _): (Spec, _) = world.spec("sleep 1000");
-    spec.resources.processes = Some(50);
+    spec.resources.processes = Some(Amount::Limited(50));
     let mut child = sandbox::spawn(spec).unwrap();
     let process = match child.started() {
         Ok(process) => process,

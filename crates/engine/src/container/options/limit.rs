@@ -1,7 +1,10 @@
 //! `--memory`, `--cpus`, `--pids-limit` and their kin, which limit all processes of a container together; `--ulimit`,
 //! which limits each.
 
-use std::str::FromStr;
+use std::{
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+};
 
 use sandbox::Amount;
 use serde::{Deserialize, Serialize};
@@ -38,6 +41,8 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// How many processes and threads; 0 and less: no limit.
     pub pids: Option<i64>,
+    /// The control group that it is all in a part of.
+    pub cgroup_parent: Option<CgroupParent>,
 }
 
 impl Resources {
@@ -112,7 +117,11 @@ impl Resources {
             cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
             cpus: given(&self.cpuset_cpus),
             memory_nodes: given(&self.cpuset_mems),
-            processes: positive(self.pids),
+            processes: self.pids.map(|pids| match u64::try_from(pids) {
+                Ok(pids @ 1..) => Amount::Limited(pids),
+                Ok(0) | Err(_) => Amount::Unlimited,
+            }),
+            parent: self.cgroup_parent.as_ref().map(|parent| parent.0.clone()),
         }
     }
 
@@ -120,6 +129,36 @@ impl Resources {
     pub fn memory_limit(&self) -> Option<u64> {
         self.memory.map(|memory| memory.0).filter(|memory| *memory > 0)
     }
+}
+
+/// A control group, as a path below where the hierarchies are mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CgroupParent(PathBuf);
+
+impl FromStr for CgroupParent {
+    type Err = BadOption;
+
+    /// Reads a path, with or without a slash in front, or the name of a slice of systemd's: `a-b.slice` is in `a.slice`.
+    fn from_str(text: &str) -> Result<Self, BadOption> {
+        let path = Path::new(text.trim_matches('/'));
+        let mut components = path.components().peekable();
+        if components.peek().is_none() || !components.all(|it| matches!(it, Component::Normal(_))) {
+            return Err(BadOption::new(format!(
+                "`{text}` is no control group: it is a path below `/sys/fs/cgroup`, without `..`"
+            )));
+        }
+        match text.strip_suffix(".slice") {
+            Some(name) if !text.contains('/') => Ok(Self(slice(name))),
+            _ => Ok(Self(path.to_owned())),
+        }
+    }
+}
+
+/// Where systemd has the slice of this name.
+fn slice(name: &str) -> PathBuf {
+    let ends = name.match_indices('-').map(|(end, _)| end).chain([name.len()]);
+    ends.map(|end| format!("{}.slice", &name[..end])).collect()
 }
 
 /// Whether a text is a list of numbers and ranges of them: `0-2,4`.

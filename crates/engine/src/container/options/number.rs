@@ -1,6 +1,6 @@
 //! Sizes in bytes and truth values, as the command lines of Docker write them.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,20 @@ impl FromStr for ByteSize {
             return Err(invalid());
         }
         Ok(Self(bytes as u64))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// In the greatest unit that leaves at least one, with a decimal if there is a rest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+        let fits = |power: &usize| *power == 0 || self.0 >> (10 * power) > 0;
+        let power = (0..UNITS.len()).rev().find(fits).unwrap_or(0);
+        let (unit, name) = (1 << (10 * power), UNITS[power]);
+        match self.0 % unit {
+            0 => write!(f, "{} {name}", self.0 / unit),
+            _ => write!(f, "{:.1} {name}", self.0 as f64 / unit as f64),
+        }
     }
 }
 
@@ -71,6 +85,19 @@ mod tests {
         check("1t", Ok(1 << 40));
         check("1p", Ok(1 << 50));
         check("0", Ok(0));
+    }
+
+    #[test]
+    fn shown() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1000, "1000 B"),
+            (20 << 20, "20 MiB"),
+            (3 << 29, "1.5 GiB"),
+            (1 << 60, "1024 PiB"),
+        ] {
+            assert_eq!(ByteSize(bytes).to_string(), text);
+        }
     }
 
     #[test]

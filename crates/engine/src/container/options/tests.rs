@@ -340,7 +340,11 @@ fn resources_in_the_words_of_the_sandbox() {
     assert_eq!(time(both), Some((5000, 10_000)));
     assert_eq!(time(Resources { cpu_quota: Some(-1), cpus: Some(Cpus(0)), ..none.clone() }), None);
     let unlimited = Resources { pids: Some(-1), memory: Some(ByteSize(0)), ..none.clone() };
-    assert_eq!(unlimited.limits(), sandbox::Resources::default());
+    let expected = sandbox::Resources {
+        processes: Some(sandbox::Amount::Unlimited),
+        ..sandbox::Resources::default()
+    };
+    assert_eq!(unlimited.limits(), expected);
     let memory = Resources {
         memory: Some(ByteSize(1 << 30)),
         memory_swap: Some(MemorySwap::Unlimited),
@@ -348,6 +352,26 @@ fn resources_in_the_words_of_the_sandbox() {
         ..none
     };
     let limits = memory.limits();
-    assert_eq!((limits.memory, limits.processes), (Some(1 << 30), Some(7)));
+    assert_eq!(
+        (limits.memory, limits.processes),
+        (Some(1 << 30), Some(sandbox::Amount::Limited(7)))
+    );
     assert_eq!(limits.memory_and_swap, Some(sandbox::Amount::Unlimited));
+}
+
+#[test]
+fn control_groups() {
+    let parent = |text: &str| {
+        let parsed = text.parse::<CgroupParent>().map_err(|error| error.to_string())?;
+        let resources = Resources { cgroup_parent: Some(parsed), ..Resources::default() };
+        Ok::<_, String>(resources.limits().parent.unwrap().display().to_string())
+    };
+    assert_eq!(parent("/a/b/").unwrap(), "a/b");
+    assert_eq!(parent("a").unwrap(), "a");
+    assert_eq!(parent("user.slice").unwrap(), "user.slice");
+    assert_eq!(parent("a-b-c.slice").unwrap(), "a.slice/a-b.slice/a-b-c.slice");
+    assert_eq!(parent("/x/a-b.slice").unwrap(), "x/a-b.slice");
+    for wrong in ["/", "..", "a/../b"] {
+        assert!(parent(wrong).unwrap_err().contains("is no control group"), "{wrong}");
+    }
 }
