@@ -86,7 +86,7 @@ impl Args {
         if let Some(root) = &self.root {
             return Ok(root.clone());
         }
-        let is_root = rung != Rung::UserNamespace && rustix::process::geteuid().is_root();
+        let is_root = !rung.is_in_user_namespace() && rustix::process::geteuid().is_root();
         if is_root {
             return Ok(PathBuf::from("/var/lib/kiln"));
         }

@@ -133,9 +133,11 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
         Command::Keep(_) => sandbox::leave_caller()?,
         _ => {}
     }
-    let standing = sandbox::enter(wish(&args.isolation))?;
+    let wish = wish(&args.isolation);
+    let standing = sandbox::enter(wish)?;
+    let root = args.store_root(standing.rung)?;
+    let standing = if wish.is_none() { standing.fit(&root) } else { standing };
     let rung = standing.rung;
-    let root = args.store_root(rung)?;
     if let Command::Keep(keep) = args.command {
         return keep::run(&root, rung, &keep);
     }

@@ -108,6 +108,8 @@ mod build {
     mod run_isolation;
     /// What nobody may find out.
     mod secrets;
+    /// Builds on overlays that `fuse-overlayfs` serves.
+    mod served;
     /// SIGINT and SIGTERM.
     mod signals;
     /// RUN --mount=type=ssh.

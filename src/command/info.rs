@@ -3,7 +3,6 @@
 use std::fs;
 
 use engine::Engine;
-use sandbox::Rung;
 use serde_json::{Value, json};
 use store::Status;
 
@@ -39,7 +38,7 @@ fn document(engine: &Engine) -> Result<Value, Failure> {
     let uname = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let mut security = vec!["name=seccomp,profile=builtin", "name=cgroupns"];
-    if engine.rung() == Rung::UserNamespace {
+    if engine.rung().is_in_user_namespace() {
         security.push("name=rootless");
     }
     Ok(json!({

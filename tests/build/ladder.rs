@@ -39,7 +39,7 @@ RUN --mount=type=bind,from=one,source=/tmp,target=/mnt cat /mnt/id >/id
 /// Found nowhere else.
 const SECRET: &str = "xyzzy-8f2c1d-plugh";
 
-fn context(env: &TestEnv) -> Context {
+pub(super) fn context(env: &TestEnv) -> Context {
     let context = env.context(DOCKERFILE);
     context.files(&["a", "d/e/f", "d/g"]).write("secret", SECRET);
     context
@@ -66,21 +66,30 @@ fn entries(tar: &[u8]) -> BTreeMap<String, String> {
 }
 
 /// The layers of both stages, plain.
-fn layers(env: &TestEnv, context: &Context) -> Vec<BTreeMap<String, String>> {
+pub(super) fn layers(env: &TestEnv, context: &Context) -> Vec<BTreeMap<String, String>> {
     let secret = format!("--secret=id=s,src={}", context.path().join("secret").display());
-    let mut all = Vec::new();
-    for target in [["--target=one"], ["--target=two"]] {
-        let dest = env.path("image.tar");
-        let output = format!("--output=type=oci,compression=uncompressed,dest={}", dest.display());
-        let build = env.kiln(["build", "--progress=plain", &secret, &output]).args(target);
-        build.args([context.path()]).run().ok();
-        let layout = Layout::of_tar(&std::fs::read(dest).unwrap());
-        all.extend(layout.layers().iter().map(|layer| entries(layer)));
-    }
-    all
+    let targets = ["--target=one", "--target=two"];
+    targets.iter().flat_map(|target| layers_of(env, context, &[&secret, target])).collect()
 }
 
-fn assert_same_layers(found: &[BTreeMap<String, String>], expected: &[BTreeMap<String, String>]) {
+/// The layers of one image, plain.
+pub(super) fn layers_of(
+    env: &TestEnv,
+    context: &Context,
+    args: &[&str],
+) -> Vec<BTreeMap<String, String>> {
+    let dest = env.path("image.tar");
+    let output = format!("--output=type=oci,compression=uncompressed,dest={}", dest.display());
+    let build = env.kiln(["build", "--progress=plain", &output]).args(args);
+    build.args([context.path()]).run().ok();
+    let layout = Layout::of_tar(&std::fs::read(dest).unwrap());
+    layout.layers().iter().map(|layer| entries(layer)).collect()
+}
+
+pub(super) fn assert_same_layers(
+    found: &[BTreeMap<String, String>],
+    expected: &[BTreeMap<String, String>],
+) {
     assert_eq!(found.len(), expected.len());
     for (number, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert_eq!(found, expected, "layer {number}");
@@ -188,7 +197,7 @@ fn without_any_isolation_files_are_built_and_commands_refused() {
 fn a_rung_that_does_not_work_is_refused() {
     let env = TestEnv::empty();
     let output = env.kiln(["--isolation=nonsense", "images"]).run().fails(2);
-    assert!(output.stderr.contains("root, userns, chroot, none"), "{}", output.stderr);
+    assert!(output.stderr.contains("root, userns, fuse, chroot, none"), "{}", output.stderr);
     let rung = if requires::root() { "userns" } else { "root" };
     let has_range = std::fs::read_to_string("/etc/subuid").is_ok_and(|text| text.contains("root:"));
     if rung == "userns" && has_range {
@@ -223,7 +232,7 @@ fn doctor_tells_of_every_rung() {
     let env = TestEnv::empty();
     let text = env.ok(&["doctor"]).text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
     assert!(
         lines[1].starts_with("* ") && lines[1].contains("root") && lines[1].contains("yes"),
         "{text}"

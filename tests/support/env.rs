@@ -20,6 +20,10 @@ use super::process::{Kiln, Output};
 /// The name that [`TestEnv::build`] gives its image.
 pub(crate) const IMAGE: &str = "test:latest";
 
+/// Opens /dev/fuse to everybody, as it is where udev runs, in a mount namespace of its own.
+const OPEN_FUSE: &str = r#"exec unshare --mount sh -c '
+mount -t tmpfs none /mnt && mknod /mnt/fuse c 10 229 && chmod 666 /mnt/fuse && mount --bind /mnt/fuse /dev/fuse && exec "$@"' sh "$@""#;
+
 pub(crate) struct TestEnv {
     dir: PathBuf,
     account: Option<Account>,
@@ -50,6 +54,20 @@ impl TestEnv {
     /// The same as another user of the machine, who owns the directory, the store and the contexts.
     pub(crate) fn of(account: Account) -> Self {
         Self::create(Some(account)).with_base()
+    }
+
+    /// The same as another user who may use FUSE, with overlays that `fuse-overlayfs` serves.
+    pub(crate) fn served(account: Account) -> Self {
+        let mut env = Self::create(Some(account));
+        env.isolation = Some("fuse");
+        env.before = Some(OPEN_FUSE);
+        env.with_base()
+    }
+
+    /// The same environment on another rung.
+    pub(crate) fn on(mut self, rung: &'static str) -> Self {
+        self.isolation = Some(rung);
+        self
     }
 
     /// The same environment after another script of root's.

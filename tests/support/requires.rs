@@ -24,6 +24,14 @@ pub(crate) fn userns() -> bool {
     have("userns", present, "no user namespaces, or no newuidmap (uidmap)")
 }
 
+/// Overlays that a program serves: `fuse-overlayfs`, and what it needs of the kernel.
+pub(crate) fn fuse() -> bool {
+    let present = rustix::process::geteuid().is_root()
+        && on_path("fuse-overlayfs")
+        && std::fs::File::open("/dev/fuse").is_ok();
+    have("fuse", present, "needs root, fuse-overlayfs and /dev/fuse")
+}
+
 /// A network namespace with a way out: pasta, and the device that it opens.
 pub(crate) fn pasta() -> bool {
     let mut tun = std::fs::OpenOptions::new();

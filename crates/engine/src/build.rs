@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dockerfile::{Diagnostic, Dockerfile, Failed};
 use oci::ImageId;
 use plan::Joint;
+use sandbox::Rung;
 use store::{Image, Lease};
 
 use crate::{
@@ -106,7 +107,7 @@ pub async fn build(
 /// Tells once how steps are isolated, if that is not as well as it can be.
 fn tell_isolation(engine: &Engine, events: &Events) {
     let rung = engine.rung();
-    if !rung.mounts() {
+    if !matches!(rung, Rung::Root | Rung::UserNamespace) {
         events.send(Event::Note(format!("isolation: `{}`, {rung}", rung.name())));
     }
 }

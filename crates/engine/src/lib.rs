@@ -198,7 +198,7 @@ impl Engine {
     pub fn flavour(&self) -> Flavour {
         match self.rung {
             Rung::Root => Flavour::Trusted,
-            Rung::UserNamespace => Flavour::User,
+            Rung::UserNamespace | Rung::FuseOverlay => Flavour::User,
             Rung::Chroot | Rung::FilesOnly => Flavour::Names,
         }
     }

@@ -14,10 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filetree::RootDir;
+use filetree::{RootDir, Served, Unsettled};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
-use sandbox::{Confinement, MOST_LAYERS, Overlay, Spec, Syncs};
-use store::{ContainerDirectory, Image, Open, Snapshot, SnapshotId};
+use sandbox::{Confinement, MOST_LAYERS, Overlay, Rung, Spec, Syncs};
+use store::{Container, ContainerDirectory, Image, Open, Snapshot, SnapshotId};
 
 use self::copied::{Borrowed, Tree};
 pub(crate) use self::{
@@ -213,10 +213,38 @@ impl Writable {
         except: &[&Path],
     ) -> Result<(), Error> {
         match self.shape {
-            Shape::Mounted(_) | Shape::Itself => Ok(()),
+            Shape::Mounted(overlay) => adopt(engine, &overlay, snapshot.fs()),
+            Shape::Itself => Ok(()),
             Shape::Copied(trees, tree) => trees.collect(engine, tree, snapshot, except),
         }
     }
+}
+
+/// Writes the marks in an upper directory, to which nobody writes any more, as the kernel would.
+fn adopt(engine: &Engine, overlay: &Overlay, upper: &Path) -> Result<(), Error> {
+    if engine.rung != Rung::FuseOverlay {
+        return Ok(());
+    }
+    overlay.ensure_served()?;
+    Ok(filetree::adopt_marks(upper, engine.flavour())?)
+}
+
+/// The same for what a container has written, which may go on.
+pub(crate) fn adopt_kept(engine: &Engine, container: &Container) -> Result<(), Error> {
+    if engine.rung != Rung::FuseOverlay {
+        return Ok(());
+    }
+    let directory = engine.store().container_directory(&container.id);
+    Ok(filetree::adopt_marks(directory.fs(), engine.flavour())?)
+}
+
+/// Lists what may be no change of what was written into `upper`.
+pub(crate) fn unsettled<'a>(engine: &Engine, upper: &'a Path) -> Result<Unsettled<'a>, Error> {
+    let served = match engine.rung {
+        Rung::FuseOverlay => Served::ByProgram,
+        _ => Served::ByKernel,
+    };
+    Ok(Unsettled::list(upper, served)?)
 }
 
 /// Seals what a step has made.

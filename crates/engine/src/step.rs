@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use filetree::{RootDir, Unsettled};
+use filetree::RootDir;
 use oci::{ImageId, Platform};
 use plan::{Base, Derived, Op, Stage, Step, StepKey};
 use store::{Open, Record, Snapshot};
@@ -154,7 +154,7 @@ fn platform_of(stage: &Stage) -> Platform {
 
 /// Takes out of a snapshot what is no change. What stands alone was made on nothing.
 fn settle(build: &Build, step: &Step, snapshot: &Snapshot<Open>, below: &Tip) -> Result<(), Error> {
-    let unsettled = Unsettled::list(snapshot.fs())?;
+    let unsettled = rootfs::unsettled(&build.engine, snapshot.fs())?;
     // What was collected by comparing is settled.
     if !build.engine.rung().mounts() || unsettled.is_empty() || stands_alone(step) {
         return Ok(());

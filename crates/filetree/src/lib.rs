@@ -12,6 +12,7 @@
 //! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
 //! | [`difference`] | what a snapshot changes, told path by path |
+//! | [`adopt`] | the marks of `fuse-overlayfs`, written as the kernel's |
 //! | [`settle`] | what a step left behind without changing anything |
 //! | [`whiteout`], [`pack`](mod@pack), [`unpack`] | a snapshot to a layer and back |
 //! | [`flat`] | snapshots copied onto each other where nothing can be mounted, and what changed in such a tree |
@@ -21,6 +22,7 @@
 //! Invariants: no path of a tree is ever joined to a host path; no digest depends on a time, an absolute path or an order
 //! of the file system; nothing in a context that is not named is read.
 
+pub mod adopt;
 pub mod archive;
 pub mod chmod;
 pub mod compress;
@@ -53,6 +55,7 @@ mod xattr;
 #[cfg(test)]
 mod test_data;
 
+pub use adopt::adopt_marks;
 pub use archive::{extract_archive, extract_beside, is_archive, newest};
 pub use chmod::Chmod;
 pub use compress::{
@@ -72,7 +75,7 @@ pub use pack::{
 pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};
-pub use settle::Unsettled;
+pub use settle::{Served, Unsettled};
 pub use stat_cache::{Change, StatCache};
 pub use tree::{DirectoryId, Owners, Tree};
 pub use unpack::{Budget, Underneath, Unpacked, unpack_layer};

@@ -3,11 +3,14 @@
 //! Overlay copies a directory up to make something in it, and the copy stays when that something goes: a mount point, or
 //! a file that the command removed again. And it marks every new directory as opaque, also where there is nothing below
 //! to be hidden. Neither is a change, and a layer should hold changes only.
+//!
+//! `fuse-overlayfs` leaves more: a whiteout of every directory that is removed, also where there is nothing below, and
+//! directories that have lost their set-group-id bit on the way up.
 
-use std::{io, path::Path};
+use std::{io, os::unix::fs::FileTypeExt, path::Path};
 
 use rustix::fs::{
-    AtFlags, CWD, Stat, Timespec, Timestamps, lgetxattr, lremovexattr, lstat, utimensat,
+    AtFlags, CWD, Mode, Stat, Timespec, Timestamps, lgetxattr, lremovexattr, lstat, utimensat,
 };
 use walkdir::{DirEntry, WalkDir};
 
@@ -23,12 +26,25 @@ pub struct Unsettled<'a> {
     /// Children before their parents, so that a chain of empty directories goes as a whole; with what each was before
     /// its children went, which changes its time.
     directories: Vec<(DirEntry, Stat)>,
+    /// What may be whiteouts of nothing.
+    whiteouts: Vec<DirEntry>,
+    served_by: Served,
+}
+
+/// Who served the overlay whose upper directory it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// The kernel.
+    ByKernel,
+    /// `fuse-overlayfs`.
+    ByProgram,
 }
 
 impl<'a> Unsettled<'a> {
     /// Lists the directories of `upper`, overlay's upper directory.
-    pub fn list(upper: &'a Path) -> Result<Self, Error> {
+    pub fn list(upper: &'a Path, served_by: Served) -> Result<Self, Error> {
         let mut directories = Vec::new();
+        let mut whiteouts = Vec::new();
         for entry in WalkDir::new(upper).min_depth(1).contents_first(true) {
             let entry = entry.map_err(|error| {
                 let path = error.path().unwrap_or(upper).to_owned();
@@ -38,14 +54,16 @@ impl<'a> Unsettled<'a> {
             if entry.file_type().is_dir() {
                 let stat = lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
                 directories.push((entry, stat));
+            } else if served_by == Served::ByProgram && entry.file_type().is_char_device() {
+                whiteouts.push(entry);
             }
         }
-        Ok(Self { upper, directories })
+        Ok(Self { upper, directories, whiteouts, served_by })
     }
 
     /// Whether there is nothing to settle.
     pub fn is_empty(&self) -> bool {
-        self.directories.is_empty()
+        self.directories.is_empty() && self.whiteouts.is_empty()
     }
 
     /// Removes what changes nothing on top of `below`: unchanged directories with nothing in them, and marks that hide
@@ -54,11 +72,67 @@ impl<'a> Unsettled<'a> {
     /// # Errors
     /// The operating system's; what was removed by then was nothing that counts.
     pub fn settle(&self, below: &RootDir, flavour: Flavour) -> Result<(), Error> {
+        for whiteout in &self.whiteouts {
+            settle_whiteout(self.upper, flavour, below, whiteout)?;
+        }
         for (directory, stat) in &self.directories {
-            settle_directory(self.upper, flavour, below, directory, stat)?;
+            match self.served_by {
+                Served::ByKernel => settle_directory(self.upper, flavour, below, directory, stat)?,
+                Served::ByProgram => {
+                    let stat = give_back_group_bit(self.upper, below, directory, *stat)?;
+                    settle_directory(self.upper, flavour, below, directory, &stat)?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Removes a whiteout that hides nothing.
+fn settle_whiteout(
+    upper: &Path,
+    flavour: Flavour,
+    below: &RootDir,
+    whiteout: &DirEntry,
+) -> Result<(), Error> {
+    let path = whiteout.path();
+    let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
+    let stat = lstat(path).map_err(Error::io("look at", path))?;
+    let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
+    match (stat.st_rdev, covered.filter(|_| !is_hidden(upper, flavour, path))) {
+        (0, None) => keeping_times(path, |path| {
+            std::fs::remove_file(path).map_err(Error::io("remove", path))
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a directory above `path` hides what is below it already.
+fn is_hidden(upper: &Path, flavour: Flavour, path: &Path) -> bool {
+    let Some(mark) = flavour.opaque() else { return false };
+    let mut above = path.ancestors().skip(1).take_while(|directory| *directory != upper);
+    above.any(|directory| lgetxattr(directory, mark, &mut [0; 8]).is_ok())
+}
+
+/// A directory that has on top of `below` the same mode but for the bit had that bit before it was copied up. One from which a
+/// program has taken just this bit looks the same, and is much rarer.
+fn give_back_group_bit(
+    upper: &Path,
+    below: &RootDir,
+    directory: &DirEntry,
+    stat: Stat,
+) -> Result<Stat, Error> {
+    const BIT: u32 = 0o2000;
+    let path = directory.path();
+    let Ok(relative) = path.strip_prefix(upper) else { return Ok(stat) };
+    let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
+    let lost = |covered: &Stat| stat.st_mode & BIT == 0 && covered.st_mode == stat.st_mode | BIT;
+    if !covered.is_some_and(|covered| lost(&covered) && covered.st_gid == stat.st_gid) {
+        return Ok(stat);
+    }
+    let mode = Mode::from_raw_mode(stat.st_mode | BIT);
+    rustix::fs::chmod(path, mode).map_err(Error::io("set the mode of", path))?;
+    lstat(path).map_err(Error::io("look at", path))
 }
 
 fn settle_directory(
@@ -71,7 +145,7 @@ fn settle_directory(
     let path = directory.path();
     let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
     let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    let covered = covered.filter(is_directory);
+    let covered = covered.filter(|it| is_directory(it) && !is_hidden(upper, flavour, path));
     // Marks in names are made where they are needed only.
     let mark = flavour.opaque().filter(|mark| lgetxattr(path, *mark, &mut [0; 8]).is_ok());
     match (covered, mark) {
@@ -99,7 +173,7 @@ fn is_unchanged(
 }
 
 fn open(path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
-    use rustix::fs::{Mode, OFlags};
+    use rustix::fs::OFlags;
 
     use crate::interrupted::openat;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -107,7 +181,7 @@ fn open(path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
 }
 
 fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
-    use rustix::fs::{Mode, OFlags};
+    use rustix::fs::OFlags;
     use std::os::fd::AsFd;
     // The descriptor of a tree may be one that cannot be read; the directory itself can.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -120,12 +194,20 @@ fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
 
 /// Removes a directory if it is empty; the one that it is in keeps its times, as if it had never been there.
 fn remove_if_empty(path: &Path) -> Result<(), Error> {
+    keeping_times(path, |path| match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed.map_err(Error::io("remove", path)),
+    })
+}
+
+/// Removes something; the directory that it is in is as old as before.
+pub(crate) fn keeping_times(
+    path: &Path,
+    remove: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     let parent = path.parent().unwrap_or(path);
     let before = lstat(parent).map_err(Error::io("look at", parent))?;
-    match std::fs::remove_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
-        removed => removed.map_err(Error::io("remove", path))?,
-    }
+    remove(path)?;
     let times = Timestamps {
         last_access: Timespec { tv_sec: before.st_atime, tv_nsec: before.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ },
@@ -136,7 +218,7 @@ fn remove_if_empty(path: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
 
     use rustix::fs::{XattrFlags, lsetxattr};
 
@@ -172,7 +254,10 @@ mod tests {
 
         fn settle(&self) {
             let below = RootDir::open(&self.0.join("below")).unwrap();
-            Unsettled::list(&self.upper()).unwrap().settle(&below, Flavour::User).unwrap();
+            Unsettled::list(&self.upper(), Served::ByKernel)
+                .unwrap()
+                .settle(&below, Flavour::User)
+                .unwrap();
         }
     }
 
@@ -231,5 +316,49 @@ mod tests {
         let marked = |name| lgetxattr(scratch.upper().join(name), mark, &mut [0; 8]).is_ok();
         assert!(marked("old"));
         assert!(!marked("new"));
+    }
+    #[test]
+    fn what_a_program_leaves_that_served_it() {
+        use std::os::unix::fs::PermissionsExt;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can make whiteouts everywhere");
+            return;
+        }
+        let scratch = Scratch::new("served");
+        let mark = Flavour::Trusted.opaque().unwrap();
+        let opaque = |name| {
+            let path = scratch.upper().join(name);
+            fs::create_dir(&path).unwrap();
+            lsetxattr(path, mark, b"y", XattrFlags::empty()).unwrap();
+        };
+        let whiteout = |name| {
+            let device = rustix::fs::FileType::CharacterDevice;
+            rustix::fs::mknodat(CWD, scratch.upper().join(name), device, Mode::empty(), 0).unwrap();
+        };
+        fs::create_dir_all(scratch.0.join("below/again/inner")).unwrap();
+        fs::write(scratch.0.join("below/again/file"), "").unwrap();
+        fs::write(scratch.0.join("below/file"), "").unwrap();
+        for name in ["again", "again/inner", "new"] {
+            opaque(name);
+        }
+        for name in ["file", "never", "again/file"] {
+            whiteout(name);
+        }
+        scratch.copied_up("group");
+        let group = fs::Permissions::from_mode(0o2755);
+        fs::set_permissions(scratch.0.join("below/group"), group).unwrap();
+        fs::write(scratch.upper().join("group/x"), "").unwrap();
+
+        let below = RootDir::open(&scratch.0.join("below")).unwrap();
+        let unsettled = Unsettled::list(&scratch.0.join("upper"), Served::ByProgram).map(|it| {
+            it.settle(&below, Flavour::Trusted).unwrap();
+        });
+        unsettled.unwrap();
+        let has = |name: &str| lstat(scratch.upper().join(name)).is_ok();
+        let marked = |name| lgetxattr(scratch.upper().join(name), mark, &mut [0; 8]).is_ok();
+        assert_eq!(["file", "never", "again/file"].map(has), [true, false, false]);
+        assert_eq!(["again", "again/inner", "new"].map(marked), [true, false, false]);
+        assert!(has("again/inner"), "it is new");
+        assert_eq!(fs::metadata(scratch.upper().join("group")).unwrap().mode() & 0o7777, 0o2755);
     }
 }

@@ -24,7 +24,8 @@ const MAX: usize = 64 * 1024;
 /// overlay's own marks would change the meaning of a layer; labels and measurements of security modules are made anew by
 /// the machine that runs the image. File capabilities are the one `security.*` attribute that images rely on.
 pub(crate) fn travels(name: &[u8]) -> bool {
-    let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    let prefixes: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
+    let overlay = prefixes.iter().any(|prefix| name.starts_with(prefix));
     let security = name.starts_with(b"security.") && name != b"security.capability";
     !overlay && !security
 }
@@ -134,6 +135,7 @@ mod tests {
         for name in [
             "trusted.overlay.opaque",
             "user.overlay.origin",
+            "user.fuseoverlayfs.origin",
             "trusted.overlay.overlay.opaque",
             "security.selinux",
             "security.ima",

@@ -3,6 +3,8 @@
 //! Such a mount is a descriptor: nobody else sees it, nothing has to be unmounted, and it is gone
 //! with the process however that ends. Where a mount is put is in `rootfs`.
 
+pub(crate) mod fuse;
+
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -58,7 +60,8 @@ pub enum Syncs {
 }
 
 /// Layers mounted as one file system, attached nowhere; unmounted when the last descriptor of it is
-/// closed.
+/// closed. On [`Rung::FuseOverlay`] a program serves it until then; what it has not done if it is killed before shows as errors
+/// to whoever uses the mount, and by [`Overlay::ensure_served`].
 ///
 /// [`crate::spawn`] moves it into the sandbox, so it serves as a root or as a mount once; the tree
 /// can still be read through [`Overlay::fd`] afterwards. With an upper directory and ignored syncs the
@@ -107,6 +110,15 @@ impl Overlay {
             ([_, ..], Some(_), None) => return invalid("work directory", "is missing"),
         };
         Ok(Overlay { mount })
+    }
+
+    /// Returns an error if nobody serves the mount any more, so that what was done in it need not be all of what was to be done.
+    pub fn ensure_served(&self) -> Result<(), Error> {
+        // The mount's own descriptor is one that only leads to it.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.mount, ".", flags, Mode::empty())
+            .and_then(rustix::fs::syncfs)
+            .map_err(Error::setup("use what `fuse-overlayfs` serves: it has ended before the step"))
     }
 
     /// The root of the mount.
@@ -188,6 +200,9 @@ impl Layers<'_> {
     }
 
     fn mount(&self) -> Result<OwnedFd, Error> {
+        if self.rung == Rung::FuseOverlay {
+            return fuse::mount(self);
+        }
         // By their names first: to open and close each of hundreds of layers takes as long as the rest of it. Whatever is
         // wrong is found and told below.
         if let Some(named) = self.named()
@@ -259,7 +274,7 @@ impl Layers<'_> {
                     .map_err(|errno| Failed::at("set an option")(errno).with_log(&context))?;
             }
         }
-        if self.rung == Rung::UserNamespace {
+        if self.rung.is_in_user_namespace() {
             set("userxattr", None).map_err(Failed::at("set an option"))?;
         }
         rustix::mount::fsconfig_create(&context)
@@ -295,7 +310,7 @@ impl Layers<'_> {
                 options.push_str(&format!(",{key}{value}"));
             }
         }
-        if self.rung == Rung::UserNamespace {
+        if self.rung.is_in_user_namespace() {
             options.push_str(",userxattr");
         }
         let options = CString::new(options).map_err(Error::setup("write down the options"))?;

@@ -1,18 +1,23 @@
 //! The isolation ladder: its rungs, and which of them this process can stand on. How an ordinary user gets to the second, a
-//! user namespace in which one is root, is in `climb`; what each rung needs and lacks here, for people, in `survey`.
+//! user namespace in which one is root, is in `climb`; what each rung needs and lacks here, for people, in `survey`; whether a store is
+//! fit for it, in `fit`.
 
 mod climb;
+mod fit;
 mod idmap;
 mod survey;
 
 use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 
 use rustix::mount::FsOpenFlags;
 use rustix::thread::CapabilitySet;
 
 use crate::Error;
+use crate::Overlay;
 use crate::landlock;
+use crate::overlay::fuse;
 
 pub use self::survey::Finding;
 pub use self::survey::survey;
@@ -35,6 +40,8 @@ pub enum Rung {
     Root,
     /// Root of a user namespace with a range of ids: the same, but no device nodes can be made.
     UserNamespace,
+    /// The same, with an overlay that `fuse-overlayfs` serves.
+    FuseOverlay,
     /// Root without namespaces and mounts, as in an ordinary container: a changed root directory and Landlock, on a copy of
     /// the layers.
     Chroot,
@@ -44,14 +51,15 @@ pub enum Rung {
 
 impl Rung {
     /// All of them, the strongest first.
-    pub const ALL: [Self; 4] = [Self::Root, Self::UserNamespace, Self::Chroot, Self::FilesOnly];
+    pub const ALL: [Self; 5] =
+        [Self::Root, Self::UserNamespace, Self::FuseOverlay, Self::Chroot, Self::FilesOnly];
 
-    /// Its number on the ladder. The third (overlay in user space) and the fourth (a user namespace with one id) are not
-    /// built.
+    /// Its number on the ladder. The fourth (a user namespace with one id) is not built.
     pub fn number(self) -> u8 {
         match self {
             Self::Root => 1,
             Self::UserNamespace => 2,
+            Self::FuseOverlay => 3,
             Self::Chroot => 5,
             Self::FilesOnly => 6,
         }
@@ -62,6 +70,7 @@ impl Rung {
         match self {
             Self::Root => "root",
             Self::UserNamespace => "userns",
+            Self::FuseOverlay => "fuse",
             Self::Chroot => "chroot",
             Self::FilesOnly => "none",
         }
@@ -75,7 +84,12 @@ impl Rung {
 
     /// Whether root file systems are mounted on it, and processes have namespaces.
     pub fn mounts(self) -> bool {
-        matches!(self, Self::Root | Self::UserNamespace)
+        matches!(self, Self::Root | Self::UserNamespace | Self::FuseOverlay)
+    }
+
+    /// Whether this process is root of a user namespace on it.
+    pub fn is_in_user_namespace(self) -> bool {
+        matches!(self, Self::UserNamespace | Self::FuseOverlay)
     }
 
     /// Whether programs can be run on it.
@@ -89,6 +103,7 @@ impl fmt::Display for Rung {
         f.write_str(match self {
             Rung::Root => "root, with namespaces and overlay",
             Rung::UserNamespace => "user namespace with subordinate ids, with overlay",
+            Rung::FuseOverlay => "user namespace with subordinate ids, with fuse-overlayfs",
             Rung::Chroot => {
                 "no namespaces: changed root directory and Landlock, on a copy of the layers"
             }
@@ -109,7 +124,7 @@ pub struct Standing {
 /// Finds the highest rung that works here, or the one that is asked for, and climbs to it. To be called while the process
 /// has one thread.
 ///
-/// Each is tried by doing what it needs. For the second one an ordinary user's process forks: the child, root of a new
+/// Each is tried by doing what it needs. For the second one and the third an ordinary user's process forks: the child, root of a new
 /// user namespace and mount namespace, returns; the parent does not.
 ///
 /// # Errors
@@ -125,7 +140,7 @@ pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
             Err(error) => missed.push((rung, error)),
         }
     }
-    // What an ordinary user can have is the second one.
+    // What an ordinary user should have is the second one.
     let wanted = missed.into_iter().find(|(rung, _)| *rung == Rung::UserNamespace);
     Err(wanted
         .map_or_else(|| lacking("nothing works here", "see `kiln doctor`"), |(_, error)| error))
@@ -134,11 +149,15 @@ pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
 fn try_to_enter(rung: Rung) -> Result<(), Error> {
     match rung {
         Rung::Root => check_root(),
-        Rung::UserNamespace if is_root_of_namespace()? => check_mounts(),
-        Rung::UserNamespace => climb::climb().and_then(|()| check_mounts()),
+        Rung::UserNamespace => climb_if_needed().and_then(|()| check_overlay()),
+        Rung::FuseOverlay => climb_if_needed().and_then(|()| fuse::check()),
         Rung::Chroot => check_chroot(),
         Rung::FilesOnly => check_owners(),
     }
+}
+
+fn climb_if_needed() -> Result<(), Error> {
+    if is_root_of_namespace()? { Ok(()) } else { climb::climb() }
 }
 
 fn check_root() -> Result<(), Error> {
@@ -170,6 +189,23 @@ fn check_mounts() -> Result<(), Error> {
             "allow them in the seccomp filter or security module of this container, or start it with --privileged",
         )),
     }
+}
+
+/// Mounts an overlay of directories that are everywhere, to be read, and lets go of it: that it can be mounted at all says
+/// nothing about the root of a user namespace, who may not before Linux 5.11.
+fn check_overlay() -> Result<(), Error> {
+    check_mounts()?;
+    let lowers = ["/etc", "/usr"].map(PathBuf::from);
+    Overlay::mount(Rung::UserNamespace, &lowers, None, None).map(drop).map_err(|error| {
+        let what = format!(
+            "this kernel mounts no overlay for an ordinary user ({})",
+            survey::chain(&error)
+        );
+        lacking(
+            &what,
+            "it needs Linux 5.11, and security modules that allow it; or install `fuse-overlayfs`",
+        )
+    })
 }
 
 fn check_owners() -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use filetree::{PackOptions, RootDir, Times, Unsettled};
+use filetree::{PackOptions, RootDir, Times};
 use oci::{Config, History, ImageConfig, ImageId, Reference};
 use store::{Ancestry, Container, Open, Snapshot, SnapshotId};
 
@@ -113,7 +113,7 @@ fn written_layer(
     let directory = File::open(snapshot.fs()).map_err(Error::io("open", snapshot.fs()))?;
     mount_points.remove_from(directory.as_fd())?;
     let below = rootfs::readable(engine, &container.snapshots)?;
-    Unsettled::list(snapshot.fs())?.settle(below.root(), engine.flavour())?;
+    rootfs::unsettled(engine, snapshot.fs())?.settle(below.root(), engine.flavour())?;
     match root.is_empty()? {
         true => Ok(None),
         false => Ok(Some(snapshot.seal()?)),

@@ -51,6 +51,7 @@ pub(super) fn hold(
     let not_running = match paused {
         Ok((Answer::MountPoints(mount_points), stream)) => {
             let _paused = Some(stream);
+            rootfs::adopt_kept(engine, container)?;
             return Ok(Moment { mount_points, is_running: true, _paused, _at_rest: None });
         }
         Ok(_) => return Err(Error::Lost { what: "what a container is mounted on" }),
@@ -62,6 +63,7 @@ pub(super) fn hold(
         drop(not_running);
         return Err(store::Error::ContainerKept { name: container.name.clone() }.into());
     };
+    rootfs::adopt_kept(engine, container)?;
     let mount_points = MountPoints::default();
     Ok(Moment { mount_points, is_running: false, _paused: None, _at_rest: Some(kept) })
 }

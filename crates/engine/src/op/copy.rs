@@ -56,6 +56,7 @@ pub(crate) fn run(
     }
     let unfilled = layout.finish();
     if build.engine.rung().mounts() {
+        mounted.collect(&build.engine, &snapshot, &[])?;
         return Ok(Laid { unfilled, snapshot, _from: from });
     }
     // What is compared has to be complete.

@@ -6,14 +6,14 @@
 //!
 //! What an image's programs see is never put on a floor: files of a floor have another device number than their directories,
 //! and there would be one level less for overlays that such programs mount themselves (the kernel's
-//! `FILESYSTEM_MAX_STACK_DEPTH` is 2).
+//! `FILESYSTEM_MAX_STACK_DEPTH` is 2). Nor is there any where a program serves overlays, which finds layers by their paths.
 
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sandbox::{MOST_LAYERS, Overlay};
+use sandbox::{MOST_LAYERS, Overlay, Rung};
 use store::SnapshotId;
 
 use super::directories;
@@ -72,7 +72,8 @@ impl Floors {
         let known = {
             let mut known = self.known();
             // One with too many layers is for the kernel to refuse.
-            let is_fit = (MOST_ABOVE + 1..=MOST_LAYERS).contains(&snapshots.len());
+            let is_fit = engine.rung != Rung::FuseOverlay
+                && (MOST_ABOVE + 1..=MOST_LAYERS).contains(&snapshots.len());
             if known.refused || !is_fit {
                 return Ok(None);
             }
