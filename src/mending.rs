@@ -3,6 +3,10 @@
 //! Whatever leaves the store is compared with its digest on the way. If it is something else, what is wrong is looked for, a
 //! layer is unpacked again if its blob is there, a blob is made again if its layer is; what remains is dropped, so that the
 //! next build, load or pull makes it again.
+//!
+//! Where files leave without their layers (`type=local`, `type=tar`, `kiln export`), the layers are compared before, as
+//! `export::check` says. `kiln run` and `kiln cp` compare nothing: to start a program, or to get one file, would cost as much as to
+//! read the whole image, and what the program reads later the kernel reads. `kiln fsck` is for that.
 
 use std::error::Error;
 
@@ -97,7 +101,9 @@ fn note(error: &(dyn Error + 'static), suspects: &mut Suspects) {
         Some(export::Error::Store(store::Error::WrongDigest { expected, .. })) => {
             suspects.blobs.insert(**expected);
         }
-        Some(export::Error::Damaged { expected, .. }) => {
+        Some(
+            export::Error::Damaged { expected, .. } | export::Error::DamagedFiles { expected, .. },
+        ) => {
             suspects.layers.insert(**expected);
         }
         Some(export::Error::Copy { digest, source }) if is_of_content(source) => {

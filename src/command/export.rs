@@ -7,9 +7,11 @@ use std::{
 
 use engine::{Engine, container};
 use export::Destination;
+use oci::ImageConfig;
 
 use crate::{
     environment,
+    mending::{Again, mending},
     report::{Exit, Failure},
 };
 
@@ -33,6 +35,14 @@ pub(super) fn run(engine: &Engine, export: Export) -> Result<Exit, Failure> {
         }
         None => Destination::Stdout,
     };
+    // What lies below what the container has written; that itself has no digest.
+    mending(engine, Again::WithImages, || {
+        let container = engine.store().find_container(&export.container)?;
+        let config = ImageConfig::parse(container.image_config.as_bytes());
+        let diff_ids = config.map_err(engine::Error::from)?.rootfs.diff_ids;
+        let layers = container.snapshots.into_iter().zip(diff_ids);
+        Ok(export::check(engine.store(), engine.flavour(), layers)?)
+    })?;
     let container = engine.store().find_container(&export.container)?;
     destination.write(|mut out: &mut dyn Write| -> Result<(), Failure> {
         container::export(engine, &container, &mut out).map_err(|error| match error {

@@ -204,11 +204,7 @@ fn blob(
 
 /// Whether an error says that the disk, or what is on it, is broken; others say that this process cannot read it now.
 fn is_damage(error: &io::Error) -> bool {
-    const EIO: i32 = 5;
-    const EBADMSG: i32 = 74;
-    const EUCLEAN: i32 = 117;
-    let is_of_disk = matches!(error.raw_os_error(), Some(EIO | EBADMSG | EUCLEAN));
-    is_of_disk
+    store::is_of_disk(error)
         || matches!(
             error.kind(),
             io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof

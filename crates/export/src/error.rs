@@ -117,6 +117,18 @@ pub enum Error {
         /// As packed.
         actual: Box<DiffId>,
     },
+    /// The files of a layer do not contain as many bytes as were written down when it was unpacked.
+    #[error(
+        "the layer `{expected}` is damaged: its files contain {found} bytes instead of {contents}; build or pull the image again"
+    )]
+    DamagedFiles {
+        /// As the config has it.
+        expected: Box<DiffId>,
+        /// As written down.
+        contents: u64,
+        /// As they are.
+        found: u64,
+    },
     /// There is no image to write.
     #[error("no image was given to be written")]
     NoImage,

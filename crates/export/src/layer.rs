@@ -271,12 +271,20 @@ impl Compressing<'_> {
     }
 }
 
-/// Finds out how large a layer is of which nothing is recorded.
-fn measure(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId) -> Result<u64> {
+/// Finds out how large a layer is; that it is what it should be, on the way.
+pub(crate) fn measure(
+    store: &Store,
+    flavour: Flavour,
+    id: &SnapshotId,
+    diff_id: &DiffId,
+) -> Result<u64> {
     let mut sink = Measured::new(io::sink());
     let contents = Some(pack(store, flavour, id, &mut sink)?);
     let size = sink.size();
     verify(sink, diff_id)?;
+    if store.layer(id)?.is_some() {
+        return Ok(size);
+    }
     store.set_layer(
         id,
         &store::Layer {

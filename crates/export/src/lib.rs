@@ -9,12 +9,14 @@
 //! Invariants:
 //! - A destination is written to a temporary beside it and renamed: what fails leaves what was there before.
 //! - Layers are written as they were loaded, verified against their digest; built ones are packed again, and have the
-//!   digest that the image's config says, or the export fails.
+//!   digest that the image's config says, or the export fails. What it is that is compared before files leave without their
+//!   layers: `check`.
 //! - The same image exported twice makes the same bytes: no time, no user, no host in them.
 
 #![forbid(unsafe_code)]
 
 mod annotation;
+mod check;
 mod destination;
 mod directory;
 mod docker_archive;
@@ -40,6 +42,7 @@ use oci::{Descriptor, Reference};
 use store::{Image, Lease, Store};
 
 pub use annotation::Annotations;
+pub use check::check;
 pub use destination::Destination;
 pub use error::Error;
 pub use exporter::{EXPORTERS, Exporter, Named};
@@ -66,6 +69,13 @@ pub fn write(
 ) -> Result<Option<Descriptor>, Error> {
     let lease = store.lease()?;
     image.images.iter().try_for_each(|image| hold(&lease, image))?;
+    if output.needs_root() {
+        let layers = |image: &Image| {
+            let diff_ids = image.config.rootfs.diff_ids.clone();
+            image.snapshots.clone().into_iter().zip(diff_ids)
+        };
+        check(store, flavour, image.images.iter().flat_map(layers))?;
+    }
     let time = output.epoch(epoch).map(Timestamp::from_seconds);
     let from = exporter::From { store, flavour, image, roots, time };
     output.exporter().write(&from, output)

@@ -9,8 +9,11 @@
 
 use std::{io, os::unix::fs::FileTypeExt, path::Path};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, Stat, Timespec, Timestamps, lgetxattr, lremovexattr, lstat, utimensat,
+use rustix::{
+    fs::{
+        AtFlags, CWD, Mode, Stat, Timespec, Timestamps, lgetxattr, lremovexattr, lstat, utimensat,
+    },
+    io::Errno,
 };
 use walkdir::{DirEntry, WalkDir};
 
@@ -99,7 +102,8 @@ fn settle_whiteout(
     let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
     let stat = lstat(path).map_err(Error::io("look at", path))?;
     let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    match (stat.st_rdev, covered.filter(|_| !is_hidden(upper, flavour, path))) {
+    let is_hidden = is_hidden(upper, flavour, path)?;
+    match (stat.st_rdev, covered.filter(|_| !is_hidden)) {
         (0, None) => keeping_times(path, |path| {
             std::fs::remove_file(path).map_err(Error::io("remove", path))
         }),
@@ -108,10 +112,14 @@ fn settle_whiteout(
 }
 
 /// Whether a directory above `path` hides what is below it already.
-fn is_hidden(upper: &Path, flavour: Flavour, path: &Path) -> bool {
-    let Some(mark) = flavour.opaque() else { return false };
-    let mut above = path.ancestors().skip(1).take_while(|directory| *directory != upper);
-    above.any(|directory| lgetxattr(directory, mark, &mut [0; 8]).is_ok())
+fn is_hidden(upper: &Path, flavour: Flavour, path: &Path) -> Result<bool, Error> {
+    let Some(mark) = flavour.opaque() else { return Ok(false) };
+    for directory in path.ancestors().skip(1).take_while(|directory| *directory != upper) {
+        if has_mark(directory, mark)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A directory that has on top of `below` the same mode but for the bit had that bit before it was copied up. One from which a
@@ -145,15 +153,29 @@ fn settle_directory(
     let path = directory.path();
     let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
     let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    let covered = covered.filter(|it| is_directory(it) && !is_hidden(upper, flavour, path));
+    let is_hidden = is_hidden(upper, flavour, path)?;
+    let covered = covered.filter(|it| is_directory(it) && !is_hidden);
     // Marks in names are made where they are needed only.
-    let mark = flavour.opaque().filter(|mark| lgetxattr(path, *mark, &mut [0; 8]).is_ok());
+    let mark = match flavour.opaque() {
+        Some(mark) => has_mark(path, mark)?.then_some(mark),
+        None => None,
+    };
     match (covered, mark) {
         (None, Some(mark)) => lremovexattr(path, mark).map_err(Error::io("clear a mark of", path)),
         (Some(covered), None) if is_unchanged((path, stat), relative, below, &covered)? => {
             remove_if_empty(path)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether a directory has a mark. One that cannot be read is not taken for none: what it hides would be there again.
+fn has_mark(path: &Path, mark: &str) -> Result<bool, Error> {
+    match lgetxattr(path, mark, &mut [0; 8]) {
+        Ok(_) => Ok(true),
+        // What is longer than a mark is none.
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(Error::io("read the attributes of", path)(errno)),
     }
 }
 

@@ -285,7 +285,8 @@ fn watch(
         }
         if words_ready && let Some(pipe) = &mut words {
             let mut some = [0; 4096];
-            match pipe.read(&mut some).map_err(Error::setup(failed))? {
+            let read = rustix::io::retry_on_intr(|| rustix::io::read(&*pipe, &mut some));
+            match read.map_err(Error::setup(failed))? {
                 0 => {
                     words = None;
                     tell_start(first, &process, &said, caller);

@@ -190,5 +190,13 @@ impl Error {
     }
 }
 
+/// Whether an error says that the disk, or what is on it, is broken. Others say that this process cannot read it now.
+pub fn is_of_disk(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    const EBADMSG: i32 = 74;
+    const EUCLEAN: i32 = 117;
+    matches!(error.raw_os_error(), Some(EIO | EBADMSG | EUCLEAN))
+}
+
 /// A result of this crate.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;

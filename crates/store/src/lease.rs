@@ -17,10 +17,8 @@ use oci::{BlobDigest, ImageId};
 use crate::{
     SnapshotId, Store,
     error::{Error, Result},
-    layout::Tree,
     lock::Lock,
     open::Inner,
-    record::Kind,
 };
 
 /// How a lease's file name begins.
@@ -119,9 +117,7 @@ impl Lease {
     /// Holds an image with its snapshots, and their blobs with them. [`Error::NoSuchImage`] if it is gone.
     pub fn hold_image(&self, id: &ImageId) -> Result<(), Error> {
         let _lock = self.inner.lock_shared()?;
-        let there = Tree::LOOKUP.into_iter().any(|tree| {
-            self.inner.layout.record(tree, Kind::Image, &crate::image::key(id)).exists()
-        });
+        let there = self.inner.has_image_record(id)?;
         let found = self.inner.image(id)?;
         let image = found.ok_or_else(|| Error::NoSuchImage { name: id.to_string() })?;
         // Its layers too: the image itself may be removed, and what it was before may go with the image after it.
@@ -145,7 +141,11 @@ impl Inner {
         if made.is_none() {
             *made = Some(LeaseFile::create(self)?);
         }
-        made.as_ref().map_or(Ok(()), |file| file.append(what))
+        made.as_ref().map_or(Ok(()), |file| file.append(what))?;
+        if let Held::Snapshot(id) = what {
+            self.made_here.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        }
+        Ok(())
     }
 }
 

@@ -76,7 +76,7 @@ pub use container::{
     Container, ContainerDirectory, ContainerDraft, ContainerId, ContainerState, Health,
     HealthCheck, HealthStatus, Kept, PublishedPort, Status,
 };
-pub use error::Error;
+pub use error::{Error, is_of_disk};
 pub use fsck::{
     Broken, Counts, Finding, Kept as KeptBlob, Position, Repaired, Said, Subject, Survey,
 };

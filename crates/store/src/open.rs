@@ -1,7 +1,7 @@
 //! The handle on a state directory: opening it, making it, and what an earlier boot has left.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) layout: Layout,
     // Before `process`: its file is in that directory.
     pub(crate) made: Mutex<Option<LeaseFile>>,
+    /// The snapshots that were sealed since the store was opened.
+    pub(crate) made_here: Mutex<BTreeSet<SnapshotId>>,
     pub(crate) process: Mutex<Option<Arc<ProcessDirectory>>>,
     /// How much is in sealed snapshots, as far as somebody asked.
     pub(crate) sizes: Mutex<BTreeMap<SnapshotId, u64>>,
@@ -84,6 +86,7 @@ impl Store {
         let inner = Inner {
             layout,
             made: Mutex::new(None),
+            made_here: Mutex::default(),
             process: Mutex::new(None),
             sizes: Mutex::default(),
             warnings: Mutex::new(Vec::new()),

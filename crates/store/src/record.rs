@@ -22,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Warning,
-    error::{Error, Result},
+    error::{Error, Result, is_of_disk},
     layout::Tree,
     lock::Lock,
     open::Inner,
@@ -247,17 +247,24 @@ pub(crate) enum Broken {
     Content(String),
 }
 
-/// Reads the record in a file, `None` if there is no file. Nothing is moved aside; what cannot be read is broken.
+/// Reads the record in a file, `None` if there is no file. Nothing is moved aside.
+///
+/// # Errors
+/// It may be right, and cannot be read just now: for want of memory or of descriptors, or of the permission.
 pub(crate) fn read_strictly<T: DeserializeOwned>(
     kind: Kind,
     key: &str,
     path: &Path,
-) -> Result<Option<T>, Broken> {
+) -> Result<std::result::Result<Option<T>, Broken>> {
     match read_file(path) {
-        Ok(None) => Ok(None),
-        Ok(Some((text, _))) => parse(kind, key, &text).map(Some),
-        Err(Error::Io { source, .. }) => Err(Broken::Content(source.to_string())),
-        Err(error) => Err(Broken::Content(error.to_string())),
+        Ok(None) => Ok(Ok(None)),
+        Ok(Some((text, _))) => Ok(parse(kind, key, &text).map(Some)),
+        Err(Error::Io { source, .. })
+            if is_of_disk(&source) || source.kind() == io::ErrorKind::UnexpectedEof =>
+        {
+            Ok(Err(Broken::Content(source.to_string())))
+        }
+        Err(error) => Err(error),
     }
 }
 

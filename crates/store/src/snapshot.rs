@@ -6,7 +6,7 @@ use std::{
     marker::PhantomData,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -155,6 +155,13 @@ impl<State> Drop for Snapshot<State> {
 impl<State> fmt::Debug for Snapshot<State> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Snapshot").field(&self.directory).finish()
+    }
+}
+
+impl Store {
+    /// Whether a snapshot was sealed here, since the store was opened: nobody has had the time to damage it.
+    pub fn has_made(&self, id: &SnapshotId) -> bool {
+        self.inner.made_here.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 }
 

@@ -55,7 +55,8 @@ impl Store {
     /// If the disk fails, what was built in this boot stays usable until the machine goes down, and is dropped then.
     pub fn sync(&self) -> Result<usize, Error> {
         let inner = &self.inner;
-        if inner.layout.poisoned().exists() {
+        let poisoned = inner.layout.poisoned();
+        if poisoned.try_exists().map_err(Error::io("look at", poisoned))? {
             return Err(Error::Poisoned { path: inner.layout.root().to_owned() });
         }
         let listed = inner.list_fresh()?;

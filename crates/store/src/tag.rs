@@ -63,7 +63,7 @@ impl Store {
         ids.iter().try_for_each(|id| self.make_whole(id))?;
         let lock = self.inner.lock_shared()?;
         // Somebody may have removed one since it was looked up: a name of nothing is never written.
-        if let Some(gone) = ids.iter().find(|id| !self.inner.keys_contain_image(id)) {
+        if let Some(gone) = self.inner.missing_image(ids)? {
             return Err(Error::NoSuchImage { name: gone.to_string() });
         }
         self.inner.put_tag(&lock, reference, ids.to_vec())
@@ -248,7 +248,7 @@ impl Place for Store {
 impl Inner {
     /// Writes a tag, unless it is so already. Of its images one at least has to be there.
     fn put_tag(&self, lock: &Lock, reference: &Reference, ids: Vec<ImageId>) -> Result<()> {
-        if let Some(id) = ids.iter().find(|id| !self.keys_contain_image(id)) {
+        if let Some(id) = self.missing_image(&ids)? {
             return Err(Error::NoSuchImage { name: id.to_string() });
         }
         let Some(record) = TagRecord::of(name(reference), ids) else { return Ok(()) };
@@ -322,11 +322,26 @@ impl Inner {
         record.images().filter_map(|id| self.image(id).transpose()).collect()
     }
 
-    fn keys_contain_image(&self, id: &ImageId) -> bool {
+    /// Whether there is a record of an image.
+    pub(crate) fn has_image_record(&self, id: &ImageId) -> Result<bool> {
         let key = crate::image::key(id);
-        crate::layout::Tree::LOOKUP
-            .into_iter()
-            .any(|tree| self.layout.record(tree, Kind::Image, &key).exists())
+        for tree in crate::layout::Tree::LOOKUP {
+            let path = self.layout.record(tree, Kind::Image, &key);
+            if path.try_exists().map_err(Error::io("find", path))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the first of some images that there is no record of.
+    fn missing_image(&self, ids: &[ImageId]) -> Result<Option<ImageId>> {
+        for id in ids {
+            if !self.has_image_record(id)? {
+                return Ok(Some(*id));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 use self::spread::Spread;
 use crate::{
     Store, Warning,
-    error::{Error, Result},
+    error::{Error, Result, is_of_disk},
     layout::Layout,
     lock::Lock,
     open::Inner,
@@ -194,6 +194,24 @@ pub(crate) fn directory_entries(directory: &Path) -> Result<Vec<PathBuf>> {
         entries => entries.map_err(Error::io("list", directory))?,
     };
     entries.map(|entry| Ok(entry.map_err(Error::io("list", directory))?.path())).collect()
+}
+
+/// Whether there is a directory. One that a broken disk does not give back is none.
+///
+/// # Errors
+/// There may be one, and it cannot be looked at just now.
+pub(crate) fn is_directory(path: &Path) -> Result<bool> {
+    match path.metadata() {
+        Ok(stat) => Ok(stat.is_dir()),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(Error::io("look at", path)(error)),
+    }
+}
+
+/// Whether an error says that something is not there, or not any more.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || is_of_disk(error)
 }
 
 /// Returns 32 hexadecimal digits that nothing else has: 128 bits out of the standard library's randomly keyed hashers.

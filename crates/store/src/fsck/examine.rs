@@ -76,7 +76,7 @@ impl Examination<'_> {
             self.survey.counts.records += 1;
             for tree in Tree::LOOKUP {
                 let path = self.inner.layout.record(tree, kind, &key);
-                let reason = match record::read_strictly(kind, &key, &path) {
+                let reason = match record::read_strictly(kind, &key, &path)? {
                     Ok(None) => continue,
                     Ok(Some(value)) => {
                         all.entry(key.clone()).or_insert(value);

@@ -160,7 +160,7 @@ impl Examination<'_> {
                 let reason = format!("its layer `{missing}` is missing or damaged");
                 self.find(Subject::Container(name.clone()), reason, advice());
             }
-            if !self.inner.layout.container(&container.id).is_dir() {
+            if !crate::tmp::is_directory(&self.inner.layout.container(&container.id))? {
                 let reason = "what it has written is missing";
                 self.find(Subject::Container(name.clone()), reason, advice());
             }

@@ -1,13 +1,13 @@
 //! What there is on the disk, and what nothing else depends on.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::ErrorKind, path::PathBuf};
 
 use oci::{BlobDigest, Digest};
 
 use super::Examination;
 use crate::{
     SnapshotId,
-    error::Result,
+    error::{Error, Result},
     fsck::{Fix, Said, Subject},
     layout::Tree,
     record::Kind,
@@ -26,7 +26,7 @@ impl Examination<'_> {
             if self.broken.snapshots.contains(&id) {
                 continue;
             }
-            if !self.inner.layout.snapshot_fs(&id).is_dir() {
+            if !tmp::is_directory(&self.inner.layout.snapshot_fs(&id))? {
                 self.find(Subject::Layer(id), "it has no files", Fix::File(path));
                 continue;
             }
@@ -38,12 +38,20 @@ impl Examination<'_> {
             for path in tmp::directory_entries(&self.inner.layout.blobs(tree, algorithm))? {
                 let hex = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let digest = BlobDigest::parse(&format!("{algorithm}:{hex}"));
-                let (Ok(digest), Ok(stat)) = (digest, path.symlink_metadata()) else {
+                let Ok(digest) = digest else {
                     self.find(Subject::File(path.clone()), "it is no blob", Fix::File(path));
                     continue;
                 };
-                if !self.broken.blobs.contains(&digest) {
-                    self.survey.blobs.entry(digest).or_default().size = stat.len();
+                if self.broken.blobs.contains(&digest) {
+                    continue;
+                }
+                match path.symlink_metadata() {
+                    Ok(stat) => self.survey.blobs.entry(digest).or_default().size = stat.len(),
+                    Err(error) if tmp::is_gone(&error) => {
+                        let reason = format!("it cannot be looked at: {error}");
+                        self.find(Subject::Blob(digest), reason, Fix::File(path));
+                    }
+                    Err(error) => return Err(Error::io("look at", path)(error)),
                 }
             }
         }
@@ -66,11 +74,16 @@ impl Examination<'_> {
     pub(super) fn places(&mut self) -> Result<()> {
         for (name, path) in self.inner.mount_directories()? {
             self.survey.counts.mounts += 1;
-            let id = fs::read_to_string(path.join("id")).ok();
+            let id = match fs::read_to_string(path.join("id")) {
+                Err(error) if !tmp::is_gone(&error) && error.kind() != ErrorKind::InvalidData => {
+                    return Err(Error::io("read", path.join("id"))(error));
+                }
+                id => id.ok(),
+            };
             let hash = |id: &str| Digest::of(id.as_bytes()).to_hex();
             // Several of one id have numbers behind it.
             let is_own = id.as_ref().is_some_and(|id| name.starts_with(&hash(id)));
-            if !path.join("fs").is_dir() {
+            if !tmp::is_directory(&path.join("fs"))? {
                 self.find(Subject::CacheMount(name), "it has no directory", Fix::File(path));
             } else if !is_own {
                 self.find(Subject::CacheMount(name), "it does not know its id", Fix::File(path));
@@ -78,7 +91,7 @@ impl Examination<'_> {
         }
         for path in tmp::directory_entries(&self.inner.layout.volumes())? {
             self.survey.counts.volumes += 1;
-            if !path.join("fs").is_dir() {
+            if !tmp::is_directory(&path.join("fs"))? {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let fix = Fix::ByHand(format!("`{}` has no directory `fs`", path.display()));
                 self.find(Subject::Volume(name), "it has no directory", fix);
