@@ -253,6 +253,8 @@ mod durability {
     mod crash;
     /// A limit for the store, and a full disk.
     mod disk;
+    /// Layers that others have packed.
+    mod elsewhere;
     /// What these have in common.
     mod fault;
     /// A power cut: file systems that lose what was not brought to the disk.

@@ -1,4 +1,4 @@
-//! Commands killed at each call that changes something: whatever they were about to do, the store is whole, nothing is lost that
+//! Commands killed at each call that changes something, or refused one: whatever they were about to do, the store is whole, nothing is lost that
 //! has a name, and the same command brings it to an end. Builds are in `crash`.
 
 use std::cell::Cell;
@@ -34,25 +34,37 @@ impl<'a> Scene<'a> {
     }
 
     /// Kills the command in a store of its own each time, after `ready`, and looks at what is left then.
-    fn killed(
-        &self,
-        choose: impl Fn(Vec<Call>) -> Vec<Call>,
-        ready: impl Fn(),
-        check: impl Fn(&Path, &str),
-    ) {
+    fn killed(&self, choose: Choose, ready: impl Fn(), check: impl Fn(&Path, &str)) {
+        self.spoilt(KILL, choose, ready, check);
+    }
+
+    /// Lets a call fail that can fail so.
+    fn failing(&self, error: &str, choose: Choose, check: impl Fn(&Path, &str)) {
+        self.spoilt(&format!("error={error}"), choose, nothing, check);
+    }
+
+    fn spoilt(&self, fault: &str, choose: Choose, ready: impl Fn(), check: impl Fn(&Path, &str)) {
         let faults = self.faults;
         ready();
         let mut calls = faults.calls(&faults.copy_of(&self.before), &self.args());
-        calls.retain(Call::changes);
-        let mut rounds = 0;
+        match fault.strip_prefix("error=") {
+            Some(error) => calls.retain(|call| call.can_fail_with(error)),
+            None => calls.retain(Call::changes),
+        }
+        let (mut rounds, mut failed) = (0, 0);
         for call in choose(calls) {
             let root = faults.copy_of(&self.before);
             ready();
-            if !faults.spoilt(&root, &call, KILL, &self.args()).met {
+            let ended = faults.spoilt(&root, &call, fault, &self.args());
+            if !ended.met {
                 continue;
             }
             rounds += 1;
-            let what = format!("{:?} killed at {}:{}", self.args, call.name, call.number);
+            failed += usize::from(!ended.status.success());
+            let what = format!("{:?}, {fault} at {}:{}", self.args, call.name, call.number);
+            if fault != KILL {
+                ended.assert_orderly(&what);
+            }
             self.assert_kept(&root, &what);
             check(&root, &what);
             let checked = faults.fsck(&root);
@@ -62,12 +74,9 @@ impl<'a> Scene<'a> {
             faults.load(&root);
             faults.assert_whole(&root, &what);
         }
-        assert!(rounds > 0, "never killed");
-        tell(
-            &format!("`{}` killed", self.args[..self.args.len().min(2)].join(" ")),
-            rounds,
-            rounds,
-        );
+        assert!(rounds > 0, "no call was spoilt");
+        let command = self.args[..self.args.len().min(2)].join(" ");
+        tell(&format!("`{command}`, {fault}"), rounds, failed);
     }
 
     fn args(&self) -> Vec<&str> {
@@ -222,6 +231,15 @@ fn push(choose: Choose) {
     });
 }
 
+/// What cannot be read just now is not broken: nothing goes for it.
+fn unreadable(choose: Choose) {
+    let faults = Faults::new();
+    let scene = Scene::new(&faults, built(&faults), &["fsck", "--repair"]);
+    for error in ["ENOMEM", "EMFILE"] {
+        scene.failing(error, choose, |_, _| {});
+    }
+}
+
 macro_rules! commands {
     ($($command:ident)*) => {
         $(#[test]
@@ -235,7 +253,7 @@ macro_rules! commands {
 
 mod some_calls {
     use super::can_trace;
-    commands! { sync prune prune_all rmi repair load save pull push }
+    commands! { sync prune prune_all rmi repair load save pull push unreadable }
 }
 
 macro_rules! all_calls {
@@ -250,5 +268,5 @@ macro_rules! all_calls {
 
 /// All calls: `cargo nextest run --profile nightly --run-ignored only`.
 mod long {
-    all_calls! { sync prune prune_all rmi repair load save pull push }
+    all_calls! { sync prune prune_all rmi repair load save pull push unreadable }
 }

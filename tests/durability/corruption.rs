@@ -23,7 +23,7 @@ pub(super) enum Harm {
     Remove,
 }
 
-const HARMS: [Harm; 4] = [Harm::Flip, Harm::Truncate, Harm::Empty, Harm::Remove];
+pub(super) const HARMS: [Harm; 4] = [Harm::Flip, Harm::Truncate, Harm::Empty, Harm::Remove];
 
 pub(super) fn harm(path: &Path, harm: Harm) {
     let stat = fs::metadata(path).unwrap();
@@ -171,6 +171,93 @@ fn a_build_makes_again_what_is_damaged() {
     let other = TestEnv::empty();
     other.ok(&["load", "-i", archive.to_str().unwrap()]);
     env.ok(&["fsck"]);
+}
+
+/// Files that leave without their layers: nothing wrong is among them.
+#[test]
+fn damaged_files_do_not_leave() {
+    let faults = Faults::new();
+    let whole = faults.built_store();
+    let context = faults.context("FROM busybox\nCOPY src /src\nRUN echo two > /two\n");
+    context.write("src/one", "one\n".repeat(100));
+    let build = ["build", "--progress=plain", context.str()];
+    faults.kiln(&whole, &build).run().ok();
+    faults.kiln(&whole, &["sync"]).run().ok();
+    let destination = faults.place("out");
+    for (file, kind) in
+        [("src/one", Harm::Flip), ("two", Harm::Truncate), ("src/one", Harm::Remove)]
+    {
+        for output in ["tar", "local"] {
+            let root = faults.copy_of(&whole);
+            harm(&files(&root, &format!("*/snapshots/*/{file}"))[0], kind);
+            let output = format!("--output=type={output},dest={}", destination.display());
+            let built = faults.kiln(&root, &build).args([&output]).run().ok();
+            let what = format!("{kind:?} of {file}, {output}: {built}");
+            assert!(says(&built, "is damaged") && says(&built, "dropped: cached step"), "{what}");
+            let read = |file: &str| match destination.is_dir() {
+                true => fs::read(destination.join(file)).unwrap(),
+                false => {
+                    let mut tar = Command::new("tar");
+                    tar.arg("-xOf").arg(&destination).arg(file).output().unwrap().stdout
+                }
+            };
+            assert_eq!(read("src/one"), "one\n".repeat(100).as_bytes(), "{what}");
+            assert_eq!(read("two"), b"two\n", "{what}");
+            match destination.is_dir() {
+                true => fs::remove_dir_all(&destination).unwrap(),
+                false => fs::remove_file(&destination).unwrap(),
+            }
+            faults.fsck(&root).ok();
+        }
+    }
+}
+
+/// What was loaded is packed by others, so that it is known by its size only; it is unpacked again.
+#[test]
+fn a_loaded_layer_is_made_again_before_its_files_leave() {
+    let faults = Faults::new();
+    for kind in [Harm::Truncate, Harm::Empty, Harm::Remove] {
+        let root = faults.store();
+        let right = fs::read(&files(&root, "*/snapshots/*/bin/busybox")[0]).unwrap();
+        faults.kiln(&root, &["create", "--name", "user", "busybox", "true"]).run().ok();
+        let tar = faults.place("out.tar");
+        let context = faults.context("FROM busybox\n");
+        let output = format!("--output=type=tar,dest={}", tar.display());
+        let build = ["build", "--progress=plain", &output, context.str()];
+        let export = ["export", "-o", tar.to_str().unwrap(), "user"];
+        for command in [&build[..], &export[..]] {
+            harm(&files(&root, "*/snapshots/*/bin/busybox")[0], kind);
+            let done = faults.kiln(&root, command).run().ok();
+            let what = format!("{kind:?}, {command:?}: {done}");
+            assert!(says(&done, "is damaged: its files contain"), "{what}");
+            assert!(says(&done, "made again: layer"), "{what}");
+            let mut read = Command::new("tar");
+            let read = read.arg("-xOf").arg(&tar).arg("bin/busybox").output().unwrap();
+            assert!(read.stdout == right, "{what}");
+            fs::remove_file(&tar).unwrap();
+            faults.fsck(&root).ok();
+        }
+        faults.kiln(&root, &["rm", "user"]).run().ok();
+        faults.assert_whole(&root, "made again");
+    }
+}
+
+/// A container stands on a layer that nothing can make again but a build: that is said, and the container stays.
+#[test]
+fn an_export_of_what_is_damaged_is_refused() {
+    let faults = Faults::new();
+    let root = faults.store();
+    faults.build(&root);
+    faults.kiln(&root, &["create", "--name", "user", IMAGE, "true"]).run().ok();
+    harm(&files(&root, "*/snapshots/*/made/1")[0], Harm::Flip);
+    let tar = faults.place("out.tar");
+    let export = ["export", "-o", tar.to_str().unwrap(), "user"];
+    let failed = faults.kiln(&root, &export).run().fails(1);
+    assert!(says(&failed, "is damaged") && says(&failed, "build, load or pull"), "{failed}");
+    assert!(!tar.exists());
+    faults.kiln(&root, &export).run().fails(1).says(&["is damaged"]);
+    let names = faults.kiln(&root, &["ps", "-a", "--format={{.Names}}"]).run().ok().text();
+    assert_eq!(names, "user");
 }
 
 #[test]
