@@ -1,12 +1,11 @@
 //! Images from a registry into the store: `kiln pull`, and bases that are not there yet.
 //!
 //! All layers at once, each in a stream of its own (`layer`): downloaded into a file that stays when the download breaks
-//! off (`spool`), verified, decompressed and unpacked on those below (`floors`). Those that the store has are not
+//! off (`store::Partial`), verified, decompressed and unpacked on those below (`floors`). Those that the store has are not
 //! downloaded. The image becomes visible when all of it is there.
 
 mod floors;
 mod layer;
-mod spool;
 
 use std::{
     collections::{BTreeMap, VecDeque},

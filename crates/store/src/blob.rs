@@ -14,6 +14,7 @@ use oci::{BlobDigest, Hasher};
 use crate::{
     Store,
     error::{Error, Result},
+    follow::{Following, Growth},
     layout::Tree,
     lease::Held,
     open::Inner,
@@ -138,6 +139,7 @@ pub struct BlobWriter {
     file: fs::File,
     hasher: Hasher,
     size: u64,
+    growth: Option<Growth>,
     inner: Arc<Inner>,
 }
 
@@ -147,12 +149,20 @@ impl BlobWriter {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let file = options.open(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path, file, hasher, size: 0, inner: Arc::clone(inner) })
+        let inner = Arc::clone(inner);
+        Ok(Self { path, file, hasher, size: 0, growth: None, inner })
     }
 
     /// Returns how many bytes were written.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Lets the blob be read while it is being written.
+    pub fn follow(&mut self) -> Result<Following, Error> {
+        let (growth, following) = Growth::of(&self.path, self.size)?;
+        self.growth = Some(growth);
+        Ok(following)
     }
 
     /// Makes the blob visible, if it is what was announced; otherwise nothing stays.
@@ -175,6 +185,7 @@ impl BlobWriter {
         if self.inner.find_blob(&actual)?.is_none() {
             tmp::publish(&self.path, &self.inner.layout.blob(Tree::Fresh, &actual))?;
         }
+        self.growth.iter().for_each(Growth::end);
         Ok(actual)
     }
 }
@@ -184,6 +195,7 @@ impl Write for BlobWriter {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
+        self.growth.as_ref().map_or(Ok(()), |growth| growth.reached(self.size))?;
         Ok(written)
     }
 

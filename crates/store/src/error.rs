@@ -171,6 +171,12 @@ pub enum Error {
         #[source]
         source: oci::Error,
     },
+    /// The rest of a blob that was read while it was being written will never come: why is known to who wrote it.
+    #[error("the blob was given up")]
+    Abandoned,
+    /// Nobody wants the blob any more that is being written.
+    #[error("the blob is not wanted any more")]
+    Unwanted,
     /// A failed sync in this boot: what was written before it may be lost at a power cut, and no later sync can tell.
     #[error("an earlier sync of `{path}` has failed: what was built since this boot cannot be made durable", path = path.display())]
     Poisoned {

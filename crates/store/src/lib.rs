@@ -30,7 +30,7 @@
 //! ```
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
-//! that make data visible), `blob`, `partial`, `snapshot`, `layer`, `image`, `tag`, `inventory` (all of these, to remove some),
+//! that make data visible), `blob`, `partial`, `follow` (both while they grow), `snapshot`, `layer`, `image`, `tag`, `inventory` (all of these, to remove some),
 //! `step`, `trail`, `container` (what is kept), `mount`
 //! (cache mounts), `lease`, `sync` and `collect` (what stays, and what goes), `fsck` (what is wrong).
 //!
@@ -46,6 +46,7 @@ mod blob;
 mod collect;
 mod container;
 mod error;
+mod follow;
 mod fsck;
 mod image;
 mod inventory;
@@ -77,6 +78,7 @@ pub use container::{
     HealthCheck, HealthStatus, Kept, PublishedPort, Status,
 };
 pub use error::{Error, is_of_disk};
+pub use follow::{Follower, Following};
 pub use fsck::{
     Broken, Counts, Finding, Kept as KeptBlob, Position, Repaired, Said, Subject, Survey,
 };

@@ -19,6 +19,7 @@ use rustix::fs::FlockOperation;
 use crate::{
     Store,
     error::{Error, Result},
+    follow::{Following, Growth},
     layout::Tree,
     lease::Held,
     lock::{Lock, flock_again},
@@ -35,6 +36,7 @@ pub struct Partial {
     path: PathBuf,
     file: fs::File,
     length: u64,
+    growth: Option<Growth>,
     inner: Arc<Inner>,
 }
 
@@ -73,8 +75,9 @@ impl Store {
             if is_same(&path, &file)? {
                 let length = file.seek(SeekFrom::End(0)).map_err(Error::io("read", &path))?;
                 let inner = Arc::clone(&self.inner);
-                let digest = *digest;
-                return Ok(Presence::Partial(Partial { digest, path, file, length, inner }));
+                let (digest, growth) = (*digest, None);
+                let partial = Partial { digest, path, file, length, growth, inner };
+                return Ok(Presence::Partial(partial));
             }
             // Removed between the two calls, by a collection.
         }
@@ -87,9 +90,17 @@ impl Partial {
         self.length
     }
 
-    /// Opens it for reading from the start. What is written later can be read by it, too.
+    /// Opens what there is by now, for reading from the start.
     pub fn reader(&self) -> Result<impl Read + Send + use<>, Error> {
-        fs::File::open(&self.path).map_err(Error::io("open", &self.path))
+        let file = fs::File::open(&self.path).map_err(Error::io("open", &self.path))?;
+        Ok(file.take(self.length))
+    }
+
+    /// Lets it be read while it grows.
+    pub fn follow(&mut self) -> Result<Following, Error> {
+        let (growth, following) = Growth::of(&self.path, self.length)?;
+        self.growth = Some(growth);
+        Ok(following)
     }
 
     /// Begins anew: what is there turned out to be wrong.
@@ -97,6 +108,8 @@ impl Partial {
         self.file.set_len(0).map_err(Error::io("truncate", &self.path))?;
         self.file.rewind().map_err(Error::io("truncate", &self.path))?;
         self.length = 0;
+        // Whoever follows has read what is wrong.
+        self.growth = None;
         Ok(())
     }
 
@@ -112,6 +125,7 @@ impl Partial {
         let lock = self.inner.lock_shared()?;
         self.inner.hold_made(&lock, Held::Blob(self.digest))?;
         tmp::publish(&self.path, &self.inner.layout.blob(Tree::Fresh, &self.digest))?;
+        self.growth.iter().for_each(Growth::end);
         Ok(self.digest)
     }
 }
@@ -120,6 +134,7 @@ impl Write for Partial {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.length += written as u64;
+        self.growth.as_ref().map_or(Ok(()), |growth| growth.reached(self.length))?;
         Ok(written)
     }
 
@@ -211,13 +226,15 @@ mod tests {
         collect(&store, CacheRule::Keep);
         let mut partial = begun(&store);
         assert_eq!(partial.length(), 5);
-        let mut reader = partial.reader().unwrap();
+        let (mut had, mut read) = (Vec::new(), Vec::new());
+        partial.reader().unwrap().read_to_end(&mut had).unwrap();
+        assert_eq!(had, BYTES[..5]);
+        let mut follower = partial.follow().unwrap().reader(0);
         partial.write_all(&BYTES[5..]).unwrap();
-        let mut read = Vec::new();
-        reader.read_to_end(&mut read).unwrap();
-        assert_eq!(read, BYTES);
         assert!(!store.has_blob(&digest()).unwrap());
         partial.commit(BYTES.len() as u64).unwrap();
+        follower.read_to_end(&mut read).unwrap();
+        assert_eq!(read, BYTES);
         assert_eq!(store.read_blob(&digest()).unwrap(), BYTES);
         assert!(matches!(store.partial(&digest()).unwrap(), Presence::Whole));
         assert_eq!(fs::read_dir(store.inner.layout.partials()).unwrap().count(), 0);

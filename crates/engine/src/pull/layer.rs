@@ -1,7 +1,7 @@
 //! One layer from a registry: downloaded, verified, decompressed and unpacked in one stream.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -12,10 +12,7 @@ use oci::{ChainId, Descriptor, DiffId, Reference};
 use registry::{Beginning, Client, News, Watcher};
 use store::{Partial, Presence};
 
-use super::{
-    floors::{Below, Floors},
-    spool::{Feeder, spool},
-};
+use super::floors::{Below, Floors};
 use crate::{
     Engine, Error,
     load::layer::{self, Unpacked},
@@ -98,11 +95,12 @@ impl LayerPull {
     }
 
     /// Downloads the rest of the blob and unpacks all of it meanwhile.
-    async fn follow(&self, partial: Partial) -> Result<Unpacked, Error> {
-        let (feeder, follower) = spool(partial)?;
+    async fn follow(&self, mut partial: Partial) -> Result<Unpacked, Error> {
+        // Through its file, so that unpacking slowly does not hold up the download.
+        let follower = partial.follow()?.reader(0);
         let this = self.clone();
         let mut unpacking = tokio::task::spawn_blocking(move || this.unpack(follower));
-        let mut downloading = pin!(self.download(feeder));
+        let mut downloading = pin!(self.download(partial));
         let lost = |_| Error::Lost { what: "the unpacking of a layer" };
         tokio::select! {
             downloaded = &mut downloading => {
@@ -121,14 +119,15 @@ impl LayerPull {
         }
     }
 
-    async fn download(&self, mut feeder: Feeder) -> Result<(), Error> {
+    async fn download(&self, mut partial: Partial) -> Result<(), Error> {
         let size = self.descriptor.size;
-        let beginning = self.beginning(&feeder).await?;
+        let beginning = self.beginning(&partial).await?;
         let mut told = beginning.length;
         let mut blob =
             self.client.rest_of_blob(&self.reference, &self.descriptor, beginning).await?;
         while let Some(bytes) = blob.chunk().await? {
-            let done = feeder.feed(&bytes)?;
+            partial.write_all(&bytes).map_err(Error::io("write", "a blob that is downloaded"))?;
+            let done = partial.length();
             if done == size {
                 self.tell(News::Verifying);
             } else if done >= told + TOLD {
@@ -136,19 +135,19 @@ impl LayerPull {
                 self.tell(News::Pulling { done, size });
             }
         }
-        feeder.finish(size)?;
+        partial.commit(size)?;
         self.tell(News::Verified);
         Ok(())
     }
 
     /// Reads what an earlier pull has left.
-    async fn beginning(&self, feeder: &Feeder) -> Result<Beginning, Error> {
+    async fn beginning(&self, partial: &Partial) -> Result<Beginning, Error> {
         let mut hasher = self.descriptor.digest.as_digest().hasher();
-        let length = feeder.length();
+        let length = partial.length();
         if length == 0 {
             return Ok(Beginning { hasher, length });
         }
-        let mut file = feeder.reader()?;
+        let mut file = partial.reader()?;
         blocking(move || {
             let mut buffer = vec![0; 256 * 1024];
             let mut left = length;
