@@ -4,24 +4,30 @@
 //! Each layer is compressed, at most once in its life, and then sent; so while one is on its way another is being
 //! compressed. What the registry has is neither read nor sent.
 
+mod layer;
+mod source;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, PipeReader, Read},
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use filetree::Flavour;
 use oci::{Descriptor, DiffId, Reference};
-use registry::{Client, News, Source, Upload, Uploaded, Watcher};
+use registry::{Client, News, Upload, Watcher};
 use store::{Image, SnapshotId, Store, StoredManifest};
 use tokio::{sync::Semaphore, task::JoinSet};
 
+use self::{
+    layer::{LayerPush, Others},
+    source::Bytes,
+};
 use crate::{
     Annotations,
     error::{Error, Result},
     index,
-    layer::{self, Compression, Layer, LayerOptions},
+    layer::{Compression, Layer, LayerOptions, compression_of},
     manifest::{self, MediaTypes},
 };
 
@@ -199,148 +205,11 @@ fn layer_options(
     wanted: &LayerOptions,
 ) -> Result<LayerOptions> {
     let kept = store.layer(snapshot)?.and_then(|layer| layer.blob);
-    let is_plain = kept.is_some_and(|blob| {
-        layer::compression_of(&blob.media_type) == Some(Compression::Uncompressed)
-    });
+    let is_plain = kept
+        .is_some_and(|blob| compression_of(&blob.media_type) == Some(Compression::Uncompressed));
     Ok(LayerOptions { force: wanted.force || (is_plain && image.digests.is_empty()), ..*wanted })
 }
 
 fn short(diff_id: &DiffId) -> String {
     diff_id.as_digest().to_hex().chars().take(SHORT).collect()
-}
-
-/// One layer on its way.
-struct LayerPush {
-    pusher: Pusher,
-    to: Reference,
-    snapshot: SnapshotId,
-    diff_id: DiffId,
-    options: LayerOptions,
-    others: Arc<Others>,
-    compressing: Arc<Semaphore>,
-    sending: Arc<Semaphore>,
-}
-
-impl LayerPush {
-    async fn run(self) -> Result<(DiffId, Layer)> {
-        let layer = self.prepare().await?;
-        // Never closed.
-        let _permit = self.sending.acquire().await;
-        let name = short(&self.diff_id);
-        let (watcher, size, layer_name) =
-            (self.pusher.watcher.clone(), layer.descriptor.size, name.clone());
-        let upload = Upload {
-            to: &self.to,
-            blob: &layer.descriptor,
-            source: Arc::new(LayerSource {
-                store: self.pusher.store.clone(),
-                flavour: self.pusher.flavour,
-                layer: layer.clone(),
-            }),
-            mounts: self.others.that_may_have(&self.snapshot),
-            on_progress: Arc::new(move |done| {
-                watcher.tell(&layer_name, News::Pushing { done, size });
-            }),
-        };
-        let news = match self.pusher.client.upload(&upload).await? {
-            Uploaded::Present => News::There,
-            Uploaded::Mounted(from) => News::Mounted(from),
-            Uploaded::Sent => News::Pushed,
-        };
-        self.pusher.watcher.tell(&name, news);
-        Ok((self.diff_id, layer))
-    }
-
-    async fn prepare(&self) -> Result<Layer> {
-        let _permit = self.compressing.acquire().await;
-        let (store, flavour) = (self.pusher.store.clone(), self.pusher.flavour);
-        let (snapshot, diff_id, options) = (self.snapshot, self.diff_id, self.options);
-        let work = move || layer::prepare(&store, flavour, snapshot, diff_id, &options);
-        let prepared = tokio::task::spawn_blocking(work).await;
-        prepared.map_err(|_| Error::Lost { what: "the compression of a layer" })?
-    }
-}
-
-/// The other repositories of a registry that images with the same layers have names in: they may have them, too.
-#[derive(Debug, Default)]
-struct Others(BTreeMap<SnapshotId, Vec<Reference>>);
-
-impl Others {
-    fn of(store: &Store, to: &Reference) -> Result<Self> {
-        let mut others = Self::default();
-        for (name, id) in store.tags()? {
-            if name.host() != to.host() || name.path() == to.path() {
-                continue;
-            }
-            for snapshot in store.image(&id)?.map(|image| image.snapshots).unwrap_or_default() {
-                let known = others.0.entry(snapshot).or_default();
-                if !known.iter().any(|known| known.path() == name.path()) {
-                    known.push(name.clone());
-                }
-            }
-        }
-        Ok(others)
-    }
-
-    fn that_may_have(&self, snapshot: &SnapshotId) -> &[Reference] {
-        self.0.get(snapshot).map(Vec::as_slice).unwrap_or_default()
-    }
-}
-
-/// The bytes of a document.
-struct Bytes(Vec<u8>);
-
-impl Source for Bytes {
-    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
-        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.0.len());
-        Ok(Box::new(io::Cursor::new(self.0[from..].to_vec())))
-    }
-}
-
-/// The bytes of a layer, verified at their end.
-struct LayerSource {
-    store: Store,
-    flavour: Flavour,
-    layer: Layer,
-}
-
-impl Source for LayerSource {
-    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
-        let mut bytes: Box<dyn Read + Send> = match self.layer.blob() {
-            Some(digest) => Box::new(self.store.open_blob(digest).map_err(io::Error::other)?),
-            None => Box::new(Written::start(self)?),
-        };
-        // Read from the start in any case, to be verified.
-        io::copy(&mut (&mut bytes).take(from), &mut io::sink())?;
-        Ok(bytes)
-    }
-}
-
-/// What a thread writes, to be read.
-struct Written {
-    reader: PipeReader,
-    thread: Option<JoinHandle<Result<()>>>,
-}
-
-impl Written {
-    fn start(source: &LayerSource) -> io::Result<Self> {
-        let (reader, mut writer) = io::pipe()?;
-        let (store, flavour, layer) = (source.store.clone(), source.flavour, source.layer.clone());
-        let thread = thread::spawn(move || layer.write(&store, flavour, &mut writer));
-        Ok(Self { reader, thread: Some(thread) })
-    }
-}
-
-impl Read for Written {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        if count == 0
-            && !buffer.is_empty()
-            && let Some(thread) = self.thread.take()
-        {
-            let lost = |_| io::Error::other("the thread that packs the layer has ended");
-            thread.join().map_err(lost)?.map_err(io::Error::other)?;
-        }
-        Ok(count)
-    }
 }
