@@ -49,6 +49,13 @@ pub struct LayerOptions {
     pub force: bool,
 }
 
+impl LayerOptions {
+    /// Whether a blob that was loaded or pulled leaves as it came.
+    fn take(&self, blob: &Descriptor) -> bool {
+        !self.force || compression_of(&blob.media_type) == Some(self.compression)
+    }
+}
+
 /// A layer that is ready to be written. Its bytes are produced when they are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
@@ -116,7 +123,7 @@ pub fn layers(
     let ready = Mutex::new(Vec::with_capacity(wanted.len()));
     let work = || {
         while let Some((id, diff_id)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let layer = prepare(store, flavour, *id, *diff_id, options);
+            let layer = prepare(store, flavour, *id, *diff_id, options, |_| Ok(()));
             ready.lock().unwrap_or_else(PoisonError::into_inner).push((*id, layer));
         }
     };
@@ -155,16 +162,40 @@ fn needs_work(store: &Store, id: &SnapshotId, options: &LayerOptions) -> bool {
         && !packed().is_some_and(|blob| has(&blob))
 }
 
-/// Prepares one layer, and says what was done to it.
+/// Prepares one layer, and says what was done to it. If it has to be compressed, `begun` gets what is written.
 pub(crate) fn prepare(
     store: &Store,
     flavour: Flavour,
     id: SnapshotId,
     diff_id: DiffId,
     options: &LayerOptions,
+    begun: impl FnOnce(&mut BlobWriter) -> Result<()>,
 ) -> Result<Layer> {
-    let mut layer = find_or_make(store, flavour, id, diff_id, options)?;
-    if let Some(epoch) = store.layer(&id)?.and_then(|layer| layer.rewritten) {
+    let layer = find_or_make(store, flavour, id, diff_id, options, begun)?;
+    annotated(store, &id, layer)
+}
+
+/// Returns what a layer is that was compressed in this way before and of which the bytes are gone. To have them, it is
+/// prepared again; it will be the same.
+pub(crate) fn remembered(
+    store: &Store,
+    id: SnapshotId,
+    options: &LayerOptions,
+) -> Result<Option<Layer>> {
+    let Some(profile) = options.compression.profile() else { return Ok(None) };
+    if kept(store, store.layer(&id)?.as_ref())?.is_some_and(|blob| options.take(&blob)) {
+        return Ok(None);
+    }
+    let Some(descriptor) = store.packed(&id, profile)? else { return Ok(None) };
+    if store.has_blob(&descriptor.digest)? {
+        return Ok(None);
+    }
+    let source = Source::Blob(descriptor.digest);
+    annotated(store, &id, Layer { descriptor, source }).map(Some)
+}
+
+fn annotated(store: &Store, id: &SnapshotId, mut layer: Layer) -> Result<Layer> {
+    if let Some(epoch) = store.layer(id)?.and_then(|layer| layer.rewritten) {
         let annotations = layer.descriptor.annotations.get_or_insert_default();
         annotations.insert(REWRITTEN.to_owned(), epoch.to_string());
     }
@@ -177,15 +208,11 @@ fn find_or_make(
     id: SnapshotId,
     diff_id: DiffId,
     options: &LayerOptions,
+    begun: impl FnOnce(&mut BlobWriter) -> Result<()>,
 ) -> Result<Layer> {
     let known = store.layer(&id)?;
-    let kept = match known.as_ref().and_then(|layer| layer.blob.clone()) {
-        Some(blob) if store.has_blob(&blob.digest)? => Some(blob),
-        _ => None,
-    };
-    if let Some(blob) = &kept
-        && (!options.force || compression_of(&blob.media_type) == Some(options.compression))
-    {
+    let kept = kept(store, known.as_ref())?;
+    if let Some(blob) = kept.as_ref().filter(|blob| options.take(blob)) {
         return Ok(Layer { descriptor: blob.clone(), source: Source::Blob(blob.digest) });
     }
     let bytes = match &kept {
@@ -195,7 +222,7 @@ fn find_or_make(
     match options.compression.profile() {
         Some(profile) => {
             let compressing = Compressing { store, flavour, compression: options.compression };
-            compressing.layer(profile, &id, &diff_id, bytes)
+            compressing.layer(profile, &id, &diff_id, bytes, begun)
         }
         None => {
             let size = match known {
@@ -210,6 +237,14 @@ fn find_or_make(
             Ok(Layer { descriptor, source: bytes })
         }
     }
+}
+
+/// Returns the blob that a layer was loaded or pulled as, if it is still there.
+fn kept(store: &Store, layer: Option<&store::Layer>) -> Result<Option<Descriptor>> {
+    Ok(match layer.and_then(|layer| layer.blob.clone()) {
+        Some(blob) if store.has_blob(&blob.digest)? => Some(blob),
+        _ => None,
+    })
 }
 
 /// Returns how a media type says that a layer is compressed; `None` in another way.
@@ -238,6 +273,7 @@ impl Compressing<'_> {
         id: &SnapshotId,
         diff_id: &DiffId,
         bytes: Source,
+        begun: impl FnOnce(&mut BlobWriter) -> Result<()>,
     ) -> Result<Layer> {
         let store = self.store;
         if let Some(descriptor) = store.packed(id, profile)?
@@ -247,7 +283,9 @@ impl Compressing<'_> {
             return Ok(Layer { descriptor, source });
         }
         let failed = |source| Error::Compress { diff_id: Box::new(*diff_id), source };
-        let file = BufWriter::with_capacity(BUFFER, store.blob_writer()?);
+        let mut blob = store.blob_writer()?;
+        begun(&mut blob)?;
+        let file = BufWriter::with_capacity(BUFFER, blob);
         let (media_type, writer) = match self.compression {
             Compression::Zstd => (media_type::OCI_LAYER_ZSTD, filetree::zstd_writer(file)),
             Compression::Gzip | Compression::Uncompressed => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use hyper::header::HeaderValue;
@@ -58,6 +58,8 @@ struct Shared {
     settings: Settings,
     /// Mirrors that cannot be reached or have sent other bytes than they should: not asked again.
     distrusted: Mutex<BTreeSet<String>>,
+    /// Registries that take no blob before its length is known: not tried again.
+    wants_lengths: Mutex<BTreeSet<String>>,
     /// How hosts are spoken to that need not prove anything.
     probed: Mutex<HashMap<Origin, Scheme>>,
     sender: Sender,
@@ -80,8 +82,9 @@ impl Client {
             exchanges: Exchanges::new(connector, user_agent),
             auth: Auth::new(credentials),
         };
-        let (distrusted, probed) = (Mutex::default(), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { settings, distrusted, probed, sender }) })
+        let (distrusted, wants_lengths, probed) = <(_, _, Mutex<_>)>::default();
+        let shared = Shared { settings, distrusted, wants_lengths, probed, sender };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(crate) fn sender(&self) -> &Sender {
@@ -118,6 +121,11 @@ impl Client {
     pub(crate) fn distrust(&self, mirror: &Reference) {
         let mut distrusted = self.shared.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
         distrusted.insert(mirror.host().to_owned());
+    }
+
+    /// The registries that take no blob before its length is known.
+    pub(crate) fn wants_lengths(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.shared.wants_lengths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a request for something in a reference's repository, to be read.

@@ -54,11 +54,18 @@ pub(crate) enum Content {
 pub(crate) struct Stream {
     pub(crate) source: Arc<Kept>,
     pub(crate) from: u64,
+    /// `None` for all that comes, of a blob that is still being made. It is sent in chunks, as HTTP calls that.
+    pub(crate) extent: Option<Extent>,
+    pub(crate) on_progress: OnProgress,
+}
+
+/// How far a part of a blob goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
     /// Where the part ends.
     pub(crate) to: u64,
     /// Where the blob does.
     pub(crate) size: u64,
-    pub(crate) on_progress: OnProgress,
 }
 
 /// A source that goes on where it was left, if that is where the next part begins: a layer that is made anew each time would
@@ -70,6 +77,9 @@ pub(crate) struct Kept {
 }
 
 type Input = Box<dyn Read + Send>;
+
+/// Where pieces wait for the network.
+type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
 impl Kept {
     pub(crate) fn new(source: Arc<dyn Source>) -> Self {
@@ -91,7 +101,7 @@ impl Kept {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream({}..{} of {})", self.from, self.to, self.size)
+        write!(f, "Stream({}.., {:?})", self.from, self.extent)
     }
 }
 
@@ -109,36 +119,57 @@ impl Content {
 impl Stream {
     fn start(&self) -> Flow {
         let (sender, pieces) = mpsc::channel(QUEUE);
-        let (stream, left) = (self.clone(), self.to - self.from);
+        let (stream, extent) = (self.clone(), self.extent);
         tokio::task::spawn_blocking(move || {
-            let result = stream.read(&sender);
+            let result = match extent {
+                Some(extent) => stream.read(extent, &sender),
+                None => stream.read_all(&sender),
+            };
             if let Err(error) = result {
                 // Nobody listens any more: the request has ended before its time.
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        let stream = self.clone();
-        Flow { pieces, left, stream, gauge: Arc::default() }
+        let left = extent.map(|extent| extent.to - self.from);
+        let on_progress = Arc::clone(&self.on_progress);
+        Flow { pieces, sent: self.from, left, on_progress, gauge: Arc::default() }
+    }
+
+    /// Reads all that comes.
+    fn read_all(&self, sender: &Pieces) -> io::Result<()> {
+        let mut input = self.source.open(self.from)?;
+        loop {
+            let mut piece = vec![0; PIECE];
+            match input.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(length) => piece.truncate(length),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            if sender.blocking_send(Ok(piece.into())).is_err() {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads all of the part; less is an error.
-    fn read(&self, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    fn read(&self, Extent { to, size }: Extent, sender: &Pieces) -> io::Result<()> {
         let mut input = self.source.open(self.from)?;
-        let mut left = self.to - self.from;
+        let mut left = to - self.from;
         while left > 0 {
             let wanted = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
             let mut piece = vec![0; wanted];
             input.read_exact(&mut piece)?;
             left -= wanted as u64;
-            if left == 0 && self.to == self.size {
+            if left == 0 && to == size {
                 check_end(&mut input)?;
             }
             if sender.blocking_send(Ok(piece.into())).is_err() {
                 return Ok(());
             }
         }
-        if self.to < self.size {
-            self.source.keep(self.to, input);
+        if to < size {
+            self.source.keep(to, input);
         }
         Ok(())
     }
@@ -193,12 +224,20 @@ pub(crate) enum Payload {
 }
 
 /// A stream on its way out.
-#[derive(Debug)]
 pub(crate) struct Flow {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
-    left: u64,
-    stream: Stream,
+    /// How far the blob has gone.
+    sent: u64,
+    /// How much of the part is to come; `None` where nobody knows, and 0 at the end.
+    left: Option<u64>,
+    on_progress: OnProgress,
     gauge: Arc<Gauge>,
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow").field("sent", &self.sent).field("left", &self.left).finish()
+    }
 }
 
 impl Payload {
@@ -218,11 +257,12 @@ impl Flow {
         let Poll::Ready(next) = polled else { return Poll::Pending };
         match next {
             Some(Ok(bytes)) => {
-                self.left = self.left.saturating_sub(bytes.len() as u64);
-                let sent = self.stream.to - self.left;
-                self.gauge.sent.store(sent, Ordering::Relaxed);
-                self.gauge.ended.store(self.left == 0, Ordering::Relaxed);
-                (self.stream.on_progress)(sent);
+                let length = bytes.len() as u64;
+                self.sent += length;
+                self.left = self.left.map(|left| left.saturating_sub(length));
+                self.gauge.sent.store(self.sent, Ordering::Relaxed);
+                self.gauge.ended.store(self.left == Some(0), Ordering::Relaxed);
+                (self.on_progress)(self.sent);
                 Poll::Ready(Some(Ok(bytes)))
             }
             Some(Err(error)) => {
@@ -230,7 +270,11 @@ impl Flow {
                 *self.gauge.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 Poll::Ready(Some(Err(kind.into())))
             }
-            None => Poll::Ready(None),
+            None => {
+                self.left = Some(0);
+                self.gauge.ended.store(true, Ordering::Relaxed);
+                Poll::Ready(None)
+            }
         }
     }
 }
@@ -253,14 +297,15 @@ impl Body for Payload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Bytes(bytes) => bytes.is_none(),
-            Self::Stream(flow) => flow.left == 0,
+            Self::Stream(flow) => flow.left == Some(0),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+        let known = match self {
+            Self::Bytes(bytes) => Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Stream(flow) => flow.left,
-        })
+        };
+        known.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -1,8 +1,8 @@
 //! The network: from references to manifests and blobs, by the OCI distribution specification.
 //!
 //! A [`Client`] resolves a reference to one platform's manifest and config ([`Client::resolve`]) and downloads blobs
-//! ([`Client::blob`]), as chunks or, for synchronous code, as a [`BlobReader`]; it sends blobs ([`Client::upload`]) and
-//! manifests ([`Client::publish`]). Files and environment variables enter as values: [`Options`], [`Places`]. It also
+//! ([`Client::blob`]), as chunks or, for synchronous code, as a [`BlobReader`]; it sends blobs ([`Client::upload`],
+//! [`Client::upload_growing`]) and manifests ([`Client::publish`]). Files and environment variables enter as values: [`Options`], [`Places`]. It also
 //! downloads files of the web ([`Client::file`]).
 //!
 //! Reading order: `client` (what one is made from) and `settings` (what files say), `fetch` (manifests), `blob` and `reader` (layers), `upload` and
@@ -63,4 +63,4 @@ pub use search::{Found, Term};
 pub use settings::Settings;
 pub use tls::Authorities;
 pub use transfer::{News, Transfer, Watcher};
-pub use upload::{Upload, Uploaded};
+pub use upload::{Growing, Grown, Upload, Uploaded};

@@ -1,8 +1,9 @@
 //! Blobs to a registry: found there, mounted from another repository, or sent (distribution-spec, "Pushing blobs").
 //!
-//! How it is sent is in [`fill`]. Manifests are in [`crate::publish`].
+//! How it is sent is in [`fill`], and while it is being made in [`growing`]. Manifests are in [`crate::publish`].
 
 mod fill;
+mod growing;
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +14,7 @@ use hyper::{
 
 use oci::{Descriptor, Reference};
 
-use self::fill::Filling;
+use self::fill::{Filling, Place};
 use crate::{
     Client, Error,
     access::Access,
@@ -23,6 +24,8 @@ use crate::{
     tries::Tries,
     url::{Origin, Scheme, Url},
 };
+
+pub use self::growing::{Growing, Grown};
 
 /// From how many repositories a blob is tried to be mounted. Each costs a request.
 const MOST_MOUNTS: usize = 3;
@@ -87,8 +90,31 @@ impl Client {
     /// The registry may have kept a part of the blob, which nobody sees and which it removes in its own time.
     pub async fn upload(&self, upload: &Upload<'_>) -> Result<Uploaded, Error> {
         let mut tries = Tries::new(self.sender().limits());
-        match self.has_blob(&mut tries, upload.to, upload.blob).await {
-            Ok(true) => return Ok(Uploaded::Present),
+        let at = match self.find(&mut tries, upload).await? {
+            Search::Found(found) => return Ok(found),
+            Search::Nothing(Some(session)) => session,
+            Search::Nothing(None) => self.start(&mut tries, upload.to).await?,
+        };
+        Filling::new(self, upload).await?.run(Place { at, has: Some(0) }).await?;
+        Ok(Uploaded::Sent)
+    }
+
+    /// Sees to it that a repository has a blob, if nothing has to be sent for that; `None` if something has.
+    ///
+    /// # Errors
+    /// The registry cannot be asked.
+    pub async fn find_blob(&self, upload: &Upload<'_>) -> Result<Option<Uploaded>, Error> {
+        let mut tries = Tries::new(self.sender().limits());
+        Ok(match self.find(&mut tries, upload).await? {
+            Search::Found(found) => Some(found),
+            // An upload that was begun is forgotten by the registry in its own time.
+            Search::Nothing(_) => None,
+        })
+    }
+
+    async fn find(&self, tries: &mut Tries, upload: &Upload<'_>) -> Result<Search, Error> {
+        match self.has_blob(tries, upload.to, upload.blob).await {
+            Ok(true) => return Ok(Search::Found(Uploaded::Present)),
             // The answer to a HEAD cannot say why; that to the next request does.
             Ok(false) | Err(Error::Denied { .. } | Error::Status { .. }) => {}
             Err(error) => return Err(error),
@@ -96,25 +122,20 @@ impl Client {
         let mut session = None;
         for from in upload.mounts.iter().filter(|from| is_other(upload.to, from)).take(MOST_MOUNTS)
         {
-            match self.mount(&mut tries, upload, from).await? {
-                Mounting::Done => return Ok(Uploaded::Mounted(from.clone())),
+            match self.mount(tries, upload, from).await? {
+                Mounting::Done => return Ok(Search::Found(Uploaded::Mounted(from.clone()))),
                 // The first one is kept for the upload; the registry forgets the others in its own time.
                 Mounting::Session(at) => session = session.or(Some(at)),
                 Mounting::Refused => {}
             }
         }
-        let session = match session {
-            Some(session) => session,
-            None => self.start(&mut tries, upload).await?,
-        };
-        Filling::new(self, upload).await?.run(session).await?;
-        Ok(Uploaded::Sent)
+        Ok(Search::Nothing(session))
     }
 
-    async fn ask_to_push(&self, upload: &Upload<'_>) -> Result<Ask, Error> {
-        let path = format!("/v2/{}/blobs/uploads/", upload.to.path());
-        let mut ask = self.ask_for(Access::push(upload.to), upload.to, path).await?;
-        ask.wanted = upload.to.familiar_name();
+    async fn ask_to_push(&self, to: &Reference) -> Result<Ask, Error> {
+        let path = format!("/v2/{}/blobs/uploads/", to.path());
+        let mut ask = self.ask_for(Access::push(to), to, path).await?;
+        ask.wanted = to.familiar_name();
         Ok(ask)
     }
 
@@ -125,7 +146,7 @@ impl Client {
         upload: &Upload<'_>,
         from: &Reference,
     ) -> Result<Mounting, Error> {
-        let mut ask = self.ask_to_push(upload).await?;
+        let mut ask = self.ask_to_push(upload.to).await?;
         ask.access = Access::mount(upload.to, from);
         ask.url = ask.url.with_parameter("mount", &upload.blob.digest.to_string());
         ask.url = ask.url.with_parameter("from", from.path());
@@ -142,11 +163,18 @@ impl Client {
     }
 
     /// Begins an upload; returns where it goes on.
-    async fn start(&self, tries: &mut Tries, upload: &Upload<'_>) -> Result<Url, Error> {
-        let ask = self.ask_to_push(upload).await?;
+    async fn start(&self, tries: &mut Tries, to: &Reference) -> Result<Url, Error> {
+        let ask = self.ask_to_push(to).await?;
         let answer = self.sender().send_within(tries, &ask, &Message::new(Method::POST)).await?;
         session(&ask, &answer)
     }
+}
+
+/// What came of looking for a blob.
+enum Search {
+    Found(Uploaded),
+    /// An attempt to mount may have begun an upload.
+    Nothing(Option<Url>),
 }
 
 /// What came of an attempt to mount.

@@ -7,7 +7,7 @@ use std::{
 
 use filetree::Flavour;
 use registry::Source;
-use store::Store;
+use store::{Following, Store};
 
 use crate::{error::Result, layer::Layer};
 
@@ -37,6 +37,16 @@ impl Source for LayerSource {
         // Read from the start in any case, to be verified.
         io::copy(&mut (&mut bytes).take(from), &mut io::sink())?;
         Ok(bytes)
+    }
+}
+
+/// The bytes of a layer that is being compressed. They are compared with its digest by the registry, which gets them again,
+/// verified, where it says that they are others.
+pub(super) struct GrowingSource(pub(super) Following);
+
+impl Source for GrowingSource {
+    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.0.reader(from)))
     }
 }
 

@@ -17,7 +17,7 @@ use hyper::{
 use super::{Upload, session};
 use crate::{
     Client, Error,
-    content::{Content, Kept, OnProgress, Stream},
+    content::{Content, Extent, Kept, OnProgress, Stream},
     exchange::Message,
     fetch::header_digest,
     send::Ask,
@@ -49,6 +49,13 @@ pub(super) struct Filling<'a> {
     on_progress: OnProgress,
 }
 
+/// Where an upload goes on.
+pub(super) struct Place {
+    pub(super) at: Url,
+    /// How much the registry has; `None` if it is to be asked.
+    pub(super) has: Option<u64>,
+}
+
 impl<'a> Filling<'a> {
     pub(super) async fn new(client: &'a Client, upload: &'a Upload<'a>) -> Result<Self, Error> {
         let sent = Arc::<AtomicU64>::default();
@@ -60,7 +67,7 @@ impl<'a> Filling<'a> {
         Ok(Self {
             client,
             upload,
-            ask: client.ask_to_push(upload).await?,
+            ask: client.ask_to_push(upload.to).await?,
             tries: Tries::new(client.sender().limits()),
             source: Arc::new(Kept::new(Arc::clone(&upload.source))),
             piece: u64::MAX,
@@ -70,19 +77,24 @@ impl<'a> Filling<'a> {
     }
 
     /// Sends the blob, again from where it broke as long as that may help.
-    pub(super) async fn run(mut self, mut at: Url) -> Result<(), Error> {
-        let (mut from, mut furthest, mut has_broken, mut lost) = (0, 0, false, 0);
+    pub(super) async fn run(mut self, place: Place) -> Result<(), Error> {
+        let (mut at, mut from) = match place.has {
+            Some(has) => (place.at, has),
+            None => self.goes_on(&place.at).await?,
+        };
+        let (mut furthest, mut has_broken, mut lost) = (from, from > 0, 0);
         loop {
             self.sent.store(from, Ordering::Relaxed);
             let Err(error) = self.rest(&at, from).await else { return Ok(()) };
             let is_too_large = matches!(error, Error::Status { status: 413, .. });
+            let is_wrong = matches!(error, Error::Status { status: 400, .. });
             if !(is_too_large && self.shorten()) {
                 let is_broken = self.wait(error, from, has_broken).await?;
                 lost = if is_broken { lost + 1 } else { 0 };
             }
-            (at, from) = match self.state(&at).await {
-                Some(state) => state,
-                None => (self.client.start(&mut self.tries, self.upload).await?, 0),
+            (at, from) = match is_wrong {
+                true => (self.client.start(&mut self.tries, self.upload.to).await?, 0),
+                false => self.goes_on(&at).await?,
             };
             if from > furthest {
                 lost = 0;
@@ -95,6 +107,14 @@ impl<'a> Filling<'a> {
                 self.shorten();
             }
             (furthest, has_broken) = (furthest.max(from), true);
+        }
+    }
+
+    /// Finds out where the upload goes on, and how much has arrived; begins another if the registry cannot tell.
+    async fn goes_on(&mut self, at: &Url) -> Result<(Url, u64), Error> {
+        match self.state(at).await {
+            Some(state) => Ok(state),
+            None => Ok((self.client.start(&mut self.tries, self.upload.to).await?, 0)),
         }
     }
 
@@ -150,8 +170,7 @@ impl<'a> Filling<'a> {
         Content::Stream(Stream {
             source: Arc::clone(&self.source),
             from,
-            to: from.saturating_add(self.piece).min(size),
-            size,
+            extent: Some(Extent { to: from.saturating_add(self.piece).min(size), size }),
             on_progress: Arc::clone(&self.on_progress),
         })
     }

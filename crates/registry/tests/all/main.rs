@@ -9,6 +9,7 @@
 mod auth;
 mod blob;
 mod download;
+mod growing;
 mod limits;
 mod manifest;
 mod mirror;

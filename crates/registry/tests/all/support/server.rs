@@ -258,9 +258,31 @@ fn read_body(
 ) -> std::io::Result<()> {
     let length = request.header("content-length").and_then(|length| length.parse().ok());
     let length: usize = length.unwrap_or(0);
-    request.bytes = vec![0; breaks.unwrap_or(length).min(length)];
-    reader.read_exact(&mut request.bytes)?;
+    if request.header("transfer-encoding") == Some("chunked") {
+        request.bytes = read_chunks(reader, breaks.unwrap_or(usize::MAX))?;
+    } else {
+        request.bytes = vec![0; breaks.unwrap_or(length).min(length)];
+        reader.read_exact(&mut request.bytes)?;
+    }
     request.body = String::from_utf8_lossy(&request.bytes).into_owned();
     request.broken = breaks.is_some();
     Ok(())
+}
+
+/// Reads chunks to their end, or so many bytes.
+fn read_chunks(reader: &mut impl BufRead, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < most {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
+        let mut chunk = vec![0; length + 2];
+        reader.read_exact(&mut chunk)?;
+        bytes.extend_from_slice(&chunk[..length]);
+        if length == 0 {
+            return Ok(bytes);
+        }
+    }
+    bytes.truncate(most);
+    Ok(bytes)
 }
