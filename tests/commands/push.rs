@@ -1,5 +1,11 @@
 //! `kiln push` and `kiln build --push`, to a real registry on loopback.
 
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+
 use serde_json::Value;
 
 use crate::support::env::{IMAGE, TestEnv};
@@ -100,6 +106,90 @@ fn what_was_pushed_is_pulled_by_another_store() {
     other.ok(&["tag", &name, &on]);
     other.ok(&["push", &on]);
     assert_eq!(registry.get("/v2/third/app/manifests/1"), registry.get("/v2/team/app/manifests/1"));
+}
+
+/// A layer that is sent while it is being compressed, and its blob's digest.
+fn large(env: &TestEnv, registry: &Registry, name: &str) -> String {
+    let context = env.context("FROM scratch\nCOPY large /\n");
+    // Text that compresses somewhat, and differently all along.
+    let line = |n: u32| format!("{:x} line {n}\n", n.wrapping_mul(2_654_435_761));
+    context.write("large", (0..800_000).map(line).collect::<String>());
+    env.build(&context, &["-t", &registry.at(name)]);
+    env.ok(&["push", &registry.at(name)]);
+    let (repository, tag) = name.split_once(':').unwrap();
+    let (_, manifest) = registry.manifest(repository, tag);
+    manifest["layers"][0]["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_layer_that_is_compressed_while_it_is_sent_is_right() {
+    let env = TestEnv::new();
+    let Some(registry) = Registry::start(&env.path("")) else { return };
+    let digest = large(&env, &registry, "team/app:1");
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    let (_, blob) = registry.get(&format!("/v2/team/app/blobs/{digest}"));
+    let kept = || env.files_of_store().into_iter().find(|file| file.ends_with(hex));
+    assert!(fs::read(kept().expect("it stays for the next push")).unwrap() == blob);
+    let name = registry.at("team/app:1");
+    let other = TestEnv::empty();
+    other.ok(&["pull", &name]);
+    assert_eq!(other.id(&name), env.id(&name));
+
+    // What it was called is remembered: without the blob it is not compressed to be asked for.
+    fs::remove_file(kept().unwrap()).unwrap();
+    env.ok(&["push", &name]).says(&["Layer already exists"]);
+    env.ok(&["tag", &name, &registry.at("team/copy:1")]);
+    env.ok(&["push", &registry.at("team/copy:1")]).says(&["Mounted from team/app"]);
+    assert_eq!(kept(), None);
+    // But for a registry that has not got it, it is made again.
+    let path = env.path("elsewhere");
+    fs::create_dir(&path).unwrap();
+    let Some(elsewhere) = Registry::start(&path) else { return };
+    env.ok(&["tag", &name, &elsewhere.at("team/app:1")]);
+    env.ok(&["push", &elsewhere.at("team/app:1")]).says(&["Pushed"]);
+    assert!(elsewhere.get(&format!("/v2/team/app/blobs/{digest}")).1 == blob);
+}
+
+#[test]
+fn a_push_that_fails_half_way_leaves_nothing_half_made() {
+    let env = TestEnv::new();
+    let Some(registry) = Registry::start(&env.path("")) else { return };
+    let name = registry.at("team/app:1");
+    let digest = large(&env, &registry, "team/app:1");
+    let host = registry.host.clone();
+    drop(registry);
+    let is_blob = |file: &PathBuf| file.ends_with(digest.strip_prefix("sha256:").unwrap());
+    fs::remove_file(env.files_of_store().iter().find(|file| is_blob(file)).unwrap()).unwrap();
+    let before = env.files_of_store().len();
+    // Takes uploads, and closes the connection on what is sent.
+    let listener = TcpListener::bind(&host).unwrap();
+    let serving = thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let mut request = String::new();
+            while reader.read_line(&mut request).is_ok_and(|length| length > 2) {}
+            let answer = match request.split(' ').next() {
+                Some("POST") => "202 A\r\nLocation: /v2/team/app/blobs/uploads/1",
+                Some("HEAD" | "GET") => "404 N",
+                Some("END") => return,
+                _ => continue,
+            };
+            let answer =
+                format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            // A client that has gone has had enough.
+            let _ = reader.into_inner().write_all(answer.as_bytes());
+        }
+    });
+    env.kiln(["push", &name]).run().fails(1).says(&[&host]);
+    TcpStream::connect(&host).unwrap().write_all(b"END /\r\n\r\n").unwrap();
+    serving.join().unwrap();
+    // The blob, complete, or nothing.
+    let after = env.files_of_store();
+    assert_eq!(after.len(), before + usize::from(after.iter().any(is_blob)), "{after:?}");
+    let Some(registry) = Registry::start(&env.path("")) else { return };
+    env.ok(&["tag", &name, &registry.at("team/app:2")]);
+    env.ok(&["push", &registry.at("team/app:2")]);
+    env.ok(&["fsck"]);
 }
 
 #[test]
