@@ -278,3 +278,22 @@ fn a_layer_that_cannot_be_packed_names_the_step_that_made_it() {
     let output = env.building(&env.context(lines), &[]).run().fails(1);
     output.says(&["`RUN touch /.wh.x`", "Dockerfile:3", "mark deletions"]);
 }
+
+#[test]
+fn a_step_whose_layer_cannot_be_packed_is_run_again() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\nRUN echo a > /a\n\
+         RUN --mount=type=cache,target=/c if [ -e /c/ran ]; then echo again > /b; else touch /c/ran /.wh.x; fi\n\
+         RUN cat /b 2>/dev/null > /seen; sleep 0.5\nRUN cat /seen > /last\n",
+    );
+    let first = env.building(&context, &[]).run().fails(1);
+    first.says(&["mark deletions"]);
+    // Whether a later step had begun by then or not: what was made on it is done again as well.
+    let second = env.building(&context, &[]).run().ok();
+    let cached = second.stderr.lines().filter(|line| line.ends_with(" CACHED")).count();
+    assert_eq!(cached, 1, "{second}");
+    assert_eq!(env.sh("cat /b /seen /last"), "again\nagain\nagain");
+    let third = env.building(&context, &[]).run().ok();
+    assert_eq!(third.stderr.matches(" CACHED").count(), 4, "{third}");
+}

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -61,6 +61,29 @@ pub(crate) struct Packing {
     state: Mutex<State>,
     /// As many are packed at once as there are processors; what is packed is read, and nothing of the others is in memory.
     places: Arc<Semaphore>,
+    hopeless: Arc<Hopeless>,
+}
+
+/// The snapshots that cannot be packed. No build is to find them made, or it would fail like this one without a try: what is
+/// recorded of them is forgotten, and so is what was made on them.
+#[derive(Debug, Default)]
+struct Hopeless(Mutex<BTreeSet<SnapshotId>>);
+
+impl Hopeless {
+    /// Packs a sealed snapshot, or forgets it.
+    fn pack(&self, engine: &Engine, snapshot: SnapshotId) -> Result<(), Error> {
+        let packed = layer(engine, snapshot).map(|_| ());
+        // Only what is wrong with its files: a store without room says nothing about them.
+        if let Err(Error::Files(_)) = &packed {
+            self.snapshots().insert(snapshot);
+            engine.store().forget_steps(&snapshot)?;
+        }
+        packed
+    }
+
+    fn snapshots(&self) -> MutexGuard<'_, BTreeSet<SnapshotId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +95,8 @@ struct State {
 impl Default for Packing {
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        Self { state: Mutex::default(), places: Arc::new(Semaphore::new(processors)) }
+        let places = Arc::new(Semaphore::new(processors));
+        Self { state: Mutex::default(), places, hopeless: Arc::default() }
     }
 }
 
@@ -90,6 +114,9 @@ pub(crate) fn early(engine: &Engine, filling: &Arc<Filling>) -> Early {
 
 impl Packing {
     /// Packs a sealed snapshot while later steps run, unless its layer is known. `at` says where it went wrong.
+    ///
+    /// What cannot be packed stays on disk as a snapshot that nothing names, until a collection takes it; its step is not
+    /// recorded any more, and is run again by the next build.
     pub(crate) fn begin(
         &self,
         build: &Build,
@@ -101,10 +128,11 @@ impl Packing {
             return Ok(());
         }
         let (engine, places) = (build.engine.clone(), Arc::clone(&self.places));
+        let hopeless = Arc::clone(&self.hopeless);
         state.tasks.spawn(async move {
             // Never closed.
             let _place = places.acquire().await;
-            let packed = spawn_blocking(move || layer(&engine, snapshot).map(|_| ())).await;
+            let packed = spawn_blocking(move || hopeless.pack(&engine, snapshot)).await;
             packed.unwrap_or(Err(LOST)).map_err(at)
         });
         Ok(())
@@ -120,15 +148,34 @@ impl Packing {
     ) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.begun.insert(snapshot);
-        let engine = build.engine.clone();
+        let (engine, hopeless) = (build.engine.clone(), Arc::clone(&self.hopeless));
         state.tasks.spawn(async move {
             let early = early.0.await.unwrap_or(Err(LOST));
             let packed = spawn_blocking(move || match early {
                 Ok(layer) => Ok(engine.store().set_layer(&snapshot, &layer)?),
-                Err(_) => layer(&engine, snapshot).map(|_| ()),
+                Err(_) => hopeless.pack(&engine, snapshot),
             });
             packed.await.unwrap_or(Err(LOST)).map_err(at)
         });
+        Ok(())
+    }
+
+    /// Takes back what was just recorded of a step, if it has turned out meanwhile that its snapshot cannot be packed, or one
+    /// that it was made on.
+    pub(crate) fn withhold(
+        &self,
+        engine: &Engine,
+        snapshot: &SnapshotId,
+        below: &[SnapshotId],
+    ) -> Result<(), Error> {
+        let is_hopeless = {
+            let hopeless = self.hopeless.snapshots();
+            !hopeless.is_empty()
+                && below.iter().chain([snapshot]).any(|snapshot| hopeless.contains(snapshot))
+        };
+        if is_hopeless {
+            engine.store().forget_steps(snapshot)?;
+        }
         Ok(())
     }
 

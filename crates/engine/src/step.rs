@@ -56,6 +56,7 @@ pub(crate) fn run(
             }
             build.lease.hold(&record.snapshot)?;
             build.engine.store().put_record(derived.key.as_bytes(), &record)?;
+            build.packing.withhold(&build.engine, &record.snapshot, &below.snapshots)?;
             (Made::of(&record), Outcome::Executed)
         }
     };

@@ -89,6 +89,39 @@ impl Store {
         self.inner.put(Kind::Step, &hex(key), record)
     }
 
+    /// Forgets which steps have made a snapshot, and which ones were made on it: they are to be done again. Returns how many
+    /// records there were.
+    ///
+    /// The snapshots stay, as what nobody names, until a collection takes them; so does all of it when this fails half-way,
+    /// but for the records that are gone by then, those on top first.
+    pub fn forget_steps(&self, snapshot: &SnapshotId) -> Result<usize, Error> {
+        let lock = self.inner.lock_exclusive()?;
+        let mut records = Vec::new();
+        for key in self.inner.keys(Kind::Step)? {
+            if let Some(record) = self.inner.get::<Record>(Kind::Step, &key)? {
+                records.push((key, record));
+            }
+        }
+        let mut gone = vec![*snapshot];
+        let mut keys: Vec<&str> = Vec::new();
+        let mut next = 0;
+        while let Some(snapshot) = gone.get(next).copied() {
+            for (key, record) in &records {
+                if record.snapshot == snapshot && !keys.contains(&&**key) {
+                    keys.push(key);
+                }
+                if record.below == Some(snapshot) && !gone.contains(&record.snapshot) {
+                    gone.push(record.snapshot);
+                }
+            }
+            next += 1;
+        }
+        for key in keys.iter().rev() {
+            self.inner.remove(&lock, Kind::Step, key)?;
+        }
+        Ok(keys.len())
+    }
+
     /// Returns the digest remembered for a key: of contents that never change, such as a selection of a snapshot's.
     pub fn memo(&self, key: &[u8; 32]) -> Result<Option<[u8; 32]>, Error> {
         let digest: Option<String> = self.inner.get(Kind::Memo, &hex(key))?;
@@ -176,6 +209,33 @@ mod tests {
         file.set_modified(long_ago).unwrap();
         store.record(&KEY).unwrap();
         assert!(file.metadata().unwrap().modified().unwrap() > long_ago);
+    }
+
+    #[test]
+    fn what_was_made_on_a_forgotten_step_is_forgotten_too() {
+        let scratch = Scratch::new("step-forget");
+        let store = scratch.store();
+        let first = made(&store);
+        let put = |key: u8, below: Option<SnapshotId>| {
+            let snapshot = store.create_snapshot().unwrap().seal().unwrap();
+            let record = Record { snapshot, below, ..first.clone() };
+            store.put_record(&[key; 32], &record).unwrap();
+            record
+        };
+        let second = put(1, Some(first.snapshot));
+        put(2, Some(second.snapshot));
+        let other = put(3, None);
+        // Another key that has led to the same.
+        store.put_record(&[4; 32], &second).unwrap();
+        assert_eq!(store.forget_steps(&second.snapshot).unwrap(), 3);
+        let there = |key: RecordKey| store.record(&key).unwrap().is_some();
+        assert_eq!(
+            [KEY, [1; 32], [2; 32], [3; 32], [4; 32]].map(there),
+            [true, false, false, true, false]
+        );
+        assert_eq!(store.forget_steps(&other.snapshot).unwrap(), 1);
+        assert!(store.inner.has_snapshot(&other.snapshot).unwrap());
+        assert_eq!(store.forget_steps(&other.snapshot).unwrap(), 0);
     }
 
     #[test]
