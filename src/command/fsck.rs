@@ -82,7 +82,7 @@ fn summary(checked: &Checked, depth: Depth) -> String {
     );
     if checked.uncompared > 0 && depth == Depth::Thorough {
         told.push_str(&format!(
-            "read, with nothing to compare with: {} layers that no image has\n",
+            "read, with nothing to compare with: {} layers that no image has; `--repair` notes what they are\n",
             checked.uncompared
         ));
     }
@@ -106,6 +106,12 @@ fn tell_mended(mended: &Mended) -> String {
     let remade = mended.remade.iter().map(|what| format!("made again: {what}\n"));
     let dropped = mended.dropped.iter().map(|what| format!("dropped: {what}\n"));
     let left = mended.left.iter().map(tell);
-    let lines: String = remade.chain(dropped).chain(left).collect();
+    let mut lines: String = remade.chain(dropped).chain(left).collect();
+    if mended.noted > 0 {
+        lines.push_str(&format!(
+            "compared from now on: {} layers that no image has\n",
+            mended.noted
+        ));
+    }
     lines
 }

@@ -61,6 +61,8 @@ pub struct Checked {
     broken: Broken,
     /// What the records of layers are to say.
     records: Vec<(SnapshotId, Layer)>,
+    /// What layers are that have no record.
+    unknown: Vec<(SnapshotId, Layer)>,
 }
 
 /// What was mended.
@@ -68,6 +70,8 @@ pub struct Checked {
 pub struct Mended {
     /// Layers that were unpacked again, or whose records were written again.
     pub remade: Vec<String>,
+    /// How many layers have a digest now that had none, so that they can be compared.
+    pub noted: usize,
     /// What is gone.
     pub dropped: BTreeSet<String>,
     /// What is still wrong.
@@ -106,7 +110,7 @@ pub(crate) fn recall(engine: &Engine, id: &SnapshotId) -> Result<Option<Layer>, 
             let users = said.users.clone();
             Err(Error::DamagedLayer { id: *id, reason, users })
         }
-        Verdict::Gone | Verdict::Good(_) | Verdict::Uncompared(_) => Ok(None),
+        Verdict::Gone | Verdict::Good(_) | Verdict::Uncompared(..) => Ok(None),
     }
 }
 
@@ -151,9 +155,10 @@ impl Checked {
         match verdict {
             Verdict::Gone => self.layers -= 1,
             Verdict::Good(bytes) => self.layer_bytes += bytes,
-            Verdict::Uncompared(bytes) => {
+            Verdict::Uncompared(bytes, found) => {
                 self.layer_bytes += bytes;
                 self.uncompared += 1;
+                self.unknown.extend(found.map(|layer| (id, *layer)));
             }
             Verdict::Record(layer) => {
                 let reason = match said.layer {
@@ -178,7 +183,7 @@ fn blob(
     kept: &KeptBlob,
     depth: Depth,
 ) -> Result<Option<String>, Error> {
-    let lease = engine.store.lease()?;
+    let lease = engine.store.lease_for_reading()?;
     match lease.hold_blob(digest) {
         Err(store::Error::NoSuchBlob { .. }) => return Ok(None),
         held => held?,
@@ -231,6 +236,12 @@ fn mend_found(engine: &Engine, survey: &Survey, checked: &Checked) -> Result<Men
         engine.store.set_layer(id, layer)?;
         mended.remade.push(format!("the record of layer `{}`", layer.diff_id));
     }
+    // Steps that no image needed have never been packed, which would cost a build as much as one that does. They have just been
+    // packed here, and from now on somebody knows what they were.
+    for (id, layer) in &checked.unknown {
+        engine.store.set_layer(id, layer)?;
+    }
+    mended.noted = checked.unknown.len();
     let mut broken = checked.broken.clone();
     let mut remade: BTreeMap<SnapshotId, SnapshotId> = BTreeMap::new();
     let mut order: Vec<SnapshotId> = broken.snapshots.iter().copied().collect();

@@ -27,8 +27,8 @@ pub(super) enum Verdict {
     Gone,
     /// It is right; its files contain so many bytes.
     Good(u64),
-    /// Nothing is known to compare it with.
-    Uncompared(u64),
+    /// Nothing is known to compare it with. Where that is because nobody has ever packed it, it is this.
+    Uncompared(u64, Option<Box<Layer>>),
     /// It is right, and its record is not: this would be.
     Record(Box<Layer>),
     /// Something else than it should be.
@@ -49,7 +49,7 @@ pub(super) fn check(
     broken: &BTreeSet<BlobDigest>,
     depth: Depth,
 ) -> Result<Verdict, Error> {
-    let lease = engine.store.lease()?;
+    let lease = engine.store.lease_for_reading()?;
     match lease.hold(id) {
         Err(store::Error::NoSuchSnapshot { .. }) => return Ok(Verdict::Gone),
         held => held?,
@@ -68,7 +68,7 @@ pub(super) fn check(
 fn measure(directory: &Path, said: &Said) -> Result<Verdict, Error> {
     let contents = filetree::contents_size(directory)?;
     let Some(known) = said.layer.as_ref().and_then(|layer| layer.contents) else {
-        return Ok(Verdict::Uncompared(contents));
+        return Ok(Verdict::Uncompared(contents, None));
     };
     if known == contents {
         return Ok(Verdict::Good(contents));
@@ -84,7 +84,9 @@ fn compare(
 ) -> Result<Verdict, Error> {
     let found = pack(engine, directory)?;
     let contents = found.contents.unwrap_or(0);
-    let Some(expected) = expected(said) else { return Ok(Verdict::Uncompared(contents)) };
+    let Some(expected) = expected(said) else {
+        return Ok(Verdict::Uncompared(contents, Some(Box::new(found))));
+    };
     if found.diff_id == expected {
         return Ok(with_record(said, found, contents));
     }
@@ -95,7 +97,7 @@ fn compare(
     };
     let is_there = !broken.contains(&blob.digest) && engine.store.has_blob(&blob.digest)?;
     let Some(position) = said.position.as_ref().filter(|_| is_there) else {
-        return Ok(Verdict::Uncompared(contents));
+        return Ok(Verdict::Uncompared(contents, None));
     };
     let again = unpack(engine, position, &position.below, &blob)?;
     let (diff_id, size) = (again.diff_id(), again.size());
