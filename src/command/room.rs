@@ -69,12 +69,16 @@ fn is_full(failure: &Failure) -> bool {
     const ENOSPC: i32 = 28;
     const EDQUOT: i32 = 122;
     let mut cause: Option<&(dyn Error + 'static)> = match failure {
-        Failure::Engine(_) | Failure::Store(_) => Some(failure),
+        Failure::Engine(_)
+        | Failure::Store(_)
+        | Failure::Export(export::Error::Store(_) | export::Error::Compress { .. }) => {
+            Some(failure)
+        }
         _ => None,
     };
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(error.raw_os_error(), Some(ENOSPC | EDQUOT));
+        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return matches!(number, ENOSPC | EDQUOT);
         }
         if let Some(engine::Error::Command { disk_full, .. }) = report::of_engine(error) {
             return *disk_full;

@@ -15,7 +15,7 @@ use engine::{
 use self::options::ContainerArgs;
 use super::{
     create::{self, MadeArgs},
-    keep, output,
+    keep, output, room,
     session::{self, DetachKeys, Ending, Show},
     sync,
 };
@@ -64,7 +64,7 @@ pub(super) fn run(engine: &Engine, run: Run) -> Result<Exit, Failure> {
         Err(Failure::BrokenPipe) => Err(Failure::BrokenPipe),
         Err(failure) => {
             let code = exit_code(&failure);
-            report::print(&failure);
+            report::print(&room::explain(engine, failure));
             Ok(Exit::Command(code))
         }
         done => done,

@@ -231,10 +231,11 @@ impl Faults {
         self.spoilt(root, call, fault, &args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Runs kiln while strace spoils a call.
+    /// Runs kiln while strace spoils a call; with `error=EMFILE+` also all later ones of that name.
     pub(super) fn spoilt(&self, root: &Path, call: &Call, fault: &str, args: &[&str]) -> Ended {
         let Call { name, number, .. } = call;
-        let inject = format!("--inject={name}:{fault}:when={number}");
+        let (fault, later) = fault.strip_suffix('+').map_or((fault, ""), |fault| (fault, "+"));
+        let inject = format!("--inject={name}:{fault}:when={number}{later}");
         let mut options = vec![format!("--trace={name}"), inject];
         // Quicker; but then strace 6.1 sends no signals.
         options.extend((!fault.starts_with("signal=")).then(|| "--seccomp-bpf".to_owned()));

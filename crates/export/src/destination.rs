@@ -74,9 +74,36 @@ fn through_buffer<E: From<Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut out = BufWriter::with_capacity(BUFFER, out);
+    let mut out = BufWriter::with_capacity(BUFFER, Named { out, path });
     write(&mut out)?;
-    Ok(out.flush().map_err(Error::io("write", path))?)
+    // Its error says what it is.
+    let flushed = out.flush().map_err(|error| match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(error) => Error::io("write", path)(error),
+    });
+    Ok(flushed?)
+}
+
+/// Says which file it is that cannot be written: whoever writes reads something too.
+struct Named<'a, W> {
+    out: W,
+    path: &'a Path,
+}
+
+impl<W: Write> Named<'_, W> {
+    fn failed(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Error::io("write", self.path)(error))
+    }
+}
+
+impl<W: Write> Write for Named<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes).map_err(|error| self.failed(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush().map_err(|error| self.failed(error))
+    }
 }
 
 /// A path that is removed when dropped, with everything in it, unless it was renamed.

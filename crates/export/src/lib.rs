@@ -67,7 +67,7 @@ pub fn write(
     epoch: Option<i64>,
     output: &Output,
 ) -> Result<Option<Descriptor>, Error> {
-    let lease = store.lease()?;
+    let lease = store.lease_for_reading()?;
     image.images.iter().try_for_each(|image| hold(&lease, image))?;
     if output.needs_root() {
         let layers = |image: &Image| {
@@ -103,7 +103,7 @@ pub fn save(
     images: &[(Vec<Image>, Vec<Reference>)],
     path: Option<&Path>,
 ) -> Result<(), Error> {
-    let lease = store.lease()?;
+    let lease = store.lease_for_reading()?;
     for image in images.iter().flat_map(|(images, _)| images) {
         lease.hold_image(&image.id)?;
     }

@@ -106,7 +106,7 @@ impl Pusher {
         options: &PushOptions,
         by_digest: bool,
     ) -> Result<(Descriptor, Descriptor), Error> {
-        let lease = self.store.lease()?;
+        let lease = self.store.lease_for_reading()?;
         lease.hold_image(&image.id)?;
         let layers = self.push_layers(image, to, options).await?;
         let (store, types, annotations) = (&self.store, options.types, &options.annotations);

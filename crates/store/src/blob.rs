@@ -192,7 +192,10 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.file.write(bytes).map_err(|error| {
+            // Who reads the rest of the world and writes here has to know which of them failed.
+            io::Error::new(error.kind(), Error::io("write", &self.path)(error))
+        })?;
         self.hasher.update(&bytes[..written]);
         self.size += written as u64;
         self.growth.as_ref().map_or(Ok(()), |growth| growth.reached(self.size))?;

@@ -9,7 +9,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use oci::{BlobDigest, ImageId};
@@ -91,7 +91,11 @@ impl Drop for LeaseFile {
 /// Keeps snapshots, blobs and images from being removed, until it is dropped or its process dies.
 #[derive(Debug)]
 pub struct Lease {
-    file: LeaseFile,
+    file: Option<LeaseFile>,
+    /// Instead of the file, where that cannot be written: while somebody has it, nothing is collected.
+    lock: OnceLock<Lock>,
+    /// Whether it may be the lock.
+    is_for_reading: bool,
     inner: Arc<Inner>,
 }
 
@@ -102,7 +106,7 @@ impl Lease {
         if !self.inner.has_snapshot(id)? {
             return Err(Error::NoSuchSnapshot { id: *id });
         }
-        self.file.append(Held::Snapshot(*id))
+        self.append([Held::Snapshot(*id)].into_iter())
     }
 
     /// Holds a blob. [`Error::NoSuchBlob`] if it is gone.
@@ -111,7 +115,7 @@ impl Lease {
         if self.inner.find_blob(digest)?.is_none() {
             return Err(Error::NoSuchBlob { digest: *digest });
         }
-        self.file.append(Held::Blob(*digest))
+        self.append([Held::Blob(*digest)].into_iter())
     }
 
     /// Holds an image with its snapshots, and their blobs with them. [`Error::NoSuchImage`] if it is gone.
@@ -123,14 +127,55 @@ impl Lease {
         // Its layers too: the image itself may be removed, and what it was before may go with the image after it.
         let whole = there.then_some(Held::Image(*id));
         let layers = image.snapshots.iter().map(|id| Held::Snapshot(*id));
-        self.file.append_all(whole.into_iter().chain(layers))
+        self.append(whole.into_iter().chain(layers))
+    }
+
+    fn append(&self, held: impl Iterator<Item = Held>) -> Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| self.lock.get().is_none()) else {
+            return Ok(());
+        };
+        match file.append_all(held) {
+            Err(error) if self.is_for_reading && has_no_room(&error) => {
+                let lock = self.inner.lock_shared()?;
+                // By another thread meanwhile: one is enough.
+                let _ = self.lock.set(lock);
+                Ok(())
+            }
+            appended => appended,
+        }
+    }
+}
+
+/// Whether nothing can be written: the disk is full, or mounted read-only.
+fn has_no_room(error: &Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error {
+        Error::Io { source, .. } => {
+            matches!(source.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        }
+        _ => false,
     }
 }
 
 impl Store {
     /// Starts a lease that holds nothing yet.
     pub fn lease(&self) -> Result<Lease, Error> {
-        Ok(Lease { file: LeaseFile::create(&self.inner)?, inner: Arc::clone(&self.inner) })
+        let (file, lock) = (Some(LeaseFile::create(&self.inner)?), OnceLock::new());
+        Ok(Lease { file, lock, is_for_reading: false, inner: Arc::clone(&self.inner) })
+    }
+
+    /// Starts a lease for what only reads, and can do so from a disk that is full or mounted read-only: to save an image
+    /// elsewhere is a way to make room. Nothing is collected as long as such a lease is there, so that who has it must not do that.
+    pub fn lease_for_reading(&self) -> Result<Lease, Error> {
+        let lock = OnceLock::new();
+        let file = match LeaseFile::create(&self.inner) {
+            Err(error) if has_no_room(&error) => {
+                let _ = lock.set(self.inner.lock_shared()?);
+                None
+            }
+            file => Some(file?),
+        };
+        Ok(Lease { file, lock, is_for_reading: true, inner: Arc::clone(&self.inner) })
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     fmt, fs,
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -101,6 +101,11 @@ impl Partial {
         let (growth, following) = Growth::of(&self.path, self.length)?;
         self.growth = Some(growth);
         Ok(following)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Begins anew: what is there turned out to be wrong.

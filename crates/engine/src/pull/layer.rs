@@ -126,7 +126,7 @@ impl LayerPull {
         let mut blob =
             self.client.rest_of_blob(&self.reference, &self.descriptor, beginning).await?;
         while let Some(bytes) = blob.chunk().await? {
-            partial.write_all(&bytes).map_err(Error::io("write", "a blob that is downloaded"))?;
+            partial.write_all(&bytes).map_err(|error| Error::io("write", partial.path())(error))?;
             let done = partial.length();
             if done == size {
                 self.tell(News::Verifying);
