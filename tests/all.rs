@@ -56,6 +56,8 @@ mod build {
     mod cache;
     /// Every folder of `testdata/build`.
     mod cases;
+    /// What a RUN finds without namespaces and mounts.
+    mod chroot;
     /// Several builds at once on one store; builds killed half-way.
     mod concurrency;
     /// COPY and ADD: how files land.

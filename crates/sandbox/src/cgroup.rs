@@ -205,7 +205,7 @@ impl Groups {
         }
         let reason = format!(
             "no control group can be made in or above `{}`, where this process is; it needs one that is handed over to \
-             it, as by: systemd-run --user --scope -p Delegate=yes kiln …",
+             it and has processes in parts of it only, as by: systemd-run --user --scope -p Delegate=yes kiln …",
             two.own.display()
         );
         Err(first.refused(reason, problem))
@@ -356,7 +356,14 @@ fn enable_down_to(top: &Path, parent: &Path, controllers: &[Controller]) -> io::
 }
 
 /// Makes a group of version 2 with these controllers.
+///
+/// One with processes in it cannot hand controllers on, but for the top one; where it seems to be able to, nothing can enter
+/// what is made in it (the kernel's `cgroup-v2.rst`, "No Internal Process Constraint" and "Threads").
 fn make_below(parent: &Path, controllers: &[Controller]) -> io::Result<PathBuf> {
+    let is_top = !parent.join("cgroup.type").exists();
+    if !is_top && !fs::read_to_string(parent.join("cgroup.procs"))?.trim().is_empty() {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
     enable(parent, controllers)?;
     remove_left_over(parent);
     let path = parent.join(own_name());

@@ -15,6 +15,7 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::Error;
 use crate::device::Device;
+use crate::release;
 use crate::rootfs::Workshop;
 use crate::rootfs::attach;
 use crate::rootfs::new_mount;
@@ -66,17 +67,10 @@ const MOST_PROCESSES: &str = "16384";
 /// Bounds the numbers of processes, and by that their count, where a namespace of processes has a bound of its own: since
 /// Linux 6.14. Elsewhere it would be everybody's.
 pub(crate) fn bound_processes(proc: &OwnedFd) {
-    if has_own_bound() {
+    if release::is_at_least(6, 14) {
         // A limit of somebody who asked for none is no reason to stop.
         let _ = write_setting(proc, "kernel.pid_max", MOST_PROCESSES);
     }
-}
-
-fn has_own_bound() -> bool {
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
-    (numbers.next(), numbers.next()) >= (Some(6), Some(14))
 }
 
 fn write_setting(proc: &OwnedFd, name: &str, value: &str) -> Result<(), Errno> {

@@ -20,6 +20,7 @@
 //! - [`signals`](Termination): how a process that stays is asked to end.
 //! - [`pause`](pause()): a sandbox that stands still for a moment. [`processes`](processes()): what runs there, and what it uses.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
+//! - `release`: which kernel this is.
 //! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
 //!
 //! What holds: nothing of an image's file system is executed or opened outside the sandbox; a path
@@ -62,6 +63,7 @@ mod pause;
 mod pressure;
 mod processes;
 mod pty;
+mod release;
 mod signals;
 
 mod sys;

@@ -31,6 +31,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::Error;
 use crate::Rung;
+use crate::release;
 use crate::sys;
 use crate::sys::Depth;
 
@@ -203,6 +204,9 @@ impl Layers<'_> {
         if self.rung == Rung::FuseOverlay {
             return fuse::mount(self);
         }
+        if !release::is_at_least(6, 5) {
+            return self.mount_by_string();
+        }
         // By their names first: to open and close each of hundreds of layers takes as long as the rest of it. Whatever is
         // wrong is found and told below.
         if let Some(named) = self.named()
@@ -212,10 +216,8 @@ impl Layers<'_> {
         }
         let opened = self.open()?;
         match self.mount_one_by_one(&opened.told()) {
-            Err(Failed { action: ADD, source, .. })
-                if source.raw_os_error() == Some(libc::EINVAL) =>
-            {
-                self.mount_by_string()
+            Err(failed) if failed.may_be_for_age() => {
+                self.mount_by_string().map_err(|_| failed.of(self))
             }
             result => result.map_err(|failed| failed.of(self)),
         }
@@ -278,7 +280,7 @@ impl Layers<'_> {
             set("userxattr", None).map_err(Failed::at("set an option"))?;
         }
         rustix::mount::fsconfig_create(&context)
-            .map_err(|errno| Failed::at("create it")(errno).with_log(&context))?;
+            .map_err(|errno| Failed::at(CREATE)(errno).with_log(&context))?;
         let (flags, attributes) = (FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty());
         rustix::mount::fsmount(&context, flags, attributes).map_err(Failed::at("mount it"))
     }
@@ -326,6 +328,9 @@ impl Layers<'_> {
 /// The step that old kernels do not know.
 const ADD: &str = "add a lower layer";
 
+/// The step in which they say so: what they do not know they keep until then.
+const CREATE: &str = "create it";
+
 /// Why an overlay could not be mounted.
 struct Failed {
     action: &'static str,
@@ -337,6 +342,13 @@ struct Failed {
 impl Failed {
     fn at(action: &'static str) -> impl FnOnce(Errno) -> Failed {
         move |errno| Failed { action, source: errno.into(), log: None }
+    }
+
+    /// Whether it may be because layers cannot be added one by one. A kernel that can says what is wrong.
+    fn may_be_for_age(&self) -> bool {
+        matches!(self.action, ADD | CREATE)
+            && self.log.as_ref().is_none_or(String::is_empty)
+            && self.source.raw_os_error() == Some(libc::EINVAL)
     }
 
     fn of(self, layers: &Layers<'_>) -> Error {

@@ -1,0 +1,142 @@
+//! The fifth rung of the isolation ladder: what a RUN finds there, beside what `ladder` compares, and what becomes of the store.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::archive::Tree;
+use crate::support::context::Context;
+use crate::support::env::TestEnv;
+use crate::support::process::eventually;
+use crate::support::requires;
+
+/// Puts a program of this machine, with the libraries that it names, below `root` in a context.
+fn add_program(context: &Context, program: &Path) {
+    let libraries = Command::new("ldd").arg(program).output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    let words = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in words.map(Path::new).chain([program]) {
+        let place = context.path().join("root").join(path.strip_prefix("/").unwrap());
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        // The mode comes along.
+        fs::copy(path, place).unwrap();
+    }
+}
+
+/// An ssh agent with one key, which ends with this value.
+struct Agent {
+    process: Child,
+    socket: String,
+}
+
+impl Agent {
+    fn start(env: &TestEnv) -> Self {
+        let (socket, key) = (env.str("agent.sock"), env.str("key"));
+        let process = Command::new("ssh-agent").args(["-D", "-a", &socket]).spawn().unwrap();
+        let agent = Self { process, socket };
+        let make = ["-q", "-t", "ed25519", "-N", "", "-C", "someone@here", "-f", &key];
+        assert!(Command::new("ssh-keygen").args(make).status().unwrap().success());
+        eventually("the agent has the key", || {
+            let mut add = Command::new("ssh-add");
+            add.arg(&key).env("SSH_AUTH_SOCK", &agent.socket).stderr(Stdio::null());
+            add.status().unwrap().success()
+        });
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Both fail only if it has ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_agent_answers_with_and_without_mounts() {
+    if !requires::root() || !requires::program("ssh-agent") {
+        return;
+    }
+    for rung in ["chroot", "root"] {
+        let env = TestEnv::isolated(rung);
+        let agent = Agent::start(&env);
+        let context = env.context(
+            "FROM busybox\nCOPY root /\n\
+             RUN --mount=type=ssh ssh-add -l >/keys && stat -c '%a %u' $SSH_AUTH_SOCK >>/keys\n\
+             RUN --mount=type=ssh,target=/agent,uid=1000,mode=0600 test -S /agent && su app -s /bin/sh -c 'ssh-add -l' >>/keys\n\
+             RUN --mount=type=ssh,uid=0 ! su app -s /bin/sh -c 'ssh-add -l'\n",
+        );
+        add_program(&context, Path::new("/usr/bin/ssh-add"));
+        let ssh = format!("--ssh=default={}", agent.socket);
+        let dest = env.path("image.tar");
+        let output = format!("--output=type=tar,dest={}", dest.display());
+        env.kiln(["build", "--progress=plain", &ssh, &output]).args([context.path()]).run().ok();
+        let tree = Tree::of_tar(&fs::read(&dest).unwrap());
+        let keys = tree.text("keys");
+        let lines: Vec<&str> = keys.lines().collect();
+        assert!(lines[0].contains("someone@here (ED25519)"), "{rung}: {keys}");
+        assert_eq!(lines[1], "600 0", "{rung}: {keys}");
+        assert!(lines[2].contains("someone@here (ED25519)"), "{rung}: {keys}");
+        assert!(!tree.has("agent") && !tree.has("run/buildkit"), "{rung}");
+    }
+}
+
+/// What perl's `syscall` says to calls by their numbers: the error, or 0.
+#[test]
+fn the_filter_is_the_same_with_and_without_namespaces() {
+    let perl = Path::new("/usr/bin/perl");
+    if !requires::root() || !requires::program("perl") {
+        return;
+    }
+    let (clone3, personality) = match std::env::consts::ARCH {
+        "x86_64" => (435, 135),
+        "aarch64" => (435, 92),
+        other => return eprintln!("skipped: the numbers of {other} are not known here"),
+    };
+    for rung in ["chroot", "root"] {
+        let env = TestEnv::isolated(rung);
+        let ask = |number: u32, argument: &str| {
+            format!("perl -e '$! = 0; syscall({number}, {argument}, 0); print $!+0, qq( )'")
+        };
+        // To be told what it is, to become what 32-bit programs expect, no randomized addresses; another system.
+        let asked = ["0xffffffff", "0x8", "0x40000", "0x1"].map(|it| ask(personality, it));
+        let script = format!("{} && {}", ask(clone3, "0"), asked.join(" && "));
+        let context = env.context(&format!("FROM busybox\nCOPY root /\nRUN {script}\n"));
+        add_program(&context, perl);
+        let output = env.build(&context, &["--no-cache"]);
+        // As if it were not there, so that the C library takes clone(2), which can be filtered.
+        let missing = rustix::io::Errno::NOSYS.raw_os_error();
+        let refused = rustix::io::Errno::PERM.raw_os_error();
+        output.says(&[&format!("{missing} 0 0 {refused} {refused}")]);
+    }
+}
+
+#[test]
+fn a_store_without_mounts_is_checked_and_mended() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    let dockerfile = "FROM busybox\nRUN rm -r /home && echo one >/one && mkfifo /fifo && ln /one /two\n\
+        COPY a /a\nRUN rm /a && mkdir /a && touch /a/b\n";
+    let context = env.context(dockerfile);
+    context.files(&["a"]);
+    env.build(&context, &[]);
+    let whole = "nothing is wrong";
+    assert!(env.ok(&["fsck"]).text().ends_with(whole));
+    for harm in ["other", ""] {
+        let files = env.files_of_store();
+        let layer = files.iter().find(|file| file.ends_with("fs/one")).unwrap();
+        fs::write(layer, harm).unwrap();
+        let found = env.kiln(["fsck"]).run().fails(1).text();
+        assert!(found.contains("cached step `RUN rm -r /home"), "{found}");
+        assert!(env.ok(&["fsck", "--repair"]).text().ends_with("nothing is wrong any more"));
+        assert!(env.ok(&["fsck"]).text().ends_with(whole));
+        // What was dropped is built again.
+        let tree = env.tree(&context, &[]);
+        assert_eq!(tree.text("one"), "one\n");
+        assert!(tree.has("a/b") && !tree.has("home"));
+        assert!(env.ok(&["fsck"]).text().ends_with(whole));
+    }
+}
