@@ -181,6 +181,7 @@ fn commands_on_a_full_disk(faults: &Faults, place: &Path) {
     faults.kiln(&other, &["push", "-q", &name]).run().ok();
     faults.kiln(&other, &["save", "-o", &archive, &name]).run().ok();
     kiln(&["create", "--name", "user", "busybox", "true"]).ok();
+    kiln(&["volume", "create", "data"]).ok();
     kiln(&["sync"]).ok();
     let too_large: [&[&str]; 3] =
         [&["pull", &name], &["load", "-i", &archive], &["build", "--progress=plain", fat.str()]];
@@ -216,9 +217,14 @@ fn commands_on_a_full_disk(faults: &Faults, place: &Path) {
     kiln(&["export", "-o", faults.place("exported.tar").to_str().unwrap(), "user"]).ok();
     faults.fsck(&root).ok();
     assert_eq!(names(), before);
+    // What makes room needs none.
+    for args in
+        [&["rm", "user"][..], &["volume", "rm", "data"], &["rmi", "kept"], &["prune", "-a", "-f"]]
+    {
+        kiln(args).ok();
+    }
     fs::remove_file(place.join("filler")).unwrap();
-    kiln(&["rm", "user"]).ok();
-    kiln(&["rmi", "kept"]).ok();
+    faults.load(&root);
     faults.fsck(&root).ok();
     assert_eq!(faults.build(&root), id);
     faults.assert_whole(&root, "after a full disk");

@@ -12,8 +12,7 @@ pub(crate) mod size;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
-    path::Path,
+    fs,
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +28,7 @@ use crate::{
     open::Inner,
     record::Kind,
     tmp,
+    trash::Trash,
 };
 
 /// What to collect, besides what nothing names.
@@ -127,7 +127,7 @@ impl Store {
     /// Removes what `what` allows and nothing needs. Others may use the store at the same time: what they hold, or have
     /// made since they opened it, stays.
     pub fn collect(&self, what: &Collect) -> Result<Freed, Error> {
-        let trash = self.temp_dir()?;
+        let trash = self.inner.trash();
         let mut freed = Freed::default();
         {
             let lock = self.inner.lock_exclusive()?;
@@ -136,13 +136,12 @@ impl Store {
             freed.images = self.inner.collect_images(&lock, &decision.images)?;
             freed.records = self.inner.collect_records(&lock, what.cache, &decision.steps)?;
             let marks = &decision.marks;
-            freed.snapshots =
-                self.inner.collect_snapshots(&lock, &marks.snapshots, trash.path())?;
-            freed.blobs = self.inner.collect_blobs(&marks.blobs, trash.path())?;
-            self.inner.collect_containers(trash.path())?;
-            freed.mounts = self.inner.collect_mounts(&decision.mounts, trash.path())?;
+            freed.snapshots = self.inner.collect_snapshots(&lock, &marks.snapshots, &trash)?;
+            freed.blobs = self.inner.collect_blobs(&marks.blobs, &trash)?;
+            self.inner.collect_containers(&trash)?;
+            freed.mounts = self.inner.collect_mounts(&decision.mounts, &trash)?;
         }
-        freed.bytes = tmp::remove_tree(trash.path()).map_err(Error::io("remove", trash.path()))?;
+        freed.bytes = trash.empty()?;
         freed.bytes += self.inner.collect_partials(what.cache == CacheRule::All)?;
         Ok(freed)
     }
@@ -232,7 +231,7 @@ impl Inner {
         &self,
         lock: &Lock,
         marked: &BTreeSet<SnapshotId>,
-        trash: &Path,
+        trash: &Trash<'_>,
     ) -> Result<u64> {
         for key in self.keys(Kind::Layer)? {
             if SnapshotId::parse(&key).is_none_or(|id| !marked.contains(&id)) {
@@ -254,14 +253,14 @@ impl Inner {
         let mut removed = 0;
         for id in self.snapshots()? {
             if !marked.contains(&id) {
-                throw_away(&self.layout.snapshot(&id), trash)?;
+                trash.throw(&self.layout.snapshot(&id))?;
                 removed += 1;
             }
         }
         Ok(removed)
     }
 
-    fn collect_blobs(&self, marked: &BTreeSet<BlobDigest>, trash: &Path) -> Result<u64> {
+    fn collect_blobs(&self, marked: &BTreeSet<BlobDigest>, trash: &Trash<'_>) -> Result<u64> {
         let mut removed = 0;
         for tree in Tree::LOOKUP {
             for algorithm in ["sha256", "sha512"] {
@@ -271,7 +270,7 @@ impl Inner {
                     if digest.is_ok_and(|digest| marked.contains(&digest)) {
                         continue;
                     }
-                    throw_away(&path, trash)?;
+                    trash.throw(&path)?;
                     removed += 1;
                 }
             }
@@ -281,25 +280,25 @@ impl Inner {
 
     /// Removes the directories of containers that have no record: of those that were being removed, and of those that an
     /// earlier boot has lost.
-    fn collect_containers(&self, trash: &Path) -> Result<()> {
+    fn collect_containers(&self, trash: &Trash<'_>) -> Result<()> {
         let records = self.keys(Kind::Container)?;
         for path in tmp::directory_entries(&self.layout.containers())? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !records.contains(name) {
-                throw_away(&path, trash)?;
+                trash.throw(&path)?;
             }
         }
         Ok(())
     }
 
-    fn collect_mounts(&self, going: &[cache::Mount], trash: &Path) -> Result<u64> {
+    fn collect_mounts(&self, going: &[cache::Mount], trash: &Trash<'_>) -> Result<u64> {
         let mut removed = 0;
         for mount in going {
             // Its lock file stays: somebody may be waiting for it.
             if Lock::try_exclusive(&self.layout.mount_lock(&mount.name))?.is_some() {
                 // Its id is none of its contents. Without one, it is being removed.
                 let _ = fs::remove_file(mount.path.join("id"));
-                throw_away(&mount.path, trash)?;
+                trash.throw(&mount.path)?;
                 removed += 1;
             }
         }
@@ -329,14 +328,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-}
-
-/// Moves something out of sight; deleting it comes later, and outside the lock.
-pub(crate) fn throw_away(path: &Path, trash: &Path) -> Result<()> {
-    match fs::rename(path, trash.join(tmp::unique())) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        renamed => renamed.map_err(Error::io("rename", path)),
     }
 }
 

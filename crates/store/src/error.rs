@@ -204,5 +204,16 @@ pub fn is_of_disk(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EIO | EBADMSG | EUCLEAN))
 }
 
+/// Whether nothing can be written: the disk is full, or mounted read-only.
+pub(crate) fn has_no_room(error: &Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error {
+        Error::Io { source, .. } => {
+            matches!(source.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        }
+        _ => false,
+    }
+}
+
 /// A result of this crate.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;

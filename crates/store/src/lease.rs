@@ -16,7 +16,7 @@ use oci::{BlobDigest, ImageId};
 
 use crate::{
     SnapshotId, Store,
-    error::{Error, Result},
+    error::{Error, Result, has_no_room},
     lock::Lock,
     open::Inner,
 };
@@ -143,17 +143,6 @@ impl Lease {
             }
             appended => appended,
         }
-    }
-}
-
-/// Whether nothing can be written: the disk is full, or mounted read-only.
-fn has_no_room(error: &Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error {
-        Error::Io { source, .. } => {
-            matches!(source.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
-        }
-        _ => false,
     }
 }
 

@@ -65,6 +65,7 @@ mod sync;
 mod tag;
 mod tmp;
 mod trail;
+mod trash;
 mod volume;
 mod warning;
 

@@ -76,13 +76,9 @@ impl Store {
     pub fn forget_cache_mount(&self, id: &str) -> Result<(), Error> {
         let hash = Digest::of(id.as_bytes()).to_hex();
         let directory = self.inner.layout.mount(&hash);
-        let trash = self.temp_dir()?;
-        match fs::rename(&directory, trash.path().join("mount")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove", directory)(error))
-            }
-            _ => Ok(()),
-        }
+        let trash = self.inner.trash();
+        trash.throw(&directory)?;
+        Ok(())
     }
 
     /// Takes the first one that nobody has.

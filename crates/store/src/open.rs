@@ -166,7 +166,7 @@ impl Inner {
                 continue;
             };
             // Renamed at once, so that no other process sees half of it; removed with the directory of this process.
-            let trash = self.process()?.new_path("boot-");
+            let trash = self.trash_path()?;
             match fs::rename(self.layout.root_entry(name), &trash) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 renamed => renamed.map_err(Error::io("rename", &trash))?,

@@ -141,11 +141,8 @@ impl Store {
         let absent = || Error::NoSuchVolume { name: name.to_owned() };
         let Volume { name, .. } = self.volume(name)?.ok_or_else(absent)?;
         let directory = self.inner.layout.volume(&name);
-        let trash = self.temp_dir()?;
-        match fs::rename(&directory, trash.path().join("volume")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(absent()),
-            renamed => renamed.map_err(Error::io("remove", directory)),
-        }
+        let trash = self.inner.trash();
+        if trash.throw(&directory)? { Ok(()) } else { Err(absent()) }
     }
 }
 

@@ -5,14 +5,13 @@
 
 use std::{collections::BTreeMap, sync::PoisonError};
 
-use super::{CacheRule, Collect, Freed, ImageRule, Which, Without, throw_away};
+use super::{CacheRule, Collect, Freed, ImageRule, Which, Without};
 use crate::{
     SnapshotId, Store,
     error::{Error, Result},
     layout::Tree,
     open::Inner,
     record::Kind,
-    tmp,
 };
 
 /// What the store contains, in bytes.
@@ -78,7 +77,7 @@ impl Store {
 
     /// Removes the blobs that were made of layers here, and that nobody uses now: they are made again, byte for byte.
     fn drop_packed(&self) -> Result<Freed> {
-        let trash = self.temp_dir()?;
+        let trash = self.inner.trash();
         let mut freed = Freed::default();
         {
             let _lock = self.inner.lock_exclusive()?;
@@ -90,11 +89,11 @@ impl Store {
                     freed.blobs += 1;
                 }
                 for tree in Tree::LOOKUP {
-                    throw_away(&self.inner.layout.blob(tree, &blob.digest), trash.path())?;
+                    trash.throw(&self.inner.layout.blob(tree, &blob.digest))?;
                 }
             }
         }
-        freed.bytes = tmp::remove_tree(trash.path()).map_err(Error::io("remove", trash.path()))?;
+        freed.bytes = trash.empty()?;
         Ok(freed)
     }
 }

@@ -103,15 +103,15 @@ impl Kept {
     /// The record goes first: killed in between, the container is gone, and a later collection removes the rest.
     pub fn remove(self) -> Result<u64, Error> {
         let id = &self.container.id;
-        let trash = self.inner.process()?.new_path("container-");
+        let trash = self.inner.trash();
         {
             let lock = self.inner.lock_shared()?;
             self.inner.remove(&lock, Kind::Container, &id.to_string())?;
             self.inner.forget_fresh(Kind::Container);
             let directory = self.inner.layout.container(id);
-            std::fs::rename(&directory, &trash).map_err(Error::io("remove", directory))?;
+            trash.throw(&directory)?;
         }
-        tmp::remove_tree(&trash).map_err(Error::io("remove", trash))
+        trash.empty()
     }
 }
 

@@ -1,14 +1,11 @@
 //! Taking out what is broken: first what points to it, then it.
 
-use std::path::Path;
-
 use oci::{Descriptor, ImageId};
 
 use super::{Broken, Finding, Fix, Repaired, Subject};
 use crate::{
     Container, Layer, Record, SnapshotId,
-    collect::throw_away,
-    error::{Error, Result},
+    error::Result,
     image::{self, ImageRecord},
     layer::{packed_key_of, snapshot_of_packed_key},
     layout::Tree,
@@ -17,6 +14,7 @@ use crate::{
     record::Kind,
     tag::TagRecord,
     tmp,
+    trash::Trash,
 };
 
 /// Each round takes out what the last one has left pointing to nothing: a tag to an image to a layer. More rounds than
@@ -25,8 +23,7 @@ const MOST_ROUNDS: usize = 2 * Kind::ALL.len();
 
 impl Inner {
     pub(super) fn repair(&self, broken: &Broken) -> Result<Repaired> {
-        let trash = self.process()?.new_path("trash-");
-        tmp::create_directories(&trash)?;
+        let trash = self.trash();
         let mut repaired = Repaired::default();
         {
             let lock = self.lock_exclusive()?;
@@ -46,16 +43,16 @@ impl Inner {
             self.remove_broken(broken, &trash, &mut repaired)?;
             // Put aside so that it is in nobody's way; now it is looked at, and told.
             for path in tmp::directory_entries(&self.layout.lost())? {
-                throw_away(&path, &trash)?;
+                trash.throw(&path)?;
             }
         }
-        tmp::remove_tree(&trash).map_err(Error::io("remove", &trash))?;
+        trash.empty()?;
         Ok(repaired)
     }
 
-    fn fix(&self, lock: &Lock, finding: &Finding, trash: &Path) -> Result<()> {
+    fn fix(&self, lock: &Lock, finding: &Finding, trash: &Trash<'_>) -> Result<()> {
         match &finding.fix {
-            Fix::File(path) => throw_away(path, trash),
+            Fix::File(path) => trash.throw(path).map(drop),
             Fix::Record(kind, key) => self.remove(lock, *kind, key).map(|_| ()),
             Fix::WithoutBlob(id) => self.forget_blob(lock, id),
             Fix::WithoutManifest(id) => {
@@ -86,10 +83,15 @@ impl Inner {
         }
     }
 
-    fn remove_broken(&self, broken: &Broken, trash: &Path, repaired: &mut Repaired) -> Result<()> {
+    fn remove_broken(
+        &self,
+        broken: &Broken,
+        trash: &Trash<'_>,
+        repaired: &mut Repaired,
+    ) -> Result<()> {
         for digest in &broken.blobs {
             for tree in Tree::LOOKUP {
-                throw_away(&self.layout.blob(tree, digest), trash)?;
+                trash.throw(&self.layout.blob(tree, digest))?;
             }
             repaired.dropped.insert(Subject::Blob(*digest).to_string());
         }
@@ -97,7 +99,7 @@ impl Inner {
         let containers = self.snapshots_of_containers()?;
         for id in &broken.snapshots {
             if !used.contains(id) && !containers.contains(id) {
-                throw_away(&self.layout.snapshot(id), trash)?;
+                trash.throw(&self.layout.snapshot(id))?;
                 repaired.dropped.insert(Subject::Layer(*id).to_string());
             }
         }
@@ -110,18 +112,17 @@ impl Inner {
         new: &SnapshotId,
         layer: &Layer,
     ) -> Result<()> {
-        let trash = self.process()?.new_path("trash-");
-        tmp::create_directories(&trash)?;
+        let trash = self.trash();
         {
             let lock = self.lock_exclusive()?;
             self.put_locked(&lock, Kind::Layer, &new.to_string(), layer)?;
             self.repoint(&lock, old, new)?;
             self.remove(&lock, Kind::Layer, &old.to_string())?;
             if !self.leased()?.snapshots.contains(old) {
-                throw_away(&self.layout.snapshot(old), &trash)?;
+                trash.throw(&self.layout.snapshot(old))?;
             }
         }
-        tmp::remove_tree(&trash).map(|_| ()).map_err(Error::io("remove", &trash))
+        trash.empty().map(drop)
     }
 
     /// Lets everything point to another snapshot.
