@@ -82,9 +82,16 @@ fn compare(
     said: &Said,
     broken: &BTreeSet<BlobDigest>,
 ) -> Result<Verdict, Error> {
-    let found = pack(engine, directory)?;
+    let expected = expected(said);
+    let found = match pack(engine, directory) {
+        // The result of a step that failed for that: it is what the step has left, and never becomes a layer.
+        Err(Error::Files(filetree::Error::WhiteoutName { .. })) if expected.is_none() => {
+            return Ok(Verdict::Uncompared(filetree::contents_size(directory)?, None));
+        }
+        found => found?,
+    };
     let contents = found.contents.unwrap_or(0);
-    let Some(expected) = expected(said) else {
+    let Some(expected) = expected else {
         return Ok(Verdict::Uncompared(contents, Some(Box::new(found))));
     };
     if found.diff_id == expected {
@@ -180,8 +187,12 @@ pub(super) fn unpack_again(
 
 /// Whether an error is due to what is on the disk.
 fn damage_in(error: &Error) -> bool {
-    if matches!(error, Error::Archive { .. } | Error::Files(filetree::Error::Archive { .. })) {
-        return true;
+    use filetree::Error::{Archive, WhiteoutName};
+    let is_layer = |error| matches!(error, &Archive { .. } | &WhiteoutName { .. });
+    match error {
+        Error::Archive { .. } => return true,
+        Error::Files(error) if is_layer(error) => return true,
+        _ => {}
     }
     let mut cause = Some(error as &(dyn std::error::Error + 'static));
     while let Some(error) = cause {
