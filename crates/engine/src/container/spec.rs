@@ -1,6 +1,6 @@
 //! From options and an image to what the sandbox is told.
 
-use std::{ffi::OsString, os::fd::OwnedFd};
+use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd};
 
 use filetree::{RootDir, User};
 use oci::{Config, config::DEFAULT_PATH};
@@ -150,23 +150,46 @@ pub(crate) fn environment(
     hostname: &str,
     home: &str,
 ) -> Vec<(OsString, OsString)> {
-    let mut merged = Config { env: vec![format!("PATH={DEFAULT_PATH}")], ..Config::default() };
-    merged.set_env("HOSTNAME", hostname);
+    let mut variables = Variables::default();
+    variables.set("PATH", DEFAULT_PATH);
+    variables.set("HOSTNAME", hostname);
     if options.terminal {
-        merged.set_env("TERM", "xterm");
+        variables.set("TERM", "xterm");
     }
-    merged.set_env("HOME", home);
+    variables.set("HOME", home);
     for (name, value) in config.env.iter().filter_map(|entry| entry.split_once('=')) {
-        merged.set_env(name, value);
+        variables.set(name, value);
     }
     for variable in &options.env {
         match &variable.value {
-            Some(value) => merged.set_env(&variable.name, value),
-            None => merged.env.retain(|entry| entry.split('=').next() != Some(&variable.name)),
+            Some(value) => variables.set(&variable.name, value),
+            None => variables.remove(&variable.name),
         }
     }
-    let pairs = merged.env.iter().filter_map(|entry| entry.split_once('='));
+    let pairs = variables.list.into_iter().flatten();
     pairs.map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// Variables in the order in which they came first, each with its last value. An image may have very many.
+#[derive(Debug, Default)]
+struct Variables<'a> {
+    list: Vec<Option<(&'a str, &'a str)>>,
+    /// Where each is in the list.
+    places: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Variables<'a> {
+    fn set(&mut self, name: &'a str, value: &'a str) {
+        let place = *self.places.entry(name).or_insert(self.list.len());
+        self.list.resize(self.list.len().max(place + 1), None);
+        self.list[place] = Some((name, value));
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(place) = self.places.remove(name) {
+            self.list[place] = None;
+        }
+    }
 }
 
 #[cfg(test)]
