@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use engine::Engine;
 
-use crate::report::Failure;
+use crate::{report::Failure, text};
 
 /// Prints data.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -21,8 +21,9 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Tells people something: a line on standard error. That nobody can read it is no reason to fail, and `eprintln!` would panic.
+/// Words of images and registries may be in it, which have no power over a terminal.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", text::visible(text));
 }
 
 /// Tells what the store found broken and put aside.
