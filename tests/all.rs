@@ -38,6 +38,8 @@ mod support {
     pub(crate) mod terminal;
     /// A token server for a registry.
     pub(crate) mod tokens;
+    /// A directory that an attack would change.
+    pub(crate) mod victim;
     /// A web server on loopback.
     pub(crate) mod web;
 }
@@ -78,6 +80,8 @@ mod build {
     mod hostile;
     /// Commands and bases that somebody made to do harm.
     mod hostile_runs;
+    /// More of those commands.
+    mod hostile_steps;
     /// `.dockerignore`.
     mod ignore;
     /// Builds without namespaces and mounts.
@@ -152,6 +156,8 @@ mod commands {
     mod health;
     /// Pulls and pushes through what spoils them.
     mod hostile;
+    /// Archives that lead out, by every door.
+    mod hostile_archives;
     /// `kiln images`.
     mod images;
     /// `kiln import`.

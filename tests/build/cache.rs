@@ -209,3 +209,93 @@ fn a_cache_mount_outlives_builds_and_no_cache_empties_it() {
     env.build(&context, &["--build-arg", "N=3", "--no-cache"]);
     assert_eq!(env.sh("cat /log"), "3");
 }
+
+/// What a command can tell the difference of; and what it cannot is in the image all the same.
+#[test]
+fn whatever_a_run_can_see_counts_for_it() {
+    let env = TestEnv::new();
+    let drawn = |lines: &str, args: &[&str]| {
+        env.build(&env.context(&format!("FROM busybox\n{lines}\n")), args);
+        env.sh("cat /drawn")
+    };
+    let run = &DRAW[4..];
+    for (what, one, other) in [
+        ("the shell", "SHELL [\"/bin/sh\", \"-c\"]", "SHELL [\"/bin/sh\", \"-ec\"]"),
+        ("the order of variables", "ENV A=1 B=2", "ENV B=2 A=1"),
+        ("an argument", "ARG V=1", "ARG V=2"),
+        ("the user", "USER 0:0", "USER 0:1"),
+        ("the directory", "WORKDIR /tmp", "WORKDIR /etc"),
+        ("the network", "RUN --network=default true", "RUN --network=none true"),
+    ] {
+        let with = |line: &str| match line.strip_suffix(" true") {
+            Some(line) => drawn(&format!("ENV OF=\"{what}\"\n{line} {run}"), &[]),
+            None => drawn(&format!("ENV OF=\"{what}\"\n{line}\n{DRAW}"), &[]),
+        };
+        let (first, second) = (with(one), with(other));
+        assert_ne!(first, second, "{what}");
+        assert_eq!((with(one), with(other)), (first, second), "{what}");
+    }
+    for (what, one, other) in [
+        ("a mount", "type=tmpfs,target=/t", "type=tmpfs,target=/u"),
+        ("which secret", "type=secret,id=a", "type=secret,id=b"),
+        ("where a cache is", "type=cache,target=/c", "type=cache,target=/d"),
+        ("a mount of files", "type=bind,source=.,target=/t", "type=bind,source=.,target=/t,rw"),
+    ] {
+        let with =
+            |mount: &str| drawn(&format!("ENV OF=\"{what}\"\nRUN --mount={mount} {run}"), &[]);
+        let (first, second) = (with(one), with(other));
+        assert_ne!(first, second, "{what}");
+    }
+    for (what, one, other) in [
+        ("a limit", "--ulimit=nofile=1000:1000", "--ulimit=nofile=1001:1001"),
+        ("memory to share", "--shm-size=1m", "--shm-size=2m"),
+        ("the network of all", "--network=none", "--network=default"),
+    ] {
+        let with = |arg: &str| drawn(&format!("ENV OF=\"{what}\"\n{DRAW}"), &[arg]);
+        let (first, second) = (with(one), with(other));
+        assert_ne!(first, second, "{what}");
+        assert_eq!(with(one), first, "{what}");
+    }
+    let without = drawn(&format!("ENV A=9\n{DRAW}"), &[]);
+    let config = env.config();
+    for line in ["HEALTHCHECK CMD x", "ONBUILD RUN x", "STOPSIGNAL SIGQUIT", "VOLUME /v", "CMD x"] {
+        assert_eq!(drawn(&format!("{line}\nENV A=9\n{DRAW}"), &[]), without, "{line}");
+        assert_ne!(env.config(), config, "{line}");
+    }
+}
+
+/// CVE-2024-24557: an image whose history reads like the Dockerfile stands for none of its steps.
+#[test]
+fn the_history_of_an_image_is_no_proof() {
+    use crate::support::archive::Tarball;
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN echo mine > /made\n");
+    env.build(&context, &[]);
+    let history = env.ok(&["history", "--no-trunc", "-q", "test"]).text();
+    let (archive, base) = (env.str("real.tar"), env.str("base.tar"));
+    env.ok(&["save", "-o", &archive, "test"]);
+    env.ok(&["save", "-o", &base, "busybox"]);
+    // The same image, but for what its last layer contains.
+    let layout = crate::support::archive::Layout::of_tar(&std::fs::read(&archive).unwrap());
+    let crafted = crate::support::crafted::Crafted::create(env.path("crafted"));
+    let mut layers = layout.layers();
+    *layers.last_mut().unwrap() = Tarball::new().file("made", "theirs\n").finish();
+    let config = layout.config();
+    let mut image = crafted.image(&layers, |made| {
+        let diff_ids = made["rootfs"].clone();
+        *made = config.clone();
+        made["rootfs"] = diff_ids;
+    });
+    image["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "test:latest"});
+    crafted.list(&[image]);
+    let other = TestEnv::empty();
+    other.ok(&["load", "-i", &base]);
+    assert_eq!(other.id("busybox"), env.id("busybox"));
+    other.ok(&["load", "-i", crafted.path().to_str().unwrap()]);
+    assert_eq!(other.sh("cat /made"), "theirs");
+    let lines = |text: &str| text.lines().count();
+    assert_eq!(lines(&other.ok(&["history", "--no-trunc", "-q", "test"]).text()), lines(&history));
+    let context = other.context("FROM busybox\nRUN echo mine > /made\n");
+    other.build(&context, &[]).has_cached(0);
+    assert_eq!(other.sh("cat /made"), "mine");
+}

@@ -2,52 +2,13 @@
 //! can be removed, and the next build is right. What a process may not do at all is tested in `crates/sandbox`.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::archive::{Tarball, gzip};
 use crate::support::env::{IMAGE, TestEnv};
-
-/// A directory of the host that an attack would change, beside one who looks whether it has.
-struct Victim {
-    dir: PathBuf,
-    before: Vec<String>,
-}
-
-impl Victim {
-    fn create(env: &TestEnv) -> Self {
-        let dir = env.path("victim");
-        fs::create_dir(&dir).unwrap();
-        for name in ["hosts", "passwd", "ptmx", "token"] {
-            fs::write(dir.join(name), "TOKEN-91c2\n").unwrap();
-        }
-        let before = portrait(&dir);
-        Self { dir, before }
-    }
-
-    fn path(&self) -> &str {
-        self.dir.to_str().unwrap()
-    }
-
-    #[track_caller]
-    fn is_unharmed(&self, case: &str) {
-        assert_eq!(portrait(&self.dir), self.before, "{case}");
-    }
-}
-
-fn portrait(dir: &Path) -> Vec<String> {
-    let line = |path: &Path| {
-        let stat = path.symlink_metadata().unwrap();
-        let text = fs::read(path).unwrap_or_default();
-        format!("{path:?} {:o} {} {} {text:?}", stat.mode(), stat.uid(), stat.mtime_nsec())
-    };
-    let mut lines: Vec<String> =
-        fs::read_dir(dir).unwrap().map(|entry| line(&entry.unwrap().path())).collect();
-    lines.push(line(dir));
-    lines.sort();
-    lines
-}
+use crate::support::victim::Victim;
 
 /// The base as an image `evil` with a layer on top.
 fn evil_base(env: &TestEnv, layer: Tarball) {
@@ -59,6 +20,12 @@ fn evil_base(env: &TestEnv, layer: Tarball) {
 #[test]
 fn links_of_a_base_lead_nowhere() {
     for (name, step) in [
+        ("dev", "RUN true"),
+        ("proc", "RUN true"),
+        ("proc", "VOLUME /proc\nWORKDIR /proc\nCOPY a /proc/1/attr/exec\nRUN true"),
+        ("sys", "RUN true"),
+        ("etc", "RUN true"),
+        ("run", "RUN --mount=type=secret,id=x true"),
         ("etc/resolv.conf", "RUN true"),
         ("etc/hosts", "RUN true"),
         ("dev/console", "RUN true"),
@@ -205,6 +172,8 @@ fn names_that_would_delete_are_refused() {
         let env = TestEnv::new();
         let context = env.context(&format!("FROM busybox\nRUN echo x > /etc/{name}\n"));
         env.build_fails(&context, &[]).says(&[name, ".wh."]);
+        // Nothing is damaged.
+        env.ok(&["fsck"]);
         env.build_text("FROM busybox\nRUN true\n");
         assert!(env.sh("cat /etc/passwd").contains("root"));
     }

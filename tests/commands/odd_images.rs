@@ -229,3 +229,185 @@ fn layers_that_are_unpacked_at_once_do_not_meet() {
         env.ok(&["system", "prune", "-af"]);
     }
 }
+
+/// What a config says, in words, and how it comes to.
+type Case = (&'static str, fn(&mut Value));
+
+/// What a config may say.
+const CONFIGS: &[Case] = &[
+    ("a NUL in a variable", |c| c["config"]["Env"] = json!(["A=a\u{0}b", "PATH=/bin"])),
+    ("a variable without a value", |c| c["config"]["Env"] = json!(["A", "", "=", "PATH=/bin"])),
+    ("a large variable", |c| c["config"]["Env"] = json!([format!("A={}", "x".repeat(3 << 20))])),
+    ("many variables", |c| {
+        c["config"]["Env"] = (0..50_000).map(|n| json!(format!("A{n}=1"))).collect();
+    }),
+    ("a NUL in the directory", |c| c["config"]["WorkingDir"] = json!("/a\u{0}b")),
+    ("a relative directory", |c| c["config"]["WorkingDir"] = json!("a/../../..")),
+    ("a file for a directory", |c| c["config"]["WorkingDir"] = json!("/etc/passwd")),
+    ("a long directory", |c| c["config"]["WorkingDir"] = json!("/d".repeat(3000))),
+    ("an empty program", |c| c["config"]["Entrypoint"] = json!([""])),
+    ("no program", |c| c["config"]["Entrypoint"] = json!([])),
+    ("a program with a NUL", |c| c["config"]["Entrypoint"] = json!(["/bin/sh\u{0}x"])),
+    ("an empty argument", |c| c["config"]["Cmd"] = json!(["", ""])),
+    ("a user who commands", |c| c["config"]["User"] = json!("\u{1b}[2J:\u{7}")),
+    ("users of three parts", |c| c["config"]["User"] = json!("a:b:c")),
+    ("half a user", |c| c["config"]["User"] = json!(":")),
+    ("ports", |c| {
+        let port = |n: u32| (format!("{n}/tcp"), json!({}));
+        c["config"]["ExposedPorts"] = Value::Object((0..60_000).map(port).collect());
+    }),
+    ("odd ports", |c| {
+        c["config"]["ExposedPorts"] =
+            json!({"99999/tcp": {}, "x/y": {}, "": {}, "-1": {}, "1-65535/udp": {}});
+    }),
+    ("odd volumes", |c| {
+        c["config"]["Volumes"] =
+            json!({"": {}, "relative": {}, "/a\u{0}b": {}, "/..": {}, "/proc/x": {}});
+    }),
+    ("labels that command", |c| {
+        c["config"]["Labels"] = json!({"\u{1b}]0;x\u{7}": "\u{1b}[31m", "": "", "\n": "\u{202e}"});
+    }),
+    ("no such signal", |c| c["config"]["StopSignal"] = json!("\u{1b}SIGNOPE")),
+    ("times that are none", |c| {
+        c["created"] = json!("0000-00-00T00:00:00Z");
+        c["history"] = json!([{"created": "\u{1b}yesterday", "created_by": "\u{1b}[2J"}]);
+    }),
+    ("no time", |c| c["created"] = json!("")),
+    ("a health that is never asked for", |c| {
+        c["config"]["Healthcheck"] =
+            json!({"Test": ["CMD", ""], "Interval": -1, "Timeout": i64::MAX, "Retries": -5});
+    }),
+    ("an odd health", |c| {
+        c["config"]["Healthcheck"] = json!({"Test": ["\u{1b}", "x"], "Interval": i64::MIN})
+    }),
+    ("an empty shell", |c| c["config"]["Shell"] = json!([])),
+    ("a long history", |c| {
+        c["history"] = (0..20_000)
+            .map(|n| json!({"created_by": n.to_string(), "empty_layer": true}))
+            .collect();
+    }),
+    ("a history of more layers", |c| {
+        c["history"] = (0..9).map(|n| json!({"created_by": n.to_string()})).collect();
+    }),
+    ("another machine", |c| c["architecture"] = json!("\u{1b}[2J")),
+    ("no machine", |c| c["architecture"] = json!("")),
+    ("nulls", |c| {
+        c["config"] =
+            json!({"Env": null, "Cmd": null, "Labels": null, "User": null, "Volumes": null});
+        c["history"] = json!(null);
+    }),
+];
+
+/// Every third of them.
+fn some_configs_from(first: usize) {
+    let env = TestEnv::new();
+    let base = fs::read(crate::support::base::tar()).unwrap();
+    let layout = Crafted::create(env.path("layout"));
+    // Its layer stays, and need not be unpacked again for each.
+    let mut plain = layout.image(std::slice::from_ref(&base), |_| {});
+    plain["annotations"] = json!({NAME: "plain:1"});
+    layout.list(&[plain]);
+    env.ok(&["load", "-i", layout.path().to_str().unwrap()]);
+    for (case, change) in CONFIGS.iter().skip(first).step_by(3) {
+        let mut image = layout.image(std::slice::from_ref(&base), change);
+        image["annotations"] = json!({NAME: "odd:1"});
+        layout.list(&[image]);
+        let began = Instant::now();
+        let check = |output: crate::support::process::Output, codes: &[i32]| {
+            let code = output.status.code().unwrap_or(-1);
+            assert!(codes.contains(&code), "{case}: {output}");
+            assert!(!output.stderr.contains("panicked"), "{case}: {output}");
+            let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+            assert!(output.stderr.chars().all(is_plain), "{case}: {:?}", output.stderr);
+            let longest = output.stderr.lines().map(str::len).max().unwrap_or(0);
+            assert!(longest < 20_000, "{case}: a line of {longest} bytes");
+            code == 0
+        };
+        if !check(env.kiln(["load", "-i"]).args([layout.path()]).run(), &[0, 1]) {
+            continue;
+        }
+        check(env.kiln(["history", "odd:1"]).run(), &[0]);
+        check(env.kiln(["inspect", "odd:1"]).run(), &[0]);
+        check(env.kiln(["run", "--rm", "odd:1", "/bin/true"]).run(), &[0, 1, 125, 126, 127]);
+        check(env.kiln(["run", "--rm", "--entrypoint=", "odd:1"]).run(), &[0, 1, 125, 126, 127]);
+        check(env.kiln(["create", "--name=odd", "odd:1"]).run(), &[0, 1, 125]);
+        check(env.kiln(["inspect", "odd"]).run(), &[0, 1]);
+        drop(env.kiln(["rm", "-f", "odd"]).run());
+        let context = env.context("FROM odd:1\nRUN true\nWORKDIR sub\nCOPY Dockerfile f\n");
+        check(env.building(&context, &[]).run(), &[0, 1]);
+        assert!(began.elapsed() < Duration::from_secs(60), "{case}: {:?}", began.elapsed());
+        env.ok(&["rmi", "-f", "odd:1"]);
+    }
+    env.ok(&["fsck"]);
+}
+
+/// Whatever a config says, it is shown, run and built upon, or refused in words.
+#[test]
+fn configs_may_say_anything() {
+    some_configs_from(0);
+}
+
+#[test]
+fn and_anything_else() {
+    some_configs_from(1);
+}
+
+#[test]
+fn and_more() {
+    some_configs_from(2);
+}
+
+/// Bytes that are no text where a document has to be.
+#[test]
+fn documents_are_text() {
+    let bytes = |text: &str| -> Vec<Vec<u8>> {
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        vec![
+            [b"\xff\xfe".as_slice(), &wide].concat(),
+            wide,
+            [b"\xef\xbb\xbf".as_slice(), text.as_bytes()].concat(),
+            text.replace("linux", "li\u{0}nux").replace("schema", "sch\u{0}ema").into_bytes(),
+            text.as_bytes().iter().map(|byte| if *byte == b'i' { 0xff } else { *byte }).collect(),
+            text.as_bytes()[..text.len() - 1].to_vec(),
+            [text.as_bytes(), b"}"].concat(),
+        ]
+    };
+    let tar = small_layer("f");
+    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [sha256(&tar)]}}).to_string();
+    let env = TestEnv::empty();
+    let layout = Crafted::create(env.path("layout"));
+    let layer = layout.layer(&tar);
+    let manifest = |config: &Value| {
+        json!({"schemaVersion": 2, "config": config, "layers": [layer]}).to_string()
+    };
+    let refused = |what: &str, number: usize| {
+        let output = env.kiln(["load", "-i"]).args([layout.path()]).run().fails(1);
+        assert!(!output.stderr.contains("panicked"), "{what} {number}: {output}");
+        assert_eq!(env.ok(&["images", "-aq"]).text(), "", "{what} {number}");
+    };
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    for (number, bytes) in bytes(&config).iter().enumerate() {
+        let config = layout.blob("application/vnd.oci.image.config.v1+json", bytes);
+        layout.list(&[layout.manifest(&manifest(&config))]);
+        refused("a config", number);
+    }
+    let config = layout.config(&config);
+    for (number, bytes) in bytes(&manifest(&config)).iter().enumerate() {
+        layout.list(&[layout.blob(kind, bytes)]);
+        refused("a manifest", number);
+    }
+    let index = json!({"schemaVersion": 2, "manifests": [layout.manifest(&manifest(&config))]});
+    for (number, bytes) in bytes(&index.to_string()).iter().enumerate() {
+        fs::write(layout.path().join("index.json"), bytes).unwrap();
+        refused("an index", number);
+    }
+    // Platforms that are none.
+    for platform in [json!(null), json!({}), json!({"os": null, "architecture": 7}), json!("linux")]
+    {
+        let mut index = index.clone();
+        index["manifests"][0]["platform"] = platform.clone();
+        fs::write(layout.path().join("index.json"), index.to_string()).unwrap();
+        let output = env.kiln(["load", "-i"]).args([layout.path()]).run();
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{platform}: {output}");
+    }
+}

@@ -63,6 +63,17 @@ impl Tarball {
         self
     }
 
+    /// An entry whose names stand there as they are, whatever they are.
+    pub(crate) fn raw(mut self, kind: EntryType, name: &str, link: &str, content: &str) -> Self {
+        let mut header = header(kind, 0o777, 0, 0);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        self.builder.append(&header, content.as_bytes()).unwrap();
+        self
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         self.builder.into_inner().unwrap()
     }

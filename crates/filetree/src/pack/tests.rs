@@ -207,6 +207,28 @@ fn a_layer_unpacks_into_the_same_tree() {
 }
 
 #[test]
+fn a_file_may_have_very_many_names() {
+    if !is_root("a_file_may_have_very_many_names") {
+        return;
+    }
+    let original = TempDir::new();
+    original.write("first", "content").dir("many");
+    let names = 6_000;
+    for number in 0..names {
+        let name = original.path().join(format!("many/{number}"));
+        if let Err(error) = std::fs::hard_link(original.path().join("first"), name) {
+            eprintln!("skipped: no more than {number} names: {error}");
+            return;
+        }
+    }
+    let layer = packed(original.path());
+    let copy = unpacked(&layer);
+    let stat = copy.path().join("many/7").metadata().unwrap();
+    assert_eq!((stat.nlink(), stat.len()), (names + 1, 7));
+    assert!(packed(copy.path()) == layer);
+}
+
+#[test]
 fn files_of_every_size_around_the_buffers() {
     let dir = TempDir::new();
     let mib = 1 << 20;

@@ -142,6 +142,121 @@ fn ten_ways_out_stay_inside() {
     }
 }
 
+/// The ways that the others leave out, and what is wanted of each.
+#[test]
+fn more_ways_out_stay_inside() {
+    if !is_root("more_ways_out_stay_inside") {
+        return;
+    }
+    #[derive(PartialEq)]
+    enum Wanted {
+        Refused,
+        Inside,
+        Either,
+    }
+    use Wanted::{Either, Inside, Refused};
+    let kind = tar::EntryType::Directory;
+    let open = |header: &mut tar::Header| header.set_mode(0o777);
+    type Make = Box<dyn Fn(&str, &str) -> Vec<super::tests::Layer>>;
+    let cases: Vec<(&str, Wanted, Make)> = vec![
+        (
+            "a directory on a link, with a dot",
+            Inside,
+            Box::new(move |victim, _| {
+                vec![layer().symlink("d", victim).entry("d/.", kind, open, b"")]
+            }),
+        ),
+        (
+            "a directory on a link, without a slash",
+            Inside,
+            Box::new(move |victim, _| {
+                vec![layer().symlink("d", victim).entry("d", kind, open, b"")]
+            }),
+        ),
+        (
+            "a directory on a link of a lower layer",
+            Inside,
+            Box::new(move |victim, _| {
+                vec![layer().symlink("d", victim), layer().entry("d/", kind, open, b"")]
+            }),
+        ),
+        (
+            "through a link of a lower layer",
+            Inside,
+            Box::new(|victim, _| {
+                vec![layer().symlink("d", victim), layer().file("d/new", "").file("d/hello", "x")]
+            }),
+        ),
+        (
+            "through a link upwards",
+            Inside,
+            Box::new(|_, up| vec![layer().symlink("d", up).dir("d/new").dir("d/sub/new")]),
+        ),
+        (
+            "a hard link to an absolute name",
+            Refused,
+            Box::new(|victim, _| vec![layer().hard_link("x", &format!("{victim}/hello"))]),
+        ),
+        (
+            "a hard link to a name beside the root",
+            Refused,
+            Box::new(|_, _| vec![layer().hard_link("x", "victim/hello")]),
+        ),
+        (
+            "a hard link to a file of a lower layer",
+            Either,
+            Box::new(|_, _| {
+                vec![layer().file("victim", ""), layer().hard_link("x", "victim").file("x", "new")]
+            }),
+        ),
+        (
+            "a link called `..`",
+            Refused,
+            Box::new(|victim, _| vec![layer().symlink("..", victim).file("../new", "")]),
+        ),
+        ("a link without a name", Refused, Box::new(|victim, _| vec![layer().symlink("", victim)])),
+        (
+            "links in a circle",
+            Refused,
+            Box::new(|_, _| vec![layer().symlink("a", "b").symlink("b", "a").file("a/x", "")]),
+        ),
+        (
+            "sixty links",
+            Either,
+            Box::new(|victim, _| {
+                let link = |layer: super::tests::Layer, n: usize| {
+                    layer.symlink(&format!("l{n}"), &format!("l{}", n + 1))
+                };
+                vec![(0..60).fold(layer(), link).symlink("l60", victim).file("l0/new", "")]
+            }),
+        ),
+        (
+            "up behind a link",
+            Inside,
+            Box::new(|victim, _| {
+                vec![layer().symlink("a", &format!("{victim}/sub")).file("a/../new", "")]
+            }),
+        ),
+        (
+            "a hard link to a directory",
+            Refused,
+            Box::new(|_, _| vec![layer().dir("d").hard_link("x", "d")]),
+        ),
+        ("a hard link to itself", Refused, Box::new(|_, _| vec![layer().hard_link("x", "x")])),
+    ];
+    for (case, wanted, make) in cases {
+        let arena = Arena::new();
+        let victim = arena.victim();
+        let victim = victim.to_str().unwrap();
+        let up = format!("{}{}", "../".repeat(20), &victim[1..]);
+        let layers: Vec<_> = make(victim, &up).into_iter().map(super::tests::Layer::end).collect();
+        let result = arena.unpack(&layers);
+        let is_right = wanted == Either || result.is_err() == (wanted == Refused);
+        assert!(is_right, "{case}: {result:?}");
+        arena.assert_unharmed(case);
+    }
+}
+
 #[test]
 fn what_is_malformed_is_refused() {
     let arena = Arena::new();

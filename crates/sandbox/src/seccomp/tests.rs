@@ -60,6 +60,48 @@ fn exactly_the_table_is_allowed() {
     }
 }
 
+/// By name, whatever the table says: what has let processes out, or at what is not theirs.
+#[test]
+fn what_never_is_allowed() {
+    let program = whole(&X86_64);
+    for (name, number) in [
+        ("add_key", libc::SYS_add_key),
+        ("request_key", libc::SYS_request_key),
+        ("keyctl", libc::SYS_keyctl),
+        ("io_uring_setup", libc::SYS_io_uring_setup),
+        ("io_uring_enter", libc::SYS_io_uring_enter),
+        ("userfaultfd", libc::SYS_userfaultfd),
+        ("bpf", libc::SYS_bpf),
+        ("perf_event_open", libc::SYS_perf_event_open),
+        ("open_by_handle_at", libc::SYS_open_by_handle_at),
+        ("kexec_load", libc::SYS_kexec_load),
+        ("init_module", libc::SYS_init_module),
+        ("finit_module", libc::SYS_finit_module),
+        ("delete_module", libc::SYS_delete_module),
+        ("swapon", libc::SYS_swapon),
+        ("swapoff", libc::SYS_swapoff),
+        ("reboot", libc::SYS_reboot),
+        ("settimeofday", libc::SYS_settimeofday),
+        ("clock_settime", libc::SYS_clock_settime),
+        ("sethostname", libc::SYS_sethostname),
+        ("mount", libc::SYS_mount),
+        ("umount2", libc::SYS_umount2),
+        ("move_mount", libc::SYS_move_mount),
+        ("mount_setattr", libc::SYS_mount_setattr),
+        ("pivot_root", libc::SYS_pivot_root),
+        ("unshare", libc::SYS_unshare),
+        ("setns", libc::SYS_setns),
+        ("quotactl", libc::SYS_quotactl),
+        ("syslog", libc::SYS_syslog),
+        ("iopl", libc::SYS_iopl),
+        ("acct", libc::SYS_acct),
+    ] {
+        let number = u32::try_from(number).unwrap();
+        assert_eq!(run(&program, X86_64.id, number, 0), REFUSED, "{name}");
+        assert_ne!(run(&program, X86_64.id, number | X32, 0), ALLOWED_, "{name}");
+    }
+}
+
 #[test]
 fn arguments_decide() {
     for machine in [&X86_64, &I386, &AARCH64, &ARM] {

@@ -60,6 +60,21 @@ pub(crate) fn run(what: &str) -> ExitCode {
             rustix::thread::move_into_link_name_space(namespace, None)
         }
         "sethostname" => rustix::system::sethostname(b"x"),
+        // Out of a root below the own one, with a descriptor of what is above.
+        "chroot" => {
+            let above = fs::File::open("/").unwrap();
+            rustix::process::chroot("/tmp").unwrap();
+            rustix::process::fchdir(&above).unwrap();
+            for _ in 0..50 {
+                rustix::process::chdir("..").unwrap();
+            }
+            rustix::process::chroot(".").unwrap();
+            let mut names: Vec<_> =
+                fs::read_dir("/").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            println!("{names:?} {}", fs::exists("/etc/os-release").unwrap());
+            return ExitCode::SUCCESS;
+        }
         "openat2" => {
             let (flags, mode) = (rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
             let resolve = rustix::fs::ResolveFlags::IN_ROOT;

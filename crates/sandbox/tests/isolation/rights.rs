@@ -1,6 +1,7 @@
 //! What the process may do: capabilities, system calls, devices, the kernel's settings.
 
 use sandbox::Exit;
+use sandbox::Network;
 use sandbox::Rung;
 
 use super::world::Case;
@@ -18,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     ("new_privileges_are_possible", new_privileges_are_possible),
     ("no_mounting", no_mounting),
     ("chroot_does_not_escape", chroot_does_not_escape),
+    ("control_groups_cannot_be_changed", control_groups_cannot_be_changed),
     ("hidden_paths", hidden_paths),
     ("read_only_paths", read_only_paths),
     ("nothing_is_hidden_when_insecure", nothing_is_hidden_when_insecure),
@@ -132,6 +134,21 @@ fn chroot_does_not_escape(world: &World) {
     let script = "mkdir -p /tmp/r; cd /; chroot /tmp/r /bin/true; \
                   cd ../../../../..; ls -d proc bin; [ -e /etc/os-release ] && echo out; true";
     assert_eq!(world.output(script), "bin\nproc");
+    // The libraries of the host are mounted for the probe, and its `/etc` is not.
+    let seen = world.probe("chroot", |_| {}).success();
+    assert!(seen.contains("\"probe\"") && seen.ends_with(" false"), "{seen}");
+}
+
+/// CVE-2023-25809: what is writable there belongs to the host.
+fn control_groups_cannot_be_changed(world: &World) {
+    let script = "
+        for d in /sys/fs/cgroup /sys/fs/cgroup/*/ /sys/fs/cgroup/*/*/; do
+            mkdir $d/kiln-test 2>/dev/null && echo $d can be added to && rmdir $d/kiln-test
+            (echo 1 > $d/cgroup.procs) 2>/dev/null && echo $d can be joined
+        done
+        echo checked";
+    assert_eq!(world.output(script), "checked");
+    assert_eq!(world.sh_with(script, |spec| spec.network = Network::Host).success(), "checked");
 }
 
 fn hidden_paths(world: &World) {
