@@ -54,7 +54,7 @@ pub(super) fn run(engine: &Engine, import: &Import) -> Result<Exit, Failure> {
         output::tell(&format!("Downloading from {shown}"));
         runtime()?.block_on(load::import_from(engine, &client, address, &request))?
     } else if environment::is_stream(&import.source) {
-        load::import(engine, io::stdin().lock(), &request)?
+        load::import(engine, io::stdin(), &request)?
     } else {
         let path = import.source.display();
         let file = File::open(&import.source).map_err(Failure::io("open", path))?;

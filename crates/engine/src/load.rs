@@ -124,7 +124,7 @@ pub struct ImportRequest {
 /// [`Error::Change`] before anything is read.
 pub fn import(
     engine: &Engine,
-    input: impl Read,
+    input: impl Read + Send,
     request: &ImportRequest,
 ) -> Result<ImageId, Error> {
     let created = Some(commit::now());

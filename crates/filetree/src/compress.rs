@@ -1,5 +1,6 @@
 //! Compression: what a stream is compressed with, told by its first bytes, and reading and writing it.
 
+mod ahead;
 mod blocks;
 mod deflate;
 mod gzip;
@@ -13,6 +14,7 @@ use std::io::{self, BufRead, Cursor, Read};
 
 use crate::Error;
 
+pub use ahead::decompress_ahead;
 pub use blocks::{CompressWriter, gzip_writer, zstd_writer};
 pub use ratio::decompress_within;
 

@@ -59,7 +59,8 @@ pub use adopt::adopt_marks;
 pub use archive::{extract_archive, extract_beside, is_archive, newest};
 pub use chmod::Chmod;
 pub use compress::{
-    CompressWriter, Compression, decompress, decompress_within, gzip_writer, zstd_writer,
+    CompressWriter, Compression, decompress, decompress_ahead, decompress_within, gzip_writer,
+    zstd_writer,
 };
 pub use copy::{Filling, Layout, Placement, Unfilled, copy};
 pub use copy_out::copy_out;

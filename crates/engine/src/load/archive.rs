@@ -244,7 +244,7 @@ impl Archive {
 
 /// A file of an archive.
 pub(super) struct Opened<'a> {
-    pub(super) reader: Box<dyn Read + 'a>,
+    pub(super) reader: Box<dyn Read + Send + 'a>,
     /// In bytes.
     pub(super) size: u64,
 }

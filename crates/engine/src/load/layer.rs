@@ -28,7 +28,7 @@ pub(crate) struct Source<'a> {
 pub(crate) fn store(
     engine: &Engine,
     source: Source<'_>,
-    input: impl Read,
+    input: impl Read + Send,
     below: &[SnapshotId],
 ) -> Result<SnapshotId, Error> {
     let refused = |reason: String| Error::Archive { name: source.name.to_owned(), reason };
@@ -73,7 +73,7 @@ impl Unpacked {
 /// Unpacks a layer into a snapshot of its own, if it is the one that the config names.
 pub(crate) fn unpack_verified(
     engine: &Engine,
-    input: impl Read,
+    input: impl Read + Send,
     source: Source<'_>,
     below: &dyn Underneath,
 ) -> Result<Unpacked, Error> {
@@ -121,18 +121,19 @@ pub(crate) fn lowers(engine: &Engine, below: &[SnapshotId]) -> Result<Vec<RootDi
 /// Decompresses a layer and unpacks it into `snapshot`; returns its digest and size as a tar.
 pub(crate) fn unpack(
     engine: &Engine,
-    input: impl Read,
+    input: impl Read + Send,
     snapshot: &Snapshot<Open>,
     below: &dyn Underneath,
 ) -> Result<(DiffId, u64), Error> {
     let budget = &engine.limits().layer;
-    let plain = filetree::decompress_within(input, budget)?;
-    let mut plain = Hashed { input: plain, hasher: Hasher::sha256(), size: 0 };
     let root = RootDir::open(snapshot.fs())?;
-    filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), budget)?;
-    // What stands behind the end of the archive belongs to the digest too.
-    io::copy(&mut plain, &mut io::sink()).map_err(Error::io("read", "the end of a layer"))?;
-    Ok((DiffId::new(plain.hasher.finish()), plain.size))
+    filetree::decompress_ahead(input, budget, |plain| {
+        let mut plain = Hashed { input: plain, hasher: Hasher::sha256(), size: 0 };
+        filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), budget)?;
+        // What stands behind the end of the archive belongs to the digest too.
+        io::copy(&mut plain, &mut io::sink()).map_err(Error::io("read", "the end of a layer"))?;
+        Ok((DiffId::new(plain.hasher.finish()), plain.size))
+    })?
 }
 
 fn layer_media_type(start: &[u8]) -> &'static str {

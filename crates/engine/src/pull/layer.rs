@@ -164,7 +164,7 @@ impl LayerPull {
         .await
     }
 
-    fn unpack(&self, input: impl Read) -> Result<Unpacked, Error> {
+    fn unpack(&self, input: impl Read + Send) -> Result<Unpacked, Error> {
         let name = self.descriptor.digest.to_string();
         let source = layer::Source {
             name: &name,
