@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,13 +98,22 @@ fn watch(word: &str, stop: &AtomicBool) -> (Vec<String>, BTreeMap<String, Vec<St
 fn assert_nothing_in(dir: &Path) {
     let mut open = vec![dir.to_owned()];
     while let Some(path) = open.pop() {
-        let metadata = path.symlink_metadata().unwrap();
+        let Some(metadata) = there(path.symlink_metadata()) else { continue };
         if metadata.is_dir() {
-            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            let entries = there(fs::read_dir(&path)).into_iter().flatten();
+            open.extend(entries.map(|entry| entry.unwrap().path()));
         } else if metadata.is_file() {
-            let found = found(&fs::read(&path).unwrap());
+            let found = there(fs::read(&path)).and_then(|bytes| found(&bytes));
             assert_eq!(found, None, "in {}", path.display());
         }
+    }
+}
+
+/// What was read, unless it went away meanwhile: the process that syncs the store in the background renames and removes.
+fn there<T>(read: io::Result<T>) -> Option<T> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        read => Some(read.unwrap()),
     }
 }
 
