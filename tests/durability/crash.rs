@@ -8,8 +8,15 @@ use super::fault::{Call, Faults, can_trace, tell};
 /// What a signal of strace's does: nothing can be done about it.
 pub(super) const KILL: &str = "signal=KILL";
 
-/// What a disk, a mount or a machine can say.
-const ERRORS: [&str; 6] = ["ENOSPC", "EIO", "EROFS", "EMFILE", "EINTR", "ENOMEM"];
+/// What a disk, a mount or a machine can say, and in which words that is told.
+const ERRORS: [(&str, &str); 6] = [
+    ("ENOSPC", "No space left on device"),
+    ("EIO", "Input/output error"),
+    ("EROFS", "Read-only file system"),
+    ("EMFILE", "Too many open files"),
+    ("EINTR", "Interrupted system call"),
+    ("ENOMEM", "Cannot allocate memory"),
+];
 
 /// Spoils some of the system calls of a build, one each time. Whatever comes of it, it ends in order.
 fn spoil(faults: &Faults, fault: &str, calls: &[Call]) {
@@ -28,6 +35,12 @@ fn spoil(faults: &Faults, fault: &str, calls: &[Call]) {
         if fault == "error=EINTR" {
             // That is no failure: it is done again.
             assert!(ended.status.success(), "{what}: {}", ended.stderr);
+        }
+        let said = ERRORS.iter().find(|(error, _)| fault == format!("error={error}"));
+        if let Some((_, words)) = said
+            && !ended.status.success()
+        {
+            ended.assert_told(&what, words);
         }
         rounds += 1;
         failed += usize::from(!ended.status.success());
@@ -70,7 +83,7 @@ fn some_calls_fail() {
         return;
     }
     let faults = Faults::new();
-    for (number, error) in ERRORS.into_iter().enumerate() {
+    for (number, (error, _)) in ERRORS.into_iter().enumerate() {
         fail(&faults, error, |calls| some(calls, 7 * number, 4));
     }
 }

@@ -45,6 +45,16 @@ impl Ended {
         assert_ne!(self.status.code(), Some(101), "{what}: panicked:\n{told}");
         assert!(!told.contains("panicked at"), "{what}: panicked:\n{told}");
     }
+
+    /// Says in one error what went wrong, and with what.
+    #[track_caller]
+    pub(super) fn assert_told(&self, what: &str, words: &str) {
+        let told = &self.stderr;
+        let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "{what}: no error, or several:\n{told}");
+        assert!(errors[0].contains('`'), "{what}: with what?\n{told}");
+        assert!(told.contains(words), "{what}: not why:\n{told}");
+    }
 }
 
 /// A place for spoilt builds.
@@ -254,7 +264,10 @@ impl Faults {
         let traced = String::from_utf8_lossy(&traced);
         // Where kiln itself is killed, strace ends in the same way.
         let is_killed = output.status.code() == Some(137);
-        let mut injected = traced.lines().filter(|line| line.contains("INJECTED"));
+        let injected = traced.lines().filter(|line| line.contains("INJECTED"));
+        // All later ones are of whatever there is.
+        let lasts = options.iter().any(|option| option.ends_with('+'));
+        let mut injected = injected.take(if lasts { 1 } else { usize::MAX });
         let place = self.env.str("");
         let of_files = injected.clone().all(|line| line.contains(&place));
         let is_spoilt = injected.next().is_some() && of_files;

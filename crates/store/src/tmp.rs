@@ -177,7 +177,11 @@ pub(crate) fn publish(from: &Path, to: &Path) -> Result<()> {
     loop {
         match fs::rename(from, to) {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {
+            // The directory is missing, or what was to be put there.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && from.try_exists().map_err(Error::io("look at", from))? =>
+            {
                 if let Some(parent) = to.parent() {
                     create_directories(parent)?;
                 }
