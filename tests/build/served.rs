@@ -138,9 +138,16 @@ fn containers() {
     });
     assert_eq!(env.ok(&["diff", "cc"]).text(), "C /home\nD /home/app\nA /home/x\nA /made");
     env.ok(&["commit", "cc", "committed"]);
+    // From outside of its user namespace it can be read only.
+    let (got, put) = (env.str("got"), env.str("base.tar"));
+    env.ok(&["cp", "cc:/home/x", &got]);
+    assert!(env.path("got").exists());
+    env.kiln(["cp", &put, "cc:/put"]).run().fails(1).says(&["isolation `fuse`", "stop it first"]);
     env.ok(&["stop", "-t", "0", "cc"]);
     assert_eq!(env.ok(&["run", "--rm", "--network=none", "committed", "ls", "/home"]).text(), "x");
+    env.ok(&["cp", &put, "cc:/put"]);
     env.ok(&["start", "cc"]);
+    env.ok(&["exec", "cc", "test", "-s", "/put"]);
     assert_eq!(env.ok(&["exec", "cc", "ls", "/home"]).text(), "x");
     env.ok(&["rm", "-f", "cc"]);
     assert_nothing_is_left(&env);

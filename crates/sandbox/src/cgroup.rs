@@ -199,8 +199,9 @@ impl Groups {
         for parent in two.own.ancestors().take_while(|parent| parent.starts_with(&two.mount)) {
             match make_below(parent, controllers) {
                 Ok(path) => return self.take_in_two(path, controllers, resources),
-                // The first one is about the own group, which is where one would look.
-                Err(error) => drop(problem.get_or_insert(error)),
+                // The first one is about the own group, which is where one would look, unless that is only busy.
+                Err(error) if problem.as_ref().is_none_or(is_busy) => problem = Some(error),
+                Err(_) => {}
             }
         }
         let reason = format!(
@@ -330,6 +331,10 @@ fn make_group(all: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
 fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
@@ -362,7 +367,7 @@ fn enable_down_to(top: &Path, parent: &Path, controllers: &[Controller]) -> io::
 fn make_below(parent: &Path, controllers: &[Controller]) -> io::Result<PathBuf> {
     let is_top = !parent.join("cgroup.type").exists();
     if !is_top && !fs::read_to_string(parent.join("cgroup.procs"))?.trim().is_empty() {
-        return Err(io::ErrorKind::ResourceBusy.into());
+        return Err(rustix::io::Errno::BUSY.into());
     }
     enable(parent, controllers)?;
     remove_left_over(parent);

@@ -21,6 +21,10 @@ use crate::{
     },
 };
 
+/// Why nothing can be written to a container that runs on what `fuse-overlayfs` serves.
+const RUNS_SERVED: &str =
+    "with isolation `fuse`, only what runs in a container can write to it; stop it first";
+
 /// The tree of one side, and a path in it.
 pub(super) struct Tree {
     pub(super) root: RootDir,
@@ -77,7 +81,10 @@ impl Tree {
             living: opened.is_running(),
             _container: None,
         };
-        if opened.is_running() {
+        if opened.is_outside() {
+            tree.read_only = Some(RUNS_SERVED);
+            tree.enter_mount(engine, &options.mounts)?;
+        } else if opened.is_running() {
             // The kernel knows what is mounted there, and how.
             tree.read_only = None;
         } else {
