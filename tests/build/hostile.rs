@@ -127,6 +127,7 @@ fn destinations_stay_in_the_image() {
 
 #[test]
 fn what_makes_no_sense_is_named() {
+    let env = TestEnv::new();
     for (step, expected) in [
         ("COPY --chmod=99999 a /", "99999"),
         ("SHELL []", "SHELL"),
@@ -143,10 +144,36 @@ fn what_makes_no_sense_is_named() {
         ("RUN --mount=type=cache,target=/x,bind-propagation=suid true", "bind-propagation"),
         ("RUN --network=xyz true", "xyz"),
         ("RUN --security=Insecure true", "Insecure"),
+        ("RUN --security=2 true", "security \"2\""),
+        ("RUN --mount=type=cache,target=/x,rw,dev true", "'dev'"),
+        ("RUN --mount=type=cache,target=/x,uid=-1 true", "-1 for uid"),
+        ("RUN --mount=type=cache,target=/x,mode=99999 true", "99999 for mode"),
+        ("RUN --mount=type=secret,target=/x,mode=u+s true", "u+s for mode"),
+        ("RUN --mount=type=tmpfs,target=/x,size=-1 true", "size: -1"),
+        ("RUN --mount= true", "empty"),
+        ("HEALTHCHECK --retries=-1 CMD x", "negative (-1)"),
+        ("HEALTHCHECK --timeout=1ns CMD x", "less than 1ms"),
+        ("EXPOSE 0-99999", "0-99999"),
+        ("COPY --chmod=u+q a /", "'u+q'"),
+        ("COPY --from=-1 a /", "index -1"),
+        ("COPY --from=999999999999 a /", "index 999999999999"),
+        ("COPY --exclude=[ . /", "`[`"),
+        ("COPY [a /", "`[a`"),
+        ("COPY --link=maybe a /", "maybe"),
+        ("ADD --checksum=sha256:zz http://127.0.0.1:1/x /", "sha256:zz"),
+        ("ADD --checksum=sha256:zz a /", "HTTP(S) or Git"),
+        ("ENV =x", "blank"),
+        ("LABEL \"a", "LABEL"),
+        ("SHELL [1]", "strings only"),
+        ("SHELL [\"a\"", "JSON form"),
+        ("VOLUME []", "at least one"),
+        ("USER 2147483648\nRUN id", "2147483648"),
+        ("USER 1000:4294967295\nRUN id", "4294967295"),
+        ("ONBUILD FROM x", "ONBUILD"),
+        ("ONBUILD ONBUILD RUN x", "ONBUILD ONBUILD"),
         ("FROM --platform=// scratch", "//"),
         ("FROM $X", "$X"),
     ] {
-        let env = TestEnv::new();
         let context = env.context(&format!("FROM busybox\n{step}\n"));
         context.files(&["a"]);
         let output = env.build_fails(&context, &[]);

@@ -11,6 +11,10 @@
 //! | `layers` | layers of one image |
 //! | `manifests` | images that one index lists, with those of the indexes in it |
 //!
+//! Some honest images have hundreds of thousands of files in a layer, TeX or a package registry's mirror, so that 200,000
+//! empty ones are no attack by themselves, though they take a minute to make: who builds for others sets `layer-entries`
+//! to what those need.
+//!
 //! What cannot be set, because nothing honest that other programs can read is beyond it:
 //!
 //! | what | how much | where |

@@ -171,6 +171,24 @@ async fn a_list_goes_on_at_the_registry_and_comes_to_an_end() {
 }
 
 #[tokio::test]
+async fn a_list_that_always_knows_a_next_page_ends() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("\"{number}\"")).collect();
+    let page = format!("{{\"tags\":[{}]}}", names.join(","));
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start(move |_| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let link = format!("</v2/a/tags/list?last={number}>; rel=\"next\"");
+        Reply::new(200, &[("Link", &link)], &page)
+    });
+    let error = client().tags(&server.reference("a")).await.unwrap_err();
+    assert!(error.to_string().contains("never ends"), "{error}");
+    assert!(server.log().len() < 60, "{} pages", server.log().len());
+    // Who wants fewer has enough of the first.
+    let few = client().first_tags(&server.reference("a"), 5).await.unwrap();
+    assert_eq!(few, ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
 async fn slow_heads_time_out() {
     let limits = Limits { headers: Duration::from_millis(150), retries: 1, ..impatient() };
     // A head that never begins, and one that never ends.

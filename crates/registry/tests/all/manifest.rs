@@ -107,6 +107,33 @@ async fn a_manifest_with_another_digest_is_refused() {
     assert!(matches!(error, Error::Digest { .. }), "{error:?}");
 }
 
+/// What HEAD says is no promise: the image may be gone when it is asked for, or another one.
+#[tokio::test]
+async fn what_is_gone_after_its_head_is_named_and_what_is_another_counts() {
+    let (image, other) = (Image::new("linux/amd64", 1), Image::new("linux/amd64", 2));
+    let served = image.clone();
+    let server = Server::start(move |request| match request.method.as_str() {
+        "HEAD" => served.serve(request),
+        _ => Reply::status(404),
+    });
+    let reference = server.reference("team/app:1");
+    client().digest(&reference).await.unwrap();
+    let error = client().resolve(&reference, &amd64()).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+
+    let (first, second) = (image.clone(), other.clone());
+    let server = Server::start(move |request| match request.method.as_str() {
+        "HEAD" => first.serve(request),
+        _ => second.serve(request),
+    });
+    let (client, reference) = (client(), server.reference("team/app:1"));
+    let told = client.digest(&reference).await.unwrap();
+    assert_eq!(told.as_digest(), &Digest::of(&image.manifest));
+    let found = client.resolve(&reference, &amd64()).await.unwrap();
+    assert_eq!(found.manifest_digest.as_digest(), &Digest::of(&other.manifest));
+    assert_eq!(found.manifest_bytes, other.manifest);
+}
+
 #[tokio::test]
 async fn what_the_index_names_must_have_its_size() {
     let image = Image::new("linux/amd64", 1);

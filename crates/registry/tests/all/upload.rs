@@ -330,6 +330,8 @@ async fn troubles_of_the_registry_pass_or_are_told() {
 
     for (status, body, says) in [
         (400, r#"{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}"#, "digest invalid: no"),
+        (409, "", "answers 409"),
+        (416, "", "answers 416"),
         (413, "", "answers 413"),
         (507, "", "answers 507"),
     ] {
