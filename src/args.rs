@@ -3,9 +3,11 @@
 pub(crate) mod group;
 mod limit;
 
-use std::{env, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::FalseyValueParser,
+};
 use sandbox::Rung;
 
 use crate::{
@@ -54,21 +56,18 @@ impl Args {
     ///
     /// A command that ends as another program does has a status of its own for that: Docker's.
     pub(crate) fn read() -> Result<Self, Exit> {
+        let given: Vec<_> = env::args_os().collect();
+        let mut words = words_of(given.get(1..).unwrap_or_default());
+        let first = words.next();
+        if let Some(args) = first.and_then(|name| Self::read_one(name, given.clone())) {
+            return Ok(args);
+        }
         Self::try_parse().map_err(|error| {
             // Where nobody listens, the status has to do.
             let _ = error.print();
-            let words: Vec<_> = env::args().skip(1).collect();
-            let is_value = |place: usize| {
-                place > 0 && matches!(&*words[place - 1], "--root" | "--max" | "--isolation")
-            };
-            let mut words = words
-                .iter()
-                .enumerate()
-                .filter(|(place, word)| !word.starts_with('-') && !is_value(*place));
-            let mut word = || words.next().map(|(_, word)| word.as_str());
-            let command = match word() {
+            let command = match first {
                 // By its longer name.
-                Some("container") => word(),
+                Some("container") => words.next(),
                 command => command,
             };
             match command {
@@ -77,6 +76,17 @@ impl Args {
                 _ => Exit::Usage,
             }
         })
+    }
+
+    /// Reads the command line as one of this command, whose name it is, and `None` if there is anything to be said about it: the
+    /// same without the other fifty, to each of which clap would give the options that all have.
+    fn read_one(name: &str, given: Vec<OsString>) -> Option<Self> {
+        let all = Self::command();
+        let command = all.find_subcommand(name)?.clone();
+        let kiln = clap::Command::new(all.get_name().to_owned());
+        let kiln = kiln.version(all.get_version()?.to_owned()).disable_version_flag(true);
+        let kiln = kiln.args(all.get_arguments().cloned()).subcommand(command);
+        Self::from_arg_matches(&kiln.try_get_matches_from(given).ok()?).ok()
     }
 
     /// Returns the directory of the store.
@@ -94,6 +104,18 @@ impl Args {
         let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")));
         data.map(|data| data.join("kiln")).ok_or(NoHome)
     }
+}
+
+/// The words of a command line that are neither options nor, as far as one can tell, their values.
+fn words_of(words: &[OsString]) -> impl Iterator<Item = &str> {
+    let is_value = |place: usize| {
+        let before = place.checked_sub(1).and_then(|before| words[before].to_str());
+        matches!(before, Some("--root" | "--max" | "--isolation"))
+    };
+    let texts = words.iter().enumerate().filter_map(|(place, word)| Some((place, word.to_str()?)));
+    texts
+        .filter(move |(place, word)| !word.starts_with('-') && !is_value(*place))
+        .map(|(_, word)| word)
 }
 
 /// Which rung of the isolation ladder is asked for.
@@ -301,4 +323,54 @@ pub(crate) enum Progress {
     /// Nothing
     #[value(alias = "none")]
     Quiet,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_the_first_word_that_is_no_option() {
+        let check = |line: &str, expected: &[&str]| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(words_of(&words).collect::<Vec<_>>(), expected, "{line}");
+        };
+        check("build .", &["build", "."]);
+        check("--root /x build", &["build"]);
+        check("--root=/x --offline --max layers=3 container run", &["container", "run"]);
+        check("--isolation chroot -v", &[]);
+    }
+
+    /// What is read of one command alone is what is read of all of them.
+    #[test]
+    fn one_command_is_read_as_among_all() {
+        let commands = Args::command();
+        for command in commands.get_subcommands() {
+            for name in [command.get_name()].into_iter().chain(command.get_all_aliases()) {
+                assert!(commands.find_subcommand(name).is_some(), "{name}");
+            }
+        }
+        for line in [
+            "kiln build --root /x -t a -t b --build-arg A=1 --no-cache --progress plain .",
+            "kiln --root=/x --max layers=3,layer-bytes=1k --offline build -q .",
+            "kiln run --rm -it -v /a:/b busybox sh -c x -- y",
+            "kiln buildx build .",
+            "kiln image ls -q",
+            "kiln tag a b",
+        ] {
+            let words = || line.split(' ');
+            let all = Args::try_parse_from(words()).unwrap();
+            let given: Vec<OsString> = words().map(OsString::from).collect();
+            let name = words_of(&given[1..]).next().unwrap();
+            let one = Args::read_one(name, given.clone()).unwrap();
+            assert_eq!(format!("{one:?}"), format!("{all:?}"), "{line}");
+        }
+        for line in
+            ["kiln", "kiln build", "kiln build --help", "kiln nosuch", "kiln build --nosuch ."]
+        {
+            let given: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let name = words_of(&given[1..]).next().unwrap_or_default();
+            assert!(Args::read_one(name, given.clone()).is_none(), "{line}");
+        }
+    }
 }

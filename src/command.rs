@@ -261,9 +261,9 @@ fn signal(text: &str) -> Result<i32, String> {
     engine::container::options::signal_number(text).ok_or_else(|| "invalid signal".to_owned())
 }
 
-/// Returns a runtime for what waits for several things at once.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// Returns a runtime for what waits for several things at once, with so many threads for its tasks besides this one.
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build();
+    let runtime = builder.worker_threads(threads).enable_all().build();
     runtime.map_err(Failure::io("start", "the runtime"))
 }

@@ -142,6 +142,11 @@ pub(crate) fn registry_options() -> Result<registry::Options, registry::Error> {
     })
 }
 
+/// Makes a client for registries as the environment says.
+pub(crate) fn registry_client() -> Result<registry::Client, registry::Error> {
+    registry::Client::new(registry_options()?)
+}
+
 /// Opens a store. `KILN_BOOT_ID` is for tests that take the power from a disk, and not from the machine, which would have
 /// another boot id then.
 pub(crate) fn open_store(root: &Path) -> Result<Store, store::Error> {

@@ -14,7 +14,6 @@ use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 use engine::{
     BuildRequest, BuiltTarget, Cancel, ContextSource, Engine, Events, Lock, NamedContext,
 };
-use registry::Client;
 
 pub(crate) use self::options::Build;
 use self::options::Jobs;
@@ -88,14 +87,21 @@ fn execute(
     events: &Events,
     cancel: &Cancel,
 ) -> Result<Vec<BuiltTarget>, Failure> {
-    let mut engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
+    let mut engine = engine.clone().with_registries(environment::registry_client);
     if let Some(lock) = lock {
         engine = engine.with_lock(Arc::new(lock));
     }
-    runtime()?.block_on(async {
+    // What is long is done by threads of its own; the tasks between them are few.
+    let runtime = runtime(1)?;
+    let built = runtime.block_on(async {
         tokio::spawn(cancel_on_signal(cancel.clone()));
-        Ok(engine::build(&engine, request, events.clone()).await?)
-    })
+        engine::build(&engine, request, events.clone()).await
+    });
+    if built.is_ok() {
+        // All is done but to wait for signals.
+        runtime.shutdown_background();
+    }
+    Ok(built?)
 }
 
 /// Reads what the command line asks of a build.

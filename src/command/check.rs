@@ -22,7 +22,6 @@ use dockerfile::{
     },
 };
 use engine::{Cancel, Checked, Engine, Events, Mistake};
-use registry::Client;
 use sandbox::Rung;
 use store::Store;
 
@@ -102,9 +101,9 @@ pub(super) fn answer(engine: &Engine, build: Build, question: Question) -> Resul
     }
     let request = build::request(build, Cancel::default())?;
     // Contexts that are elsewhere are fetched by tasks of a runtime.
-    let engine = engine.clone().with_registries(Client::new(environment::registry_options()?)?);
+    let engine = engine.clone().with_registries(environment::registry_client);
     let checked =
-        runtime()?.block_on(async { engine::check(&engine, &request, &Events::nowhere()) })?;
+        runtime(2)?.block_on(async { engine::check(&engine, &request, &Events::nowhere()) })?;
     match question {
         // Answered already: it is about no Dockerfile.
         Question::Describe(_) => Ok(Exit::Done),

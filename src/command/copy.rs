@@ -1,7 +1,7 @@
 //! `kiln copy`.
 
 use oci::{Descriptor, Reference};
-use registry::{Client, CopyRequest};
+use registry::CopyRequest;
 
 use super::{output, runtime};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn run(copy: &Copy) -> Result<Exit, Failure> {
     let (from, to) = (reference(&copy.source)?, reference(&copy.destination)?);
     let platform = copy.platform.as_deref().map(|given| environment::platform(Some(given)));
     let platform = platform.transpose()?;
-    let client = Client::new(environment::registry_options()?)?;
+    let client = environment::registry_client()?;
     if !copy.quiet {
         let (from, to) = (from.tagged().familiar(), to.tagged().familiar());
         output::tell(&format!("Copying {from} to {to}"));
@@ -42,7 +42,7 @@ pub(super) fn run(copy: &Copy) -> Result<Exit, Failure> {
     let layers = if copy.quiet { Layers::quiet() } else { Layers::show() };
     let watcher = &layers.watcher();
     let request = CopyRequest { from: &from, to: &to, platform: platform.as_ref(), watcher };
-    let Descriptor { digest, size, .. } = runtime()?.block_on(client.copy(&request))?;
+    let Descriptor { digest, size, .. } = runtime(2)?.block_on(client.copy(&request))?;
     drop(layers);
     match copy.quiet {
         true => output::print(&format!("{}\n", to.tagged().familiar()))?,

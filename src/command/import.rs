@@ -9,7 +9,6 @@ use engine::{
     load::{self, ImportRequest},
 };
 use oci::Reference;
-use registry::Client;
 
 use super::{output, runtime};
 use crate::{
@@ -48,11 +47,11 @@ pub(super) fn run(engine: &Engine, import: &Import) -> Result<Exit, Failure> {
     };
     let address = import.source.to_str().filter(|text| is_address(text));
     let id = if let Some(address) = address {
-        let client = Client::new(environment::registry_options()?)?;
+        let client = environment::registry_client()?;
         // A user and a query may be a key.
         let shown = plan::redact(address.split(['?', '#']).next().unwrap_or_default());
         output::tell(&format!("Downloading from {shown}"));
-        runtime()?.block_on(load::import_from(engine, &client, address, &request))?
+        runtime(2)?.block_on(load::import_from(engine, &client, address, &request))?
     } else if environment::is_stream(&import.source) {
         load::import(engine, io::stdin(), &request)?
     } else {

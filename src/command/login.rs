@@ -168,7 +168,7 @@ fn verified(host: &str, user: String, password: String) -> Result<(String, Strin
 fn verify(host: &str, who: Who) -> Result<(), Failure> {
     let credentials = Credentials::of(host, who);
     let options = registry::Options { credentials, ..environment::registry_options()? };
-    Ok(runtime()?.block_on(Client::new(options)?.log_in(host))?)
+    Ok(runtime(2)?.block_on(Client::new(options)?.log_in(host))?)
 }
 
 fn remember(file: &LoginFile, host: &str, user: &str, password: &str) -> Result<(), Failure> {

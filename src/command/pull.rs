@@ -37,7 +37,7 @@ pub(crate) struct Pull {
 pub(super) fn run(engine: &Engine, pull: &Pull) -> Result<Exit, Failure> {
     let reference = Reference::parse(&pull.name)?;
     let (platform, accept) = environment::wanted(pull.platform.as_deref())?;
-    let client = Client::new(environment::registry_options()?)?;
+    let client = environment::registry_client()?;
     let words = if pull.quiet { Words::None } else { Words::Data };
     let puller = Puller { engine, client, platform, accept, words };
     if pull.all_tags {
@@ -104,7 +104,7 @@ impl Puller<'_> {
         let watcher = &layers.watcher();
         let (platform, accept) = (&self.platform, self.accept);
         let request = PullRequest { reference, platform, accept, watcher };
-        let pulled = runtime()?.block_on(pull::pull(self.engine, &self.client, &request))?;
+        let pulled = runtime(2)?.block_on(pull::pull(self.engine, &self.client, &request))?;
         self.words.result(&format!("Digest: {}", pulled.digest))?;
         Ok(pulled)
     }
@@ -123,7 +123,7 @@ fn all_tags(puller: &Puller<'_>, reference: &Reference) -> Result<Exit, Failure>
     }
     let name = reference.familiar_name();
     let mut is_news = false;
-    for tag in runtime()?.block_on(puller.client.tags(reference))? {
+    for tag in runtime(2)?.block_on(puller.client.tags(reference))? {
         is_news |= puller.image(&Reference::parse(&format!("{name}:{tag}"))?)?.is_news;
     }
     puller.words.result(&status(&name, is_news))?;

@@ -39,7 +39,7 @@ const MOST_LAYERS: usize = 127;
 /// Sends an image, or all of a repository, to the registry in its name.
 pub(super) fn run(engine: &Engine, push: &Push) -> Result<Exit, Failure> {
     let reference = Reference::parse(&push.name)?;
-    let client = Client::new(environment::registry_options()?)?;
+    let client = environment::registry_client()?;
     let show = if push.quiet { Show::Nothing } else { Show::Everything };
     mending(engine, Again::WithImages, || {
         let named = named(engine, push, &reference)?;
@@ -115,7 +115,7 @@ pub(super) fn images(
     show: Show,
 ) -> Result<Vec<Descriptor>, Failure> {
     let mut pushed = Vec::with_capacity(named.len());
-    let runtime = runtime()?;
+    let runtime = runtime(2)?;
     for (index, (name, images)) in named.iter().enumerate() {
         let same = |(other, _): &(Reference, Vec<Image>)| {
             (other.host(), other.path()) == (name.host(), name.path())

@@ -1,7 +1,7 @@
 //! `kiln search`.
 
 use oci::Reference;
-use registry::{Client, Found, Term};
+use registry::{Found, Term};
 use serde_json::{Value, json};
 use template::Data;
 
@@ -85,8 +85,8 @@ fn repositories(search: &Search) -> Result<String, Failure> {
     }
     // Those that are filtered out are not to count.
     let most = if search.filters.is_empty() { limit } else { limit.max(MOST_OF_HUB) };
-    let client = Client::new(environment::registry_options()?)?;
-    let mut found = runtime()?.block_on(client.search(&term, most))?;
+    let client = environment::registry_client()?;
+    let mut found = runtime(2)?.block_on(client.search(&term, most))?;
     found.retain(|found| wanted.fits(found));
     found.truncate(limit);
     let is_json = search.format.as_deref().is_some_and(|format| format.contains("json"));
@@ -149,9 +149,9 @@ fn tags(search: &Search) -> Result<String, Failure> {
         let name = reference.familiar_name();
         return Err(Failure::usage(format!("--list-tags takes a repository: `{name}`")));
     }
-    let client = Client::new(environment::registry_options()?)?;
+    let client = environment::registry_client()?;
     let most = search.limit.unwrap_or(usize::MAX);
-    let tags = runtime()?.block_on(client.first_tags(&reference, most))?;
+    let tags = runtime(2)?.block_on(client.first_tags(&reference, most))?;
     let name = reference.familiar_name();
     let rows = tags.iter().map(|tag| Data::row(&json!({ "Name": name, "Tag": tag })));
     listing.render(rows)

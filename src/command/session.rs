@@ -77,7 +77,7 @@ struct Leaving {
 /// Shows a program until it ends or the user leaves it.
 pub(super) fn show(session: Session, show: &Show) -> Result<Ending, Failure> {
     let leaving = Arc::new(Leaving::default());
-    let runtime = runtime()?;
+    let runtime = runtime(2)?;
     let _context = runtime.enter();
     follow_signals(&session, show, &leaving)?;
     let raw = match show.terminal && show.attach.stdin && is_terminal(io::stdin()) {

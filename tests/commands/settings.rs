@@ -179,3 +179,13 @@ fn settings_that_cannot_be_understood_are_named() {
     let pull = env.kiln(["pull", "a.example/team/x"]).env("KILN_CONFIG", &blocked).run().fails(1);
     pull.says(&["blocked", "a.example/team"]);
 }
+
+#[test]
+fn a_build_that_asks_no_registry_reads_nothing_about_them() {
+    let env = TestEnv::new();
+    let file = write(&env, "kiln.json", "{");
+    let of = |name: &str| env.context(&format!("FROM {name}\nRUN true\n"));
+    let build = |context: &str| env.kiln(["build", context]).env("KILN_CONFIG", &file).run();
+    build(of("busybox").str()).ok();
+    build(of("gone.example/app").str()).fails(1).says(&["kiln.json"]);
+}

@@ -32,15 +32,18 @@ pub struct Built {
     pub image: Image,
     times: Times,
     undated: Undated,
-    lease: Lease,
+    lease: Arc<Lease>,
 }
 
 impl Built {
-    /// Puts what was made into the store.
-    fn put(engine: &Engine, undated: Undated, times: Times) -> Result<Self, Error> {
-        let lease = engine.store.lease()?;
-        let image = commit::put(engine, &undated.image(engine, &lease, times)?)?;
-        lease.hold_image(&image.id)?;
+    /// Puts what was made into the store, held by the lease of the build.
+    fn put(
+        engine: &Engine,
+        undated: Undated,
+        times: Times,
+        lease: Arc<Lease>,
+    ) -> Result<Self, Error> {
+        let image = commit::put(&lease, &undated.image(engine, &lease, times)?)?;
         Ok(Self { image, times, undated, lease })
     }
 
@@ -60,7 +63,7 @@ impl Built {
 
     /// The same, put into the store.
     pub fn put_with_times(&self, engine: &Engine, times: Times) -> Result<Image, Error> {
-        commit::put(engine, &self.with_times(engine, times)?)
+        commit::put(&self.lease, &self.with_times(engine, times)?)
     }
 }
 
@@ -158,7 +161,8 @@ async fn execute(
     for target in &build.request.targets {
         let mut images = Vec::with_capacity(build.request.platforms.len());
         for stage in stages.by_ref().take(build.request.platforms.len()) {
-            images.push(Built::put(engine, commit::finish(&build, stage)?, target.times)?);
+            let (made, lease) = (commit::finish(&build, stage)?, Arc::clone(&build.lease));
+            images.push(Built::put(engine, made, target.times, lease)?);
         }
         built.push(BuiltTarget { target: target.clone(), images });
     }

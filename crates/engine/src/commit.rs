@@ -3,17 +3,16 @@
 //! A layer's digest is computed while later steps run; only the image config waits for it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use filetree::{Filling, PackOptions, Times};
 use jiff::Timestamp;
 use oci::{DiffId, History, ImageConfig, Measured};
 use plan::{Base, StageId};
-use store::{Ancestry, Image, Layer, SnapshotId};
+use store::{Ancestry, Image, Layer, Lease, SnapshotId};
 use tokio::{
     sync::Semaphore,
     task::{JoinHandle, JoinSet, spawn_blocking},
@@ -21,7 +20,7 @@ use tokio::{
 
 use crate::{
     Engine, Error, fsck,
-    schedule::{Build, Tip},
+    schedule::{Build, Tip, processors},
     times::Undated,
 };
 
@@ -56,11 +55,11 @@ pub(crate) fn base_entry(created: String) -> History {
 }
 
 /// The layers that are being packed in the background.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Packing {
     state: Mutex<State>,
     /// As many are packed at once as there are processors; what is packed is read, and nothing of the others is in memory.
-    places: Arc<Semaphore>,
+    places: OnceLock<Arc<Semaphore>>,
     hopeless: Arc<Hopeless>,
 }
 
@@ -89,15 +88,9 @@ impl Hopeless {
 #[derive(Debug, Default)]
 struct State {
     begun: BTreeSet<SnapshotId>,
+    /// What need not be packed, and not be looked up again.
+    known: BTreeMap<SnapshotId, DiffId>,
     tasks: JoinSet<Result<(), Error>>,
-}
-
-impl Default for Packing {
-    fn default() -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let places = Arc::new(Semaphore::new(processors));
-        Self { state: Mutex::default(), places, hopeless: Arc::default() }
-    }
 }
 
 /// A layer that is packed before its snapshot is sealed.
@@ -124,10 +117,15 @@ impl Packing {
         at: impl FnOnce(Error) -> Error + Send + 'static,
     ) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.begun.insert(snapshot) || build.engine.store().layer(&snapshot)?.is_some() {
+        if !state.begun.insert(snapshot) {
             return Ok(());
         }
-        let (engine, places) = (build.engine.clone(), Arc::clone(&self.places));
+        if let Some(layer) = build.engine.store().layer(&snapshot)? {
+            state.known.insert(snapshot, layer.diff_id);
+            return Ok(());
+        }
+        let places = self.places.get_or_init(|| Arc::new(Semaphore::new(processors())));
+        let (engine, places) = (build.engine.clone(), Arc::clone(places));
         let hopeless = Arc::clone(&self.hopeless);
         state.tasks.spawn(async move {
             // Never closed.
@@ -177,6 +175,12 @@ impl Packing {
             engine.store().forget_steps(snapshot)?;
         }
         Ok(())
+    }
+
+    /// What a snapshot is as a layer, if that was known before this build.
+    fn known(&self, snapshot: &SnapshotId) -> Option<DiffId> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.known.get(snapshot).copied()
     }
 
     /// Waits until all is packed that was begun.
@@ -234,6 +238,10 @@ pub(crate) fn finish(
     let target = &*build.result(*stage)?;
     let mut diff_ids = Vec::with_capacity(target.snapshots.len());
     for snapshot in &target.snapshots {
+        if let Some(diff_id) = build.packing.known(snapshot) {
+            diff_ids.push(diff_id);
+            continue;
+        }
         let known = match build.engine.store().layer(snapshot)? {
             // What the base was packed by is not always what packs it here: its record was lost.
             None => fsck::recall(&build.engine, snapshot)?,
@@ -277,11 +285,9 @@ fn stages_below(build: &Build, stage: StageId) -> Vec<StageId> {
     stages
 }
 
-/// Puts an image into the store.
-pub(crate) fn put(engine: &Engine, image: &Image) -> Result<Image, Error> {
-    let (bytes, snapshots) = (&image.config_bytes, &image.snapshots);
-    let id = engine.store().put_made_image(bytes, snapshots, None, &image.ancestry)?;
-    engine.image(&id)
+/// Puts an image into the store, held with its layers by `lease`.
+pub(crate) fn put(lease: &Lease, image: &Image) -> Result<Image, Error> {
+    Ok(lease.put_made_image(&image.config_bytes, &image.snapshots, &image.ancestry)?)
 }
 
 /// Gives a time to what has none: an entry without a layer has that of the layer before it, or of the first new layer, or

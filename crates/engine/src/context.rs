@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     io::Cursor,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use dockerfile::{Diagnostic, Dockerfile};
@@ -40,6 +40,8 @@ pub(crate) const MAX_TEXT: u64 = dockerfile::MAX_FILE as u64;
 pub(crate) struct Contexts {
     dockerfile: Text,
     main: Option<Main>,
+    /// The ignore file of the main context, once it was looked for.
+    ignore: OnceLock<Option<(PathBuf, Patterns)>>,
     /// What the build has fetched, for its contexts and its steps.
     remotes: Remotes,
     named: BTreeMap<String, NamedContext>,
@@ -98,6 +100,7 @@ impl Contexts {
         Ok(Self {
             dockerfile,
             main,
+            ignore: OnceLock::new(),
             remotes,
             named: request.named_contexts.clone(),
             trees: Mutex::default(),
@@ -321,6 +324,14 @@ impl Contexts {
 
     /// The ignore file of a context of the host: the one beside the Dockerfile alone; without one, that of the context.
     pub(crate) fn main_ignore_file(&self) -> Result<Option<(PathBuf, Patterns)>, Error> {
+        if let Some(known) = self.ignore.get() {
+            return Ok(known.clone());
+        }
+        let found = self.find_main_ignore_file()?;
+        Ok(self.ignore.get_or_init(|| found).clone())
+    }
+
+    fn find_main_ignore_file(&self) -> Result<Option<(PathBuf, Patterns)>, Error> {
         let Some(context) = self.main_directory() else { return Ok(None) };
         if let Some(path) = &self.dockerfile.path {
             let mut beside = path.clone().into_os_string();

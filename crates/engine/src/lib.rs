@@ -68,7 +68,7 @@ pub use request::{
 pub use rootfs::{Rootfs, merged};
 pub use times::Times;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use filetree::Flavour;
 use oci::ImageId;
@@ -86,7 +86,7 @@ use crate::{
 pub struct Engine {
     store: Store,
     rung: Rung,
-    registries: Option<Client>,
+    registries: Option<Registries>,
     lock: Option<Arc<Lock>>,
     sealed: Sealed,
     floors: Floors,
@@ -94,6 +94,13 @@ pub struct Engine {
     /// Why it is none above.
     missed: Arc<Vec<String>>,
     limits: Limits,
+}
+
+/// A client, and how it is made.
+#[derive(Debug, Clone)]
+struct Registries {
+    connect: fn() -> Result<Client, registry::Error>,
+    client: Arc<OnceLock<Client>>,
 }
 
 impl Engine {
@@ -129,10 +136,11 @@ impl Engine {
         Self { limits, ..self }
     }
 
-    /// Pulls bases that the store does not have.
+    /// Pulls bases that the store does not have, by a client that is made when the first one is to be pulled: most builds can do
+    /// without, and without all that is to be read for one.
     #[must_use]
-    pub fn with_registries(self, client: Client) -> Self {
-        Self { registries: Some(client), ..self }
+    pub fn with_registries(self, connect: fn() -> Result<Client, registry::Error>) -> Self {
+        Self { registries: Some(Registries { connect, client: Arc::default() }), ..self }
     }
 
     /// Takes names of images for what a lock says that they stand for, and remembers there what it does not say yet.
@@ -146,9 +154,23 @@ impl Engine {
         &self.limits
     }
 
+    /// Whoever talks to registries, if anybody does.
+    ///
+    /// # Errors
+    /// What is to be known of registries cannot be read.
+    pub(crate) fn registries(&self) -> Result<Option<Client>, Error> {
+        let Some(Registries { connect, client }) = &self.registries else { return Ok(None) };
+        if let Some(client) = client.get() {
+            return Ok(Some(client.clone()));
+        }
+        // Who is later than another thread takes what that has made: they are to share their connections.
+        let new = connect()?;
+        Ok(Some(client.get_or_init(|| new).clone()))
+    }
+
     /// Whether nothing may be fetched.
-    pub(crate) fn is_offline(&self) -> bool {
-        self.registries.as_ref().is_some_and(Client::is_offline)
+    pub(crate) fn is_offline(&self) -> Result<bool, Error> {
+        Ok(self.registries()?.is_some_and(|client| client.is_offline()))
     }
 
     /// The store.

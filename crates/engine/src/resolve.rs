@@ -216,7 +216,7 @@ async fn find(
     }
     let there: Vec<Platform> = here.iter().map(|image| image.config.platform()).collect();
     let (wanted, is_known) = (Box::new(platform.clone()), known.is_some());
-    let Some(client) = &engine.registries else {
+    let Some(client) = engine.registries()? else {
         return Err(match there.is_empty() {
             true => Error::NoSuchImage { name },
             false => Error::OtherPlatform { name, wanted, there, source: None },
@@ -228,7 +228,7 @@ async fn find(
     }));
     let (reference, watcher) = (&reference, &watcher(events));
     let request = PullRequest { reference, platform, accept: Accept::Any, watcher };
-    match pull::fetch(engine, client, &request).await {
+    match pull::fetch(engine, &client, &request).await {
         Ok(pulled) => {
             if there.is_empty() || platform.runs(&pulled.image.config.platform()) {
                 engine.store().tag_beside(reference, &pulled.image)?;

@@ -4,6 +4,7 @@ mod jobs;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -15,10 +16,11 @@ use sandbox::{BuildNetwork, Zygote};
 use store::{Ancestor, Lease, Record, SnapshotId};
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinSet,
+    task::{JoinSet, block_in_place, spawn_blocking},
 };
 
 use self::jobs::Jobs;
+pub(crate) use self::jobs::processors;
 use crate::{
     BuildRequest, Engine, Error, Event, Events, Heading, Place, StepNumber,
     commit::{self, Packing},
@@ -39,7 +41,7 @@ pub(crate) struct Build {
     pub(crate) request: BuildRequest,
     pub(crate) events: Events,
     /// Holds what the build uses, so that no other process removes it.
-    pub(crate) lease: Lease,
+    pub(crate) lease: Arc<Lease>,
     /// The layers that are being packed.
     pub(crate) packing: Packing,
     /// What starts the RUNs.
@@ -157,7 +159,7 @@ impl Build {
             trails: Trails::new(&request, &contexts, &plan),
             contexts,
             events,
-            lease: engine.store.lease()?,
+            lease: Arc::new(engine.store.lease()?),
             packing: Packing::default(),
             zygote: Zygote::default(),
             jobs: Jobs::new(request.jobs),
@@ -305,6 +307,12 @@ fn uncached(plan: &Joint, request: &BuildRequest) -> BTreeSet<StageId> {
 ///
 /// The first failure ends the others: running commands are killed, waiting steps do not start.
 pub(crate) async fn run(build: &Arc<Build>) -> Result<(), Error> {
+    if let [stage] = &build.plan.stages[..] {
+        // Beside it nothing is to be done here: to start a thread takes longer than to find a step in the cache.
+        let work = AssertUnwindSafe(|| stage_here(build, stage));
+        let ended = block_in_place(|| catch_unwind(work));
+        return ended.unwrap_or(Err(Error::Lost { what: "a stage" }));
+    }
     let (senders, receivers): (Vec<_>, Vec<_>) =
         build.plan.stages.iter().map(|_| watch::channel(false)).unzip();
     let limit = Arc::new(Semaphore::new(build.jobs.most()));
@@ -341,12 +349,17 @@ async fn run_stage(
     }
     let _permit = limit.acquire().await.map_err(|_| Error::Lost { what: "the step limit" })?;
     let worker = Arc::clone(&build);
-    let tip = tokio::task::spawn_blocking(move || steps(&worker, worker.plan.stage(id)))
-        .await
-        .unwrap_or(Err(Error::Lost { what: "a stage" }))?;
-    build.results.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(tip));
+    let ended = spawn_blocking(move || stage_here(&worker, worker.plan.stage(id))).await;
+    ended.unwrap_or(Err(Error::Lost { what: "a stage" }))?;
     // Nobody waits for a target.
     let _ = done.send(true);
+    Ok(())
+}
+
+/// Runs a stage on this thread.
+fn stage_here(build: &Arc<Build>, stage: &Stage) -> Result<(), Error> {
+    let tip = steps(build, stage)?;
+    build.results.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.id, Arc::new(tip));
     Ok(())
 }
 

@@ -64,18 +64,15 @@ pub fn git_ignored(
 /// The rules of the directories from that of the repository down to the parent of the context.
 fn rules_above(context: &Path) -> Result<Vec<Gitignore>, Error> {
     let mut rules = Vec::new();
-    if context.join(".git").exists() {
+    let above: Vec<&Path> = context.ancestors().collect();
+    // Without a repository, what is above has nothing to do with the context.
+    let Some(top) = above.iter().position(|directory| directory.join(".git").exists()) else {
         return Ok(rules);
-    }
-    for parent in context.ancestors().skip(1) {
+    };
+    for parent in above[..=top].iter().skip(1).rev() {
         rules.extend(read_rules(&RootDir::open(parent)?, "", parent)?);
-        if parent.join(".git").exists() {
-            rules.reverse();
-            return Ok(rules);
-        }
     }
-    // No repository: what is above has nothing to do with the context.
-    Ok(Vec::new())
+    Ok(rules)
 }
 
 /// Reads the `.gitignore` of a directory below `root`, whose place on the host is `at`. What git would not understand is

@@ -5,12 +5,13 @@
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::Error;
 
-/// So many tasks are done alone before other threads are asked for help.
-const ALONE: usize = 6;
+/// How long the calling thread works alone before it asks others for help: several times what it takes to start one.
+const ALONE: Duration = Duration::from_micros(500);
 
 /// More threads than this wait for each other in the file system.
 const MAX_THREADS: usize = 8;
@@ -26,6 +27,8 @@ struct Queue<T> {
 struct State<T> {
     tasks: Vec<T>,
     running: usize,
+    /// How many threads have nothing to do, and are to be told of what comes: to tell nobody costs a system call too.
+    waiting: usize,
     failed: Option<Error>,
     stopped: bool,
 }
@@ -34,10 +37,11 @@ struct State<T> {
 ///
 /// After an error no further task is begun; the first error is returned.
 pub(crate) fn drain<T: Send>(tasks: Vec<T>, work: &Work<'_, T>) -> Result<(), Error> {
-    let state = State { tasks, running: 0, failed: None, stopped: false };
+    let state = State { tasks, running: 0, waiting: 0, failed: None, stopped: false };
     let queue = Queue { state: Mutex::new(state), changed: Condvar::new() };
     thread::scope(|scope| {
-        for _ in 0..ALONE {
+        let began = Instant::now();
+        while began.elapsed() < ALONE {
             if !queue.step(work) {
                 return;
             }
@@ -81,7 +85,9 @@ impl<T> Queue<T> {
             if state.running == 0 {
                 return None;
             }
+            state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 }
@@ -105,8 +111,11 @@ impl<T> Drop for Guard<'_, T> {
             }
             None => state.stopped = true,
         }
+        let is_awaited = state.waiting > 0;
         drop(state);
-        self.queue.changed.notify_all();
+        if is_awaited {
+            self.queue.changed.notify_all();
+        }
     }
 }
 

@@ -134,6 +134,20 @@ impl Inner {
         manifest: Option<&StoredManifest>,
         ancestry: &Ancestry,
     ) -> Result<ImageId> {
+        self.hold_made(lock, Held::Image(ImageId::new(Digest::of(config_bytes))))?;
+        let image = self.put_held_image(lock, config_bytes, snapshots, manifest, ancestry)?;
+        Ok(image.id)
+    }
+
+    /// The same for an image that is held already. Returns it as it is stored.
+    pub(crate) fn put_held_image(
+        &self,
+        lock: &Lock,
+        config_bytes: &[u8],
+        snapshots: &[SnapshotId],
+        manifest: Option<&StoredManifest>,
+        ancestry: &Ancestry,
+    ) -> Result<Image> {
         let config = ImageConfig::parse(config_bytes).map_err(|source| Error::Config { source })?;
         let layers = config.rootfs.diff_ids.len();
         if layers != snapshots.len() {
@@ -152,7 +166,6 @@ impl Inner {
             // Nothing was done to it.
             record.ancestry = Ancestry::default();
         }
-        self.hold_made(lock, Held::Image(id))?;
         let old = self.get::<ImageRecord>(Kind::Image, &key(&id))?;
         let known = old.as_ref().map(|old| &old.ancestry);
         record.ancestry = record.ancestry.with_ids(&config, known);
@@ -168,7 +181,7 @@ impl Inner {
         if old.as_ref() != Some(&record) {
             self.put_locked(lock, Kind::Image, &key(&id), &record)?;
         }
-        Ok(id)
+        Ok(record.into_image(id, config))
     }
 
     /// Forgets that a registry has an image under this reference; nothing happens if it is not known.
@@ -224,12 +237,18 @@ impl Inner {
                 return Ok(None);
             }
         }
-        let ImageRecord { config, snapshots, manifest, digests, ancestry } = record;
-        let config_bytes = config.into_bytes();
-        let config =
-            ImageConfig::parse(&config_bytes).map_err(|source| Error::Config { source })?;
-        let digests = references(&digests);
-        Ok(Some(Image { id: *id, config, config_bytes, snapshots, manifest, digests, ancestry }))
+        let config = ImageConfig::parse(record.config.as_bytes());
+        let config = config.map_err(|source| Error::Config { source })?;
+        Ok(Some(record.into_image(*id, config)))
+    }
+}
+
+impl ImageRecord {
+    /// Returns the image, whose config has been read.
+    fn into_image(self, id: ImageId, config: ImageConfig) -> Image {
+        let Self { config: text, snapshots, manifest, digests, ancestry } = self;
+        let (config_bytes, digests) = (text.into_bytes(), references(&digests));
+        Image { id, config, config_bytes, snapshots, manifest, digests, ancestry }
     }
 }
 

@@ -217,4 +217,11 @@ impl Layout {
     pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
+
+    /// What a process owns while it lives.
+    pub(crate) fn owned(&self, process: &str, number: u64) -> PathBuf {
+        let mut path = self.tmp();
+        path.push(format!("{process}-{number}"));
+        path
+    }
 }

@@ -1,28 +1,30 @@
 //! Leases: what a living process uses, so that nobody removes it.
 //!
-//! A lease is a file in the process's locked directory, one line for each thing. Holding looks the thing up and writes
+//! A lease is a file that its process has locked, one line for each thing. Holding looks the thing up and writes
 //! the line under the store's shared lock; a collection reads all leases under the exclusive one: so nothing can vanish
 //! between being looked up and being held. What a process makes itself is held for it until it ends.
+//!
+//! It is no file in the directory of the process: a command that makes nothing has no such directory, which takes longer to
+//! make and to remove than all else that such a command has to do here.
 
 use std::{
     fmt, fs,
-    io::Write,
+    io::{self, Write},
+    iter,
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::{Arc, OnceLock, PoisonError},
 };
 
-use oci::{BlobDigest, ImageId};
+use oci::{BlobDigest, Digest, ImageId};
 
 use crate::{
-    SnapshotId, Store,
+    Ancestry, Image, SnapshotId, Store,
     error::{Error, Result, has_no_room},
     lock::Lock,
     open::Inner,
+    tmp,
 };
-
-/// How a lease's file name begins.
-pub(crate) const PREFIX: &str = "lease-";
 
 /// Something that a lease names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,16 +60,27 @@ impl Held {
 #[derive(Debug)]
 pub(crate) struct LeaseFile {
     path: PathBuf,
-    file: fs::File,
+    lock: Lock,
 }
 
 impl LeaseFile {
     fn create(inner: &Inner) -> Result<Self> {
-        let path = inner.process()?.new_path(PREFIX);
         let mut options = fs::OpenOptions::new();
         options.append(true).create_new(true).mode(0o600);
-        let file = options.open(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { path, file })
+        loop {
+            let path = inner.new_owned_path();
+            let file = match options.open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tmp::create_directories(&inner.layout.tmp())?;
+                    continue;
+                }
+                file => file.map_err(Error::io("create", &path))?,
+            };
+            // Between the two calls another process may have taken it for a leftover: then again, with another name.
+            if let Some(lock) = Lock::try_on(file, &path).map_err(Error::io("lock", &path))? {
+                return Ok(Self { path, lock });
+            }
+        }
     }
 
     fn append(&self, held: Held) -> Result<()> {
@@ -77,7 +90,7 @@ impl LeaseFile {
     /// In one write, so that a line is there as a whole or not at all.
     fn append_all(&self, held: impl Iterator<Item = Held>) -> Result<()> {
         let lines: String = held.map(|held| format!("{held}\n")).collect();
-        (&self.file).write_all(lines.as_bytes()).map_err(Error::io("write", &self.path))
+        self.lock.file().write_all(lines.as_bytes()).map_err(Error::io("write", &self.path))
     }
 }
 
@@ -146,6 +159,23 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Stores an image like [`Store::put_made_image`], and holds it with its snapshots: there is no moment in between. Returns
+    /// it as it is stored.
+    pub fn put_made_image(
+        &self,
+        config_bytes: &[u8],
+        snapshots: &[SnapshotId],
+        ancestry: &Ancestry,
+    ) -> Result<Image, Error> {
+        let lock = self.inner.lock_shared()?;
+        let image = Held::Image(ImageId::new(Digest::of(config_bytes)));
+        let layers = snapshots.iter().copied().map(Held::Snapshot);
+        self.append(iter::once(image).chain(layers))?;
+        self.inner.put_held_image(&lock, config_bytes, snapshots, None, ancestry)
+    }
+}
+
 impl Store {
     /// Starts a lease that holds nothing yet.
     pub fn lease(&self) -> Result<Lease, Error> {
@@ -185,9 +215,63 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use oci::Digest;
-
     use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn a_lease_is_one_locked_file_and_gone_with_its_owner() {
+        let scratch = Scratch::new("lease");
+        let store = scratch.store();
+        let id = store.create_snapshot().unwrap().seal().unwrap();
+        drop(store);
+        let store = scratch.store();
+        let lease = store.lease().unwrap();
+        lease.hold(&id).unwrap();
+        // Looking something up and holding it has made no directory.
+        let owned = tmp::directory_entries(&scratch.root().join("tmp")).unwrap();
+        assert!(matches!(&owned[..], [file] if file.is_file()), "{owned:?}");
+        assert!(Lock::try_existing(&owned[0]).unwrap().is_none());
+        let (processes, held) = scratch.store().inner.held().unwrap();
+        assert_eq!((processes, held), (1, [Held::Snapshot(id)].into()));
+        // It counts as one process, whatever it has.
+        let _open = store.create_snapshot().unwrap();
+        let _second = store.lease().unwrap();
+        assert_eq!(scratch.store().inner.held().unwrap().0, 1);
+        drop(lease);
+        assert!(scratch.store().inner.held().unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn what_a_dead_process_held_is_held_no_more() {
+        let scratch = Scratch::new("lease-dead");
+        let store = scratch.store();
+        let id = store.create_snapshot().unwrap().seal().unwrap();
+        let left = scratch.root().join("tmp").join("0123-0");
+        fs::write(&left, format!("snapshot {id}\n")).unwrap();
+        // What this process has made itself is held by it.
+        drop(store);
+        let store = Store::open_in_boot(&scratch.root(), "b0").unwrap();
+        assert!(!left.exists());
+        fs::write(&left, format!("snapshot {id}\n")).unwrap();
+        assert_eq!(store.inner.held().unwrap(), (0, [].into()));
+        let _opened = scratch.store();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn an_image_is_held_from_the_moment_it_is_there() {
+        let scratch = Scratch::new("lease-image");
+        let store = scratch.store();
+        let snapshot = store.create_snapshot().unwrap().seal().unwrap();
+        drop(store);
+        let store = scratch.store();
+        let config = br#"{"rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
+        let lease = store.lease().unwrap();
+        let image = lease.put_made_image(config, &[snapshot], &Ancestry::default()).unwrap();
+        assert_eq!(store.image(&image.id).unwrap().as_ref(), Some(&image));
+        let held = scratch.store().inner.held().unwrap().1;
+        assert_eq!(held, [Held::Image(image.id), Held::Snapshot(snapshot)].into());
+    }
 
     #[test]
     fn a_line_reads_back() {

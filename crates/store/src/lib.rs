@@ -23,10 +23,10 @@
 //!   locks/containers                 flock: held for a moment, to name a container or to see whether it is kept
 //!   stat/<hash>                      one stat cache for each build context
 //!   partial/<algorithm>-<hex>        flock: held while a process downloads the blob; what has come of it stays
-//!   tmp/<process>/                   flock: held while the process lives
+//!   tmp/<process>-<n>                a lease: what the process uses, one line for each snapshot, blob and image; flock: held while it lives
+//!   tmp/<process>-<n>/               flock: held while the process lives
 //!     <n>, <n>/                      blobs and records being written, and trash
 //!     <32 digits>/                   snapshots being written, some in each, and their records
-//!     lease-<n>                      what the process uses: one line for each snapshot, blob and image
 //! ```
 //!
 //! Reading order: `open` (the handle), `tmp` (what a process owns while it lives), `record` (small files
@@ -36,7 +36,7 @@
 //!
 //! Invariants:
 //! - Records make data visible, directories do not. A record is written after what it points to, and removed before it.
-//! - Every file becomes visible by a rename: a process killed at any point leaves `tmp/<process>` and nothing else, but for
+//! - Every file becomes visible by a rename: a process killed at any point leaves what is its in `tmp` and nothing else, but for
 //!   what it has downloaded.
 //! - A record or a blob of an earlier boot that no syncfs has covered is dropped, as if it had never been made (`sync`).
 //! - What a living process has made or holds is never removed by another (`lease`).

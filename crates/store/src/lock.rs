@@ -47,11 +47,15 @@ impl Lock {
 
     /// Takes an existing file or directory alone; `None` if it is held, gone, or has been replaced meanwhile.
     pub(crate) fn try_existing(path: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        match File::open(path) {
+            Ok(file) => Self::try_on(file, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same for one that is open, and was at `path` when it was opened.
+    pub(crate) fn try_on(file: File, path: &Path) -> io::Result<Option<Self>> {
         match flock_again(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -64,6 +68,11 @@ impl Lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is locked.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Returns a further descriptor of it: it is free when all of them are closed, in whatever processes they are.

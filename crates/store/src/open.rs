@@ -18,7 +18,7 @@ use crate::{
     lease::LeaseFile,
     lock::{Lock, flock_again},
     record::Kind,
-    tmp::{self, ProcessDirectory},
+    tmp::{self, OwnNames, ProcessDirectory},
 };
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -45,7 +45,7 @@ const NAMES: &str = "names\n";
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) layout: Layout,
-    // Before `process`: its file is in that directory.
+    pub(crate) names: OwnNames,
     pub(crate) made: Mutex<Option<LeaseFile>>,
     /// The snapshots that were sealed since the store was opened.
     pub(crate) made_here: Mutex<BTreeSet<SnapshotId>>,
@@ -85,6 +85,7 @@ impl Store {
         }
         let inner = Inner {
             layout,
+            names: OwnNames::default(),
             made: Mutex::new(None),
             made_here: Mutex::default(),
             process: Mutex::new(None),

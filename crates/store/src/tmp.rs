@@ -1,6 +1,6 @@
-//! What a process owns in the store while it lives: one locked directory for everything unfinished.
+//! What a process owns in the store while it lives: one locked directory for everything unfinished, and its leases.
 //!
-//! Whoever gets the lock of such a directory knows that its process is dead, and removes it. The directory is made at
+//! Whoever gets the lock of such a directory or lease knows that its process is dead, and removes it. The directory is made at
 //! the first need, so that looking something up writes nothing.
 
 mod spread;
@@ -21,11 +21,28 @@ use self::spread::Spread;
 use crate::{
     Store, Warning,
     error::{Error, Result, is_of_disk},
-    layout::Layout,
     lock::Lock,
     open::Inner,
     remove,
 };
+
+/// How a process calls what it owns: all of it begins with the same 32 digits.
+#[derive(Debug)]
+pub(crate) struct OwnNames {
+    process: String,
+    next: AtomicU64,
+}
+
+impl Default for OwnNames {
+    fn default() -> Self {
+        Self { process: unique(), next: AtomicU64::new(0) }
+    }
+}
+
+/// Returns what the names of everything begin with that belongs to the same process.
+pub(crate) fn process_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()?.split('-').next()
+}
 
 /// The directory of this process, locked until the last user of the store is gone.
 #[derive(Debug)]
@@ -37,9 +54,9 @@ pub(crate) struct ProcessDirectory {
 }
 
 impl ProcessDirectory {
-    fn create(layout: &Layout) -> Result<Self> {
+    fn create(inner: &Inner) -> Result<Self> {
         loop {
-            let path = layout.tmp().join(unique());
+            let path = inner.new_owned_path();
             create_directories(&path)?;
             // Between the two calls another process may have taken it for a leftover: then again, with another name.
             if let Some(lock) = Lock::try_existing(&path).map_err(Error::io("lock", &path))? {
@@ -78,13 +95,19 @@ impl Drop for ProcessDirectory {
 }
 
 impl Inner {
+    /// Returns a path for something that this process owns.
+    pub(crate) fn new_owned_path(&self) -> PathBuf {
+        let OwnNames { process, next } = &self.names;
+        self.layout.owned(process, next.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Returns the directory of this process; makes it at the first call.
     pub(crate) fn process(&self) -> Result<Arc<ProcessDirectory>> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(process) = &*process {
             return Ok(Arc::clone(process));
         }
-        let created = Arc::new(ProcessDirectory::create(&self.layout)?);
+        let created = Arc::new(ProcessDirectory::create(self)?);
         *process = Some(Arc::clone(&created));
         Ok(created)
     }

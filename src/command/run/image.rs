@@ -2,7 +2,6 @@
 
 use engine::{Engine, pull::Accept};
 use oci::{Platform, Reference};
-use registry::Client;
 use store::Image;
 
 use super::options::Pull;
@@ -58,7 +57,7 @@ pub(crate) fn find(
     if there.is_empty() && words != Words::None {
         output::tell(&format!("Unable to find image '{}' locally", reference.tagged().familiar()));
     }
-    let client = Client::new(environment::registry_options()?)?;
+    let client = environment::registry_client()?;
     let platform = wanted.clone();
     let puller = Puller { engine, client, platform, accept, words };
     match puller.needed(&reference) {

@@ -96,7 +96,7 @@ impl<'a> Git<'a> {
         directory: &Path,
         args: &[&str],
     ) -> Result<String, Error> {
-        if self.asker.engine.is_offline() {
+        if self.asker.engine.is_offline()? {
             return Err(Error::Offline { address: self.shown.clone() });
         }
         let mut command = self.command(directory);

@@ -243,7 +243,7 @@ fn download(
     request: &FileRequest<'_>,
     name: &str,
 ) -> Result<Option<Known>, Error> {
-    let Some(client) = &asker.engine.registries else {
+    let Some(client) = asker.engine.registries()? else {
         return Err(Error::Unsupported { feature: "a download without a client".to_owned() });
     };
     let work = async {

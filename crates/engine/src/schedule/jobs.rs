@@ -6,7 +6,8 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,7 +38,7 @@ const SHORT: f64 = 0.1;
 pub(crate) struct Jobs {
     /// `--jobs`.
     asked: Option<NonZeroUsize>,
-    processors: usize,
+    processors: fn() -> usize,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -85,7 +86,6 @@ pub(crate) struct Started<'a>(&'a Jobs);
 
 impl Jobs {
     pub(crate) fn new(asked: Option<NonZeroUsize>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         Self { asked, processors, state: Mutex::default(), freed: Condvar::new() }
     }
 
@@ -106,7 +106,7 @@ impl Jobs {
             // Alone, and where somebody has decided, it does not matter.
             let seen = (self.asked.is_none() && state.running > 0).then(now).flatten();
             if self.situation(&mut state, seen).may_start() {
-                state.note_start(usual(self.processors), seen);
+                state.note_start(usual((self.processors)()), seen);
                 return Ok(Started(self));
             }
             let woken = self.freed.wait_timeout(state, PAUSE);
@@ -117,7 +117,7 @@ impl Jobs {
     fn situation(&self, state: &mut State, seen: Option<Seen>) -> Situation {
         Situation {
             asked: self.asked,
-            processors: self.processors,
+            processors: (self.processors)(),
             running: state.running,
             long: seen.and_then(|seen| state.long(seen)),
             short: seen.and_then(|seen| state.short(seen)),
@@ -155,6 +155,13 @@ impl Situation {
             (None, _) => false,
         }
     }
+}
+
+/// How many processors this process may use. To find out takes thirty system calls, which a build that has nothing to do can do
+/// without.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(2, NonZeroUsize::get))
 }
 
 /// How many start without a look: most steps wait for something from time to time.

@@ -1,13 +1,13 @@
 //! What is needed: by images, by containers, by leases.
 
-use std::{collections::BTreeSet, ffi::OsStr, fs};
+use std::{collections::BTreeSet, fs};
 
 use oci::{BlobDigest, Descriptor, ImageId};
 
 use crate::{
     Container, ContainerId, Layer, SnapshotId, Store,
     error::{Error, Result},
-    lease::{self, Held},
+    lease::Held,
     lock::Lock,
     open::Inner,
     record::Kind,
@@ -41,27 +41,20 @@ impl Inner {
 
     /// Returns how many processes live, and what their leases name.
     pub(crate) fn held(&self) -> Result<(usize, BTreeSet<Held>)> {
-        let mut processes = 0;
+        let mut processes = BTreeSet::new();
         let mut all = BTreeSet::new();
-        for process in tmp::directory_entries(&self.layout.tmp())? {
-            let lock = Lock::try_existing(&process).map_err(Error::io("lock", &process))?;
+        for path in tmp::directory_entries(&self.layout.tmp())? {
+            let lock = Lock::try_existing(&path).map_err(Error::io("lock", &path))?;
             if lock.is_some() {
                 // Its owner is dead; the next command that opens the store removes it.
                 continue;
             }
-            processes += 1;
-            for path in tmp::directory_entries(&process)? {
-                let is_lease = |name: &OsStr| {
-                    name.to_str().is_some_and(|name| name.starts_with(lease::PREFIX))
-                };
-                if path.file_name().is_some_and(is_lease) {
-                    // Gone meanwhile: dropped by its owner, who needs nothing of it any more.
-                    let text = fs::read_to_string(path).unwrap_or_default();
-                    all.extend(text.lines().filter_map(Held::parse));
-                }
-            }
+            processes.extend(tmp::process_of(&path).map(str::to_owned));
+            // No lease but the directory of a process; or gone meanwhile: dropped by its owner, who needs nothing of it any more.
+            let text = fs::read_to_string(path).unwrap_or_default();
+            all.extend(text.lines().filter_map(Held::parse));
         }
-        Ok((processes, all))
+        Ok((processes.len(), all))
     }
 
     /// Returns what containers stand on.

@@ -203,7 +203,7 @@ impl Inner {
 impl Store {
     /// Makes an ancestor an image by itself, so that it stays when its image goes. One that is one already stays as it is.
     pub fn make_whole(&self, id: &ImageId) -> Result<(), Error> {
-        if self.inner.whole_image(id)?.is_none()
+        if !self.inner.has_image_record(id)?
             && let Some(image) = self.inner.image(id)?
         {
             self.put_made_image(&image.config_bytes, &image.snapshots, None, &image.ancestry)?;

@@ -82,7 +82,8 @@ fn a_long_time_is_at_least_a_second() {
 #[test]
 fn very_many_start_in_waves_that_double() {
     let begin = Instant::now();
-    let jobs = Jobs { asked: None, processors: 2, state: Mutex::default(), freed: Condvar::new() };
+    let jobs =
+        Jobs { asked: None, processors: || 2, state: Mutex::default(), freed: Condvar::new() };
     let mut state = jobs.state();
     let mut counts = Vec::new();
     // A look every 5 ms, and as many starts as it allows.
