@@ -244,7 +244,7 @@ pub(crate) fn unsettled<'a>(engine: &Engine, upper: &'a Path) -> Result<Unsettle
         Rung::FuseOverlay => Served::ByProgram,
         _ => Served::ByKernel,
     };
-    Ok(Unsettled::list(upper, served)?)
+    Ok(Unsettled::list(upper, engine.flavour(), served)?)
 }
 
 /// Seals what a step has made.
@@ -289,6 +289,10 @@ pub(crate) fn readable_with(
 
 /// Returns an error if one more layer is more than could be mounted.
 pub(crate) fn ensure_room(engine: &Engine, below: &[SnapshotId]) -> Result<(), Error> {
+    // Empty ones are not looked for where it cannot matter: each step would take longer than the one before.
+    if below.len() < MOST_LAYERS {
+        return Ok(());
+    }
     let layers = directories(engine, below)?.len() + 1;
     if layers > MOST_LAYERS {
         return Err(sandbox::Error::TooManyLayers { layers, most: MOST_LAYERS }.into());

@@ -44,19 +44,31 @@ pub enum Served {
 }
 
 impl<'a> Unsettled<'a> {
-    /// Lists the directories of `upper`, overlay's upper directory.
-    pub fn list(upper: &'a Path, served_by: Served) -> Result<Self, Error> {
+    /// Lists the directories of `upper`, overlay's upper directory, that nothing says to be a change: those that have a mark,
+    /// and those without anything but directories. Of what a program has served, all.
+    pub fn list(upper: &'a Path, flavour: Flavour, served_by: Served) -> Result<Self, Error> {
         let mut directories = Vec::new();
         let mut whiteouts = Vec::new();
+        // Whether there is something else than directories, at each depth of the way to the current entry.
+        let mut is_filled = Vec::new();
         for entry in WalkDir::new(upper).min_depth(1).contents_first(true) {
             let entry = entry.map_err(|error| {
                 let path = error.path().unwrap_or(upper).to_owned();
                 let source = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
                 Error::Io { action: "list", path, source }
             })?;
+            let depth = entry.depth();
+            is_filled.resize(is_filled.len().max(depth + 1), false);
+            // The contents of a directory came before it.
+            let stays = !entry.file_type().is_dir() || std::mem::take(&mut is_filled[depth]);
+            is_filled[depth - 1] |= stays;
             if entry.file_type().is_dir() {
-                let stat = lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
-                directories.push((entry, stat));
+                let is_settled =
+                    served_by == Served::ByKernel && stays && !has_own_mark(entry.path(), flavour)?;
+                if !is_settled {
+                    let stat = lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
+                    directories.push((entry, stat));
+                }
             } else if served_by == Served::ByProgram && entry.file_type().is_char_device() {
                 whiteouts.push(entry);
             }
@@ -155,11 +167,8 @@ fn settle_directory(
     let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
     let is_hidden = is_hidden(upper, flavour, path)?;
     let covered = covered.filter(|it| is_directory(it) && !is_hidden);
-    // Marks in names are made where they are needed only.
-    let mark = match flavour.opaque() {
-        Some(mark) => has_mark(path, mark)?.then_some(mark),
-        None => None,
-    };
+    let is_opaque = has_own_mark(path, flavour)?;
+    let mark = flavour.opaque().filter(|_| is_opaque);
     match (covered, mark) {
         (None, Some(mark)) => lremovexattr(path, mark).map_err(Error::io("clear a mark of", path)),
         (Some(covered), None) if is_unchanged((path, stat), relative, below, &covered)? => {
@@ -167,6 +176,11 @@ fn settle_directory(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a directory hides what is below it. Marks in names are made where they are needed only.
+fn has_own_mark(path: &Path, flavour: Flavour) -> Result<bool, Error> {
+    flavour.opaque().map_or(Ok(false), |mark| has_mark(path, mark))
 }
 
 /// Whether a directory has a mark. One that cannot be read is not taken for none: what it hides would be there again.
@@ -276,7 +290,7 @@ mod tests {
 
         fn settle(&self) {
             let below = RootDir::open(&self.0.join("below")).unwrap();
-            Unsettled::list(&self.upper(), Served::ByKernel)
+            Unsettled::list(&self.upper(), Flavour::User, Served::ByKernel)
                 .unwrap()
                 .settle(&below, Flavour::User)
                 .unwrap();
@@ -308,6 +322,25 @@ mod tests {
         assert!(!scratch.upper().join("var/lib").exists());
         assert_eq!(time(&scratch.upper().join("var")), time(&scratch.0.join("below/var")));
         assert!(scratch.upper().join("new").exists());
+    }
+
+    /// For most steps nothing has to be mounted to compare with.
+    #[test]
+    fn what_is_in_a_directory_settles_it() {
+        let scratch = Scratch::new("filled");
+        let upper = scratch.upper();
+        let list = |served_by| {
+            let unsettled = Unsettled::list(&upper, Flavour::User, served_by).unwrap();
+            let names = unsettled.directories.iter().map(|(entry, _)| entry.file_name().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        fs::create_dir_all(upper.join("a/b/c")).unwrap();
+        fs::write(upper.join("a/b/c/file"), "").unwrap();
+        fs::write(upper.join("file"), "").unwrap();
+        assert!(list(Served::ByKernel).is_empty());
+        assert_eq!(list(Served::ByProgram), ["c", "b", "a"]);
+        fs::create_dir(upper.join("a/d")).unwrap();
+        assert_eq!(list(Served::ByKernel), ["d"]);
     }
 
     #[test]
@@ -372,9 +405,10 @@ mod tests {
         fs::write(scratch.upper().join("group/x"), "").unwrap();
 
         let below = RootDir::open(&scratch.0.join("below")).unwrap();
-        let unsettled = Unsettled::list(&scratch.0.join("upper"), Served::ByProgram).map(|it| {
-            it.settle(&below, Flavour::Trusted).unwrap();
-        });
+        let unsettled = Unsettled::list(&scratch.0.join("upper"), Flavour::User, Served::ByProgram)
+            .map(|it| {
+                it.settle(&below, Flavour::Trusted).unwrap();
+            });
         unsettled.unwrap();
         let has = |name: &str| lstat(scratch.upper().join(name)).is_ok();
         let marked = |name| lgetxattr(scratch.upper().join(name), mark, &mut [0; 8]).is_ok();

@@ -19,8 +19,9 @@ use store::SnapshotId;
 use super::directories;
 use crate::{Engine, Error};
 
-/// How many layers are mounted one by one before a new floor is made.
-const MOST_ABOVE: usize = 64;
+/// How many layers are mounted one by one before a new floor is made. A step mounts half of this many on average, and each time
+/// that a floor is made all layers are mounted: of 500, that is least for this number.
+const MOST_ABOVE: usize = 32;
 
 /// How many floors are kept: stages side by side have one each.
 const MOST_FLOORS: usize = 4;
