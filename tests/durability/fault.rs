@@ -271,7 +271,9 @@ impl Faults {
         let place = self.env.str("");
         let of_files = injected.clone().all(|line| line.contains(&place));
         let is_spoilt = injected.next().is_some() && of_files;
-        let met = is_killed || is_spoilt || traced.contains("+++ killed by SIGKILL");
+        // A process that ends a build kills what it has started, too.
+        let kills = options.iter().any(|option| option.contains(":signal="));
+        let met = is_spoilt || kills && (is_killed || traced.contains("+++ killed by SIGKILL"));
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Ended { status: output.status, stderr, met }
     }
