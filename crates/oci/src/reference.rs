@@ -258,6 +258,26 @@ mod tests {
             };
             assert_eq!(source, reason, "{wrong:?}");
         }
+        for wrong in [
+            "[fe80::1%25eth0]:5000/a",
+            "[fe80::1%eth0]/a",
+            "user@host.example/a",
+            "user:password@host.example/a:1",
+            "host.example/%2e%2e/a",
+            "host.example/a%2fb",
+            "host.example/a/./b",
+            "host.example/..",
+            "host.example/a:1:2",
+            "host.example:1:2/a",
+            "a@sha256:../../x",
+            "a\n",
+            "a\0b",
+            "\u{1b}[2J",
+            &format!("host.example/{}", "a/".repeat(2500)),
+            &format!("host.example/a:{}", "t".repeat(5000)),
+        ] {
+            assert!(Reference::parse(wrong).is_err(), "{wrong:?}");
+        }
         assert!(Reference::parse(&"a".repeat(64)).is_err());
         assert!(Reference::parse(&"x".repeat(300)).is_err());
     }

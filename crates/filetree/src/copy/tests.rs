@@ -353,6 +353,58 @@ fn large_files_and_holes() {
     assert!(blocks(&root) <= blocks(&context) + 64, "the holes were filled");
 }
 
+/// Between the moment in which it was looked at and the one in which it is read: an error, or what was there then.
+#[test]
+fn whatever_becomes_of_a_source_its_key_is_for_what_is_copied() {
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 9] = [
+        ("it grows", |path| std::fs::write(path, "before, and more").unwrap()),
+        ("it shrinks", |path| std::fs::write(path, "b").unwrap()),
+        ("it is emptied", |path| std::fs::write(path, "").unwrap()),
+        ("other bytes", |path| std::fs::write(path, "BEFORE").unwrap()),
+        ("another file", |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::write(path, "after!").unwrap();
+        }),
+        ("it goes", |path| std::fs::remove_file(path).unwrap()),
+        ("a directory", |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        }),
+        ("a link out", |path| {
+            std::fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", path).unwrap();
+        }),
+        ("a pipe", |path| {
+            std::fs::remove_file(path).unwrap();
+            let mode = rustix::fs::Mode::from_raw_mode(0o644);
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+        }),
+    ];
+    for (case, change) in changes {
+        let (context, root) = (TempDir::new(), TempDir::new());
+        context.write("d/f", "before");
+        let tree = Tree::new(context.root(), Owners::Root);
+        let sources = ["d".to_owned()];
+        let wanted = Wanted { sources: &sources, ..Wanted::default() };
+        let selection = select(&tree, &wanted).unwrap();
+        // The clock that stamps files has ticks.
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        change(&context.path().join("d/f"));
+        assert!(selection.digest(&tree).is_err(), "{case}: it has a key");
+        let placement = Placement {
+            dest: "/d".into(),
+            owner: None,
+            mode: None,
+            created: None,
+            budget: Budget::GENEROUS,
+        };
+        let copied = copy(&tree, &selection, &root.root(), &placement);
+        assert!(copied.is_err(), "{case}: it is copied");
+    }
+}
+
 #[test]
 fn a_source_that_changes_is_an_error() {
     let (context, root) = (TempDir::new(), TempDir::new());
