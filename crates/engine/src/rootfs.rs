@@ -15,7 +15,7 @@ use std::{
 };
 
 use filetree::{RootDir, Served, Unsettled};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps};
 use sandbox::{Confinement, MOST_LAYERS, Overlay, Rung, Spec, Syncs};
 use store::{Container, ContainerDirectory, Image, Open, Snapshot, SnapshotId};
 
@@ -73,9 +73,9 @@ pub(crate) fn take_root_metadata(
     from: &std::path::Path,
     to: &std::path::Path,
 ) -> Result<(), Error> {
-    let stat = rustix::fs::stat(from).map_err(Error::errno("read", from))?;
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::chown(to, Some(uid), Some(gid)).map_err(Error::errno("change the owner of", to))?;
+    let stat = filetree::lstat(from).map_err(Error::errno("read", from))?;
+    filetree::chown(to, stat.st_uid, stat.st_gid)
+        .map_err(Error::errno("change the owner of", to))?;
     rustix::fs::chmod(to, Mode::from_raw_mode(stat.st_mode))
         .map_err(Error::errno("change the mode of", to))?;
     let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };

@@ -78,7 +78,7 @@ impl Copier {
     fn enter(&mut self, walk: &mut Walk, name: &CStr) -> Result<(), Error> {
         let path = walk.path_of(name.to_bytes());
         let source = open_dir(walk.dir()?, name).map_err(Error::io("open", &path))?;
-        let stat = rustix::fs::fstat(&source).map_err(Error::io("stat", &path))?;
+        let stat = crate::deed::fstat(&source).map_err(Error::io("stat", &path))?;
         let mut made = rustix::fs::mkdirat(&self.dir, name, Mode::RWXU);
         if made == Err(Errno::EXIST) && !self.has_dir(name) {
             rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())
@@ -111,8 +111,7 @@ impl Copier {
         if kind == FileType::Socket {
             return Ok(());
         }
-        let stat = rustix::fs::statat(walk.dir()?, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(Error::io("stat", &path))?;
+        let stat = crate::deed::statat(walk.dir()?, name).map_err(Error::io("stat", &path))?;
         if stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&id) {

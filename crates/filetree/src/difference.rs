@@ -218,7 +218,7 @@ impl Differ<'_> {
 }
 
 fn stat_of(walk: &Walk, name: &CStr, shown: &Path) -> Result<Option<Stat>, Error> {
-    match rustix::fs::statat(walk.dir()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match crate::deed::statat(walk.dir()?, name) {
         Err(rustix::io::Errno::NOENT) => Ok(None),
         found => Ok(Some(found.map_err(Error::io("look at", shown))?)),
     }

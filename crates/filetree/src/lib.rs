@@ -11,6 +11,7 @@
 //! | `nearest` | the path that a misspelt source was meant to be |
 //! | [`digest`], [`stat_cache`] | what those files contain, for cache keys |
 //! | [`copy`](mod@copy), [`chmod`], [`passwd`] | how they land in a root file system, with which mode and owner |
+//! | [`deed`] | whose files are where they cannot belong to anybody |
 //! | [`difference`] | what a snapshot changes, told path by path |
 //! | [`adopt`] | the marks of `fuse-overlayfs`, written as the kernel's |
 //! | [`settle`] | what a step left behind without changing anything |
@@ -28,6 +29,7 @@ pub mod chmod;
 pub mod compress;
 pub mod copy;
 pub mod copy_out;
+pub mod deed;
 pub mod difference;
 pub mod digest;
 pub mod error;
@@ -64,6 +66,7 @@ pub use compress::{
 };
 pub use copy::{Filling, Layout, Placement, Unfilled, copy};
 pub use copy_out::copy_out;
+pub use deed::{chown, keep_deeds, lstat};
 pub use difference::{Difference, DifferenceKind, differences};
 pub use error::{Error, Exclusion, Fault, Limit};
 pub use flat::{Scan, collect, lay};

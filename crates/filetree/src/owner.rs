@@ -1,11 +1,14 @@
-//! Whom files belong to: changed only where it differs, and what a builder without privileges may skip.
+//! Whom files belong to: changed only where it differs, and what a builder without privileges may skip. How a file is given
+//! to somebody is in [`deed`](mod@crate::deed).
 
 use std::os::fd::BorrowedFd;
 
 use rustix::{
-    fs::{AtFlags, Gid, Stat, Uid},
+    fs::{FileType, Stat},
     io::Errno,
 };
+
+use crate::deed;
 
 /// A user and a group id.
 pub(crate) type Owner = (u32, u32);
@@ -15,19 +18,18 @@ pub(crate) fn change(fd: BorrowedFd<'_>, now: &Stat, owner: Owner) -> Result<boo
     if (now.st_uid, now.st_gid) == owner {
         return Ok(false);
     }
-    let (uid, gid) = owner;
-    tolerate(rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))), owner)?;
+    tolerate(deed::give(fd, owner), owner)?;
     Ok(true)
 }
 
-/// Gives what `name` in `dir` is, a link itself included, to `owner`.
+/// Gives what `name` in `dir` is, of this kind and a link itself included, to `owner`.
 pub(crate) fn change_at(
     dir: BorrowedFd<'_>,
     name: &std::ffi::OsStr,
+    kind: FileType,
     owner: Owner,
 ) -> Result<(), Errno> {
-    let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
-    tolerate(rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW), owner)
+    tolerate(deed::give_at(dir, name, kind, owner), owner)
 }
 
 /// A builder without any privilege stands for root itself: what shall be 0:0 stays its own, and is 0:0 in the layer.

@@ -30,7 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{FileType, Stat};
 
 use crate::{
     Error, Filling, RootDir, measure,
@@ -260,6 +260,10 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         let path = || walk.path_of(name.to_bytes());
         let fd = open_file(walk.dir()?, name).map_err(Error::io("open", path()))?;
         let mut stat = stat_open(&fd, path)?;
+        if is_device(&stat) {
+            // By its deed.
+            return self.put_special(walk, name);
+        }
         let growing = self.filling.and_then(|filling| filling.find(&mut stat));
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::Changed { path: path() });
@@ -278,8 +282,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     fn put_special(&mut self, walk: &Walk, name: &CStr) -> Result<(), Error> {
         let path = || walk.path_of(name.to_bytes());
         let dir = walk.dir()?;
-        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(Error::io("stat", path()))?;
+        let stat = crate::deed::statat(dir, name).map_err(Error::io("stat", path()))?;
         if self.flavour.is_some() && whiteout::is_whiteout(&stat) {
             return self.put_whiteout(&[walk.prefix(), whiteout::PREFIX, name.to_bytes()].concat());
         }
@@ -397,6 +400,11 @@ pub(crate) fn mtime_of(stat: &Stat) -> Timestamp {
     Timestamp { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 }
 }
 
+fn is_device(stat: &Stat) -> bool {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    matches!(kind, FileType::CharacterDevice | FileType::BlockDevice)
+}
+
 fn stat_open(fd: &OwnedFd, path: impl Fn() -> PathBuf) -> Result<Stat, Error> {
-    rustix::fs::fstat(fd).map_err(Error::io("stat", path()))
+    crate::deed::fstat(fd).map_err(Error::io("stat", path()))
 }

@@ -17,11 +17,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat},
+    fs::{CWD, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
-use crate::Error;
+use crate::{Error, deed};
 
 pub(crate) use place::{NewDir, Place, restore_times};
 
@@ -240,7 +240,7 @@ impl RootDir {
 
     fn stat(&self, path: &Path, flags: OFlags) -> io::Result<Option<Stat>> {
         match self.open_at(path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(rustix::fs::fstat(&fd)?)),
+            Ok(fd) => Ok(Some(deed::fstat(&fd)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -308,7 +308,7 @@ pub(crate) fn read_link_at(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<OsSt
 
 /// Returns what `name` in `dir` is, without following it; `None` when it does not exist.
 pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<Stat>> {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match deed::statat(dir, name) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),

@@ -18,7 +18,7 @@ use rustix::{
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
-    Error, Flavour, RootDir,
+    Error, Flavour, RootDir, deed,
     xattr::{Carrier, Xattr},
 };
 
@@ -66,7 +66,8 @@ impl<'a> Unsettled<'a> {
                 let is_settled =
                     served_by == Served::ByKernel && stays && !has_own_mark(entry.path(), flavour)?;
                 if !is_settled {
-                    let stat = lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
+                    let stat =
+                        deed::lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
                     directories.push((entry, stat));
                 }
             } else if served_by == Served::ByProgram && entry.file_type().is_char_device() {

@@ -212,7 +212,7 @@ fn meta(place: &Place) -> Result<Meta, Error> {
     match place.file() {
         Some(stat) => Ok(Meta::new(stat)),
         None => {
-            let stat = rustix::fs::fstat(place.dir()).map_err(Error::io("stat", place.path()))?;
+            let stat = crate::deed::fstat(place.dir()).map_err(Error::io("stat", place.path()))?;
             Ok(Meta::new(&stat))
         }
     }

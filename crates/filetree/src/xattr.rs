@@ -10,6 +10,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::deed::is_deed;
+
 /// One attribute: its full name and its value.
 pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
 
@@ -21,13 +23,15 @@ const MAX: usize = 64 * 1024;
 
 /// Says whether an attribute belongs to the file rather than to the machine it lies on.
 ///
+/// A deed is in the owner that is told ([`deed`](mod@crate::deed)).
+///
 /// overlay's own marks would change the meaning of a layer; labels and measurements of security modules are made anew by
 /// the machine that runs the image. File capabilities are the one `security.*` attribute that images rely on.
 pub(crate) fn travels(name: &[u8]) -> bool {
     let prefixes: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
     let overlay = prefixes.iter().any(|prefix| name.starts_with(prefix));
     let security = name.starts_with(b"security.") && name != b"security.capability";
-    !overlay && !security
+    !overlay && !security && name != oci::Deed::ATTRIBUTE.as_bytes()
 }
 
 /// What carries the attributes.
@@ -99,7 +103,9 @@ impl Carrier<'_> {
         let mut xattrs = Vec::new();
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && travels(name))
         {
-            if let Some(value) = self.value(name)? {
+            if let Some(value) = self.value(name)?
+                && !is_deed(name, &value)
+            {
                 xattrs.push((name.to_vec(), value));
             }
         }
@@ -139,6 +145,7 @@ mod tests {
             "trusted.overlay.overlay.opaque",
             "security.selinux",
             "security.ima",
+            "user.kiln.deed",
         ] {
             assert!(!travels(name.as_bytes()), "{name}");
         }

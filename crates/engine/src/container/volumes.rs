@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, io, path::Path};
 
 use filetree::{Owners, Placement, RootDir, Tree, Wanted};
-use rustix::fs::{FileType, Gid, Mode, Stat, Uid};
+use rustix::fs::{FileType, Mode, Stat};
 use store::{Container, Image, Volume, VolumesGate};
 
 use super::{
@@ -143,8 +143,7 @@ fn is_directory(stat: &Stat) -> bool {
 
 /// Gives a directory the owner and the mode of another one.
 fn resemble(directory: &Path, stat: &Stat) -> Result<(), Error> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::chown(directory, Some(uid), Some(gid))
+    filetree::chown(directory, stat.st_uid, stat.st_gid)
         .map_err(Error::errno("change the owner of", directory))?;
     rustix::fs::chmod(directory, Mode::from_raw_mode(stat.st_mode))
         .map_err(Error::errno("change the mode of", directory))

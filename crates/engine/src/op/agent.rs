@@ -11,7 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::Mode;
 use store::{Store, TempDir};
 
 use crate::Error;
@@ -36,8 +36,7 @@ impl Agent {
         let directory = store.temp_dir()?;
         let path = directory.path().join("agent");
         let listener = UnixListener::bind(&path).map_err(Error::io("make the socket", &path))?;
-        rustix::fs::chown(&path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(Error::errno("change the owner of", &path))?;
+        filetree::chown(&path, uid, gid).map_err(Error::errno("change the owner of", &path))?;
         rustix::fs::chmod(&path, Mode::from_raw_mode(mode))
             .map_err(Error::errno("change the mode of", &path))?;
         let accepting = listener.try_clone().map_err(Error::io("use the socket", &path))?;

@@ -4,7 +4,7 @@ use std::{ffi::OsString, io, os::unix::ffi::OsStringExt, path::Path, sync::Arc};
 
 use filetree::{Placement, Wanted};
 use plan::{Mount, MountKind, Origin, Run, Sharing, StageId};
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::Mode;
 use sandbox::MountSource;
 use store::{CacheMount, Open, Snapshot};
 
@@ -261,9 +261,7 @@ fn fill_cache(
     if *origin != Origin::Scratch {
         copy_to(build, origin, source, directory, "/")?;
     }
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::fs::chown(directory, Some(uid), Some(gid))
-        .map_err(Error::errno("change the owner of", directory))?;
+    filetree::chown(directory, uid, gid).map_err(Error::errno("change the owner of", directory))?;
     rustix::fs::chmod(directory, Mode::from_raw_mode(mode))
         .map_err(Error::errno("change the mode of", directory))
 }

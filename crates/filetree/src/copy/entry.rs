@@ -18,6 +18,7 @@ use crate::{
         data::Mover,
         later::{LARGE, Later},
     },
+    deed,
     digest::contents::open_file,
     owner::{self, Owner},
     root::{is_dir, stat_at},
@@ -115,7 +116,7 @@ pub(super) fn dress(
     xattrs: &[Xattr],
     mtime: Option<Timestamp>,
 ) -> Result<(), Error> {
-    let now = rustix::fs::fstat(fd).map_err(Error::io("stat", path))?;
+    let now = deed::fstat(fd).map_err(Error::io("stat", path))?;
     // The owner first: a change of it clears set-id bits and capabilities.
     let chowned = owner::change(fd, &now, owner).map_err(Error::io("change the owner of", path))?;
     for (name, value) in xattrs {
@@ -182,7 +183,7 @@ fn copy_link(
     replacing(target, laying.later, "create the link", || {
         rustix::fs::symlinkat(to, target.dir, target.name)
     })?;
-    dress_node(source, target, style)
+    dress_node(source, target, style, FileType::Symlink)
 }
 
 fn make_node(
@@ -193,8 +194,10 @@ fn make_node(
     kind: FileType,
 ) -> Result<(), Error> {
     let permissions = Mode::from_raw_mode(0o600);
+    let rdev = source.meta.rdev;
+    let device = (rustix::fs::major(rdev), rustix::fs::minor(rdev));
     let made = replacing(target, laying.later, "create", || {
-        rustix::fs::mknodat(target.dir, target.name, kind, permissions, source.meta.rdev)
+        deed::mknodat(target.dir, target.name, kind, permissions, device)
     });
     match made {
         Err(Error::Io { source: refused, path, .. })
@@ -208,7 +211,7 @@ fn make_node(
     let mode = Mode::from_raw_mode(style.mode(source.meta));
     rustix::fs::chmodat(target.dir, target.name, mode, AtFlags::empty())
         .map_err(Error::io("change the mode of", target.path))?;
-    dress_node(source, target, style)?;
+    dress_node(source, target, style, kind)?;
     if style.mode(source.meta) & 0o6000 != 0 {
         // The change of owner has cleared the set-id bits.
         rustix::fs::chmodat(target.dir, target.name, mode, AtFlags::empty())
@@ -218,8 +221,13 @@ fn make_node(
 }
 
 /// Gives what must not be opened its owner and time.
-fn dress_node(source: Source<'_>, target: Target<'_>, style: Style<'_>) -> Result<(), Error> {
-    owner::change_at(target.dir, target.name, style.owner(source.meta))
+fn dress_node(
+    source: Source<'_>,
+    target: Target<'_>,
+    style: Style<'_>,
+    kind: FileType,
+) -> Result<(), Error> {
+    owner::change_at(target.dir, target.name, kind, style.owner(source.meta))
         .map_err(Error::io("change the owner of", target.path))?;
     let times = style.time(source.meta).to_timestamps();
     rustix::fs::utimensat(target.dir, target.name, &times, AtFlags::SYMLINK_NOFOLLOW)

@@ -107,7 +107,7 @@ impl Place {
             }
             Err(errno) => return Err(Error::io("open", self.path().join(name))(errno)),
         };
-        let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", self.path().join(&name)))?;
+        let stat = crate::deed::fstat(&fd).map_err(Error::io("stat", self.path().join(&name)))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => self.dirs.push((fd, name)),
             FileType::Symlink => {
@@ -203,7 +203,7 @@ fn make_dir(
     let fd = crate::interrupted::openat(dir, name, flags, Mode::empty())
         .map_err(Error::io("open the directory", path))?;
     if let Some(owner) = new.owner {
-        let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", path))?;
+        let stat = crate::deed::fstat(&fd).map_err(Error::io("stat", path))?;
         crate::owner::change(fd.as_fd(), &stat, owner)
             .map_err(Error::io("change the owner of", path))?;
     }

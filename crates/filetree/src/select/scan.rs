@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, RawDir},
+    fs::{FileType, RawDir},
     io::Errno,
 };
 
@@ -196,7 +196,7 @@ fn read(
         if !decision.wanted && (is_dir == Some(false) || !decision.enter) {
             continue;
         }
-        let meta = match rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        let meta = match crate::deed::statat(&fd, &name) {
             Ok(stat) => Meta::new(&stat),
             // It went away since the names were read, as if it had never been.
             Err(Errno::NOENT) => continue,

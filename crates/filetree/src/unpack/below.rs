@@ -133,7 +133,7 @@ impl Lowers<'_> {
 }
 
 fn found(layer: &RootDir, path: &[u8], fd: OwnedFd) -> Result<Below, Errno> {
-    let stat = rustix::fs::fstat(&fd)?;
+    let stat = crate::deed::fstat(&fd)?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
             Below::Directory(open(layer, path, OFlags::RDONLY | OFlags::DIRECTORY)?, stat)

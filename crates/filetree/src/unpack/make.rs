@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, xattr::Carrier};
+use crate::{Error, deed, xattr::Carrier};
 
 use super::{
     path::join,
@@ -45,7 +45,7 @@ impl Tree<'_> {
         fill(fd.as_fd())?;
         let path = || dir.path_of(name);
         // In this order: a new owner takes the set-id bits and the capabilities away.
-        self.own(path, |uid, gid| rustix::fs::fchown(&fd, uid, gid), dress)?;
+        self.own(path, |owner| deed::give(&fd, owner), dress)?;
         self.set_xattrs(Carrier::Open(fd.as_fd()), dress.xattrs, path)?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(dress.mode))
             .map_err(Error::io("set the mode of", path()))?;
@@ -64,7 +64,7 @@ impl Tree<'_> {
         let made = self.make_bare_dir(dir, name)?;
         let fd = self.open_child(dir, name)?;
         let host_path = || dir.path_of(name);
-        self.own(host_path, |uid, gid| rustix::fs::fchown(&fd, uid, gid), dress)?;
+        self.own(host_path, |owner| deed::give(&fd, owner), dress)?;
         self.set_xattrs(Carrier::Open(fd.as_fd()), dress.xattrs, host_path)?;
         let mode = DirMode { mode: dress.mode, mtime: Some(dress.mtime) };
         self.dirs.insert(path.clone(), mode);
@@ -112,15 +112,13 @@ impl Tree<'_> {
         device: (u32, u32),
         dress: &Dress<'_>,
     ) -> Result<(), Error> {
-        let (major, minor) = device;
         if kind == FileType::CharacterDevice && device == (0, 0) {
             // To overlay this would be a deletion, which the archive does not say.
             self.skipped += 1;
             return Ok(());
         }
-        let number = rustix::fs::makedev(major, minor);
-        let made = self
-            .replacing(dir, name, || rustix::fs::mknodat(&dir.fd, name, kind, NEW_FILE, number));
+        let made =
+            self.replacing(dir, name, || deed::mknodat(&dir.fd, name, kind, NEW_FILE, device));
         match made {
             Ok(()) => self.dress(dir, name, kind, dress),
             Err(Error::Io { source, .. })

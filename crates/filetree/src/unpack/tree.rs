@@ -16,12 +16,13 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
 use crate::{
-    Error, RootDir,
+    Error, RootDir, deed,
+    owner::Owner,
     pack::walk::{Visit, Walk, open_dir},
     root::{Timestamp, stat_at},
     whiteout::is_whiteout,
@@ -106,8 +107,7 @@ impl<'a> Tree<'a> {
     ) -> Result<(), Error> {
         let path = || dir.path_of(name);
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        let chown = |uid, gid| rustix::fs::chownat(&dir.fd, name, uid, gid, nofollow);
-        self.own(path, chown, dress)?;
+        self.own(path, |owner| deed::give_at(&dir.fd, name, kind, owner), dress)?;
         if !dress.xattrs.is_empty() {
             let through = path_through(dir.fd.as_fd(), name);
             self.set_xattrs(Carrier::Path(&through), dress.xattrs, path)?;
@@ -124,10 +124,10 @@ impl<'a> Tree<'a> {
     pub(super) fn own(
         &mut self,
         path: impl Fn() -> PathBuf,
-        chown: impl FnOnce(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+        give: impl FnOnce(Owner) -> Result<(), Errno>,
         dress: &Dress<'_>,
     ) -> Result<(), Error> {
-        match chown(Some(Uid::from_raw(dress.uid)), Some(Gid::from_raw(dress.gid))) {
+        match give((dress.uid, dress.gid)) {
             Ok(()) => Ok(()),
             // Not privileged, or not an owner of this user namespace.
             Err(Errno::PERM | Errno::INVAL) => {
