@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use oci::{BlobDigest, ImageId};
 use thiserror::Error;
 
-use crate::{ContainerId, SnapshotId};
+use crate::{ContainerId, Marks, SnapshotId};
 
 /// A failure of the store. Whatever was being written is removed; what was visible before stays as it was.
 #[derive(Debug, Error)]
@@ -37,16 +37,21 @@ pub enum Error {
     },
     /// A store whose snapshots are of no use on this rung of the isolation ladder.
     #[error(
-        "the store `{path}` was made where layers {made} be mounted, which is the other way round here: use another one \
+        "the store `{path}` was made where {made}, which is another way round here: use another one \
          (`--root`), or the isolation that it was made with (`--isolation`)",
         path = path.display(),
-        made = if *by_names { "cannot" } else { "can" }
+        made = match found {
+            Some(Marks::Overlay) => "layers can be mounted, and files belong to their owners",
+            Some(Marks::Names) => "layers cannot be mounted",
+            Some(Marks::Deeds) => "files cannot belong to their owners",
+            None => "a newer kiln made it",
+        }
     )]
     Marks {
         /// The store's directory.
         path: PathBuf,
-        /// Whether its snapshots mark deletions by names.
-        by_names: bool,
+        /// How its snapshots mark deletions; nothing if this program does not know it.
+        found: Option<Marks>,
     },
     /// A directory with something else in it; nothing is touched there.
     #[error("`{path}` is not empty and not a store of kiln", path = path.display())]

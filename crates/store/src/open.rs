@@ -29,17 +29,29 @@ pub struct Store {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// How the snapshots of a store mark what is deleted.
+/// How the snapshots of a store mark what is deleted, and say whose a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marks {
     /// As overlay does, to be mounted.
     Overlay,
     /// By names, as layers do: where nothing can be mounted.
     Names,
+    /// As overlay does, and owners and devices beside files ([`oci::Deed`]): where files cannot belong to anybody.
+    Deeds,
 }
 
-/// What the file says that is there for the latter.
-const NAMES: &str = "names\n";
+impl Marks {
+    const ALL: [Self; 3] = [Self::Overlay, Self::Names, Self::Deeds];
+
+    /// What the file says that is there for all but the first.
+    fn text(self) -> Option<&'static str> {
+        match self {
+            Self::Overlay => None,
+            Self::Names => Some("names\n"),
+            Self::Deeds => Some("deeds\n"),
+        }
+    }
+}
 
 /// What all clones of a [`Store`] share.
 #[derive(Debug)]
@@ -108,14 +120,18 @@ impl Store {
     /// [`Error::Marks`] for a store with others, which is left as it is.
     pub fn ensure_marks(&self, marks: Marks) -> Result<(), Error> {
         let path = self.inner.layout.marks();
-        let by_names = path.try_exists().map_err(Error::io("find", &path))?;
-        match (marks, by_names) {
-            (Marks::Overlay, false) | (Marks::Names, true) => return Ok(()),
-            (Marks::Names, false) if self.snapshots()?.is_empty() => {}
-            _ => return Err(Error::Marks { path: self.root().to_owned(), by_names }),
-        }
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            text => Some(text.map_err(Error::io("read", &path))?),
+        };
+        let found = Marks::ALL.into_iter().find(|marks| marks.text() == text.as_deref());
+        let wanted = match marks.text() {
+            _ if found == Some(marks) => return Ok(()),
+            Some(wanted) if text.is_none() && self.snapshots()?.is_empty() => wanted,
+            _ => return Err(Error::Marks { path: self.root().to_owned(), found }),
+        };
         let new = self.inner.process()?.new_path("marks-");
-        fs::write(&new, NAMES).map_err(Error::io("write", &new))?;
+        fs::write(&new, wanted).map_err(Error::io("write", &new))?;
         fs::rename(&new, &path).map_err(Error::io("rename", &path))
     }
 
