@@ -166,7 +166,14 @@ fn wish(isolation: &Option<Isolation>) -> Option<Rung> {
 
 /// Works with a store where this process stands.
 fn engine(store: Store, Standing { rung, missed }: Standing) -> Result<Engine, Failure> {
-    store.ensure_marks(if rung.mounts() { Marks::Overlay } else { Marks::Names })?;
+    store.ensure_marks(match rung {
+        Rung::Root | Rung::UserNamespace | Rung::FuseOverlay => Marks::Overlay,
+        Rung::OneId => Marks::Deeds,
+        Rung::Chroot | Rung::FilesOnly => Marks::Names,
+    })?;
+    if rung.keeps_deeds() {
+        filetree::keep_deeds();
+    }
     let missed = missed.iter().map(|(rung, error)| doctor::obstacle(*rung, error)).collect();
     Ok(Engine::new(store, rung).with_missed(missed).with_limits(environment::limits()))
 }

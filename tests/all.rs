@@ -100,6 +100,8 @@ mod build {
     mod network;
     /// Contexts in places that are none for a context.
     mod odd_places;
+    /// Builds of a user who has one id.
+    mod one_id;
     /// What a build is asked for besides its files: surroundings of RUN, the cache, metadata, and what is refused.
     mod options;
     /// `--output`, `--iidfile` and what goes to which stream.

@@ -46,7 +46,7 @@ pub(super) fn context(env: &TestEnv) -> Context {
 }
 
 /// What a layer holds, by path: type, mode, owner, size and link; the times are the moment's.
-fn entries(tar: &[u8]) -> BTreeMap<String, String> {
+pub(crate) fn entries(tar: &[u8]) -> BTreeMap<String, String> {
     let mut archive = tar::Archive::new(tar);
     let entry = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
         let entry = entry.unwrap();
@@ -197,7 +197,8 @@ fn without_any_isolation_files_are_built_and_commands_refused() {
 fn a_rung_that_does_not_work_is_refused() {
     let env = TestEnv::empty();
     let output = env.kiln(["--isolation=nonsense", "images"]).run().fails(2);
-    assert!(output.stderr.contains("root, userns, fuse, chroot, none"), "{}", output.stderr);
+    let rungs = "root, userns, fuse, oneid, chroot, none";
+    assert!(output.stderr.contains(rungs), "{}", output.stderr);
     let rung = if requires::root() { "userns" } else { "root" };
     let has_range = std::fs::read_to_string("/etc/subuid").is_ok_and(|text| text.contains("root:"));
     if rung == "userns" && has_range {
@@ -232,7 +233,7 @@ fn doctor_tells_of_every_rung() {
     let env = TestEnv::empty();
     let text = env.ok(&["doctor"]).text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 6, "{text}");
+    assert_eq!(lines.len(), 7, "{text}");
     assert!(
         lines[1].starts_with("* ") && lines[1].contains("root") && lines[1].contains("yes"),
         "{text}"

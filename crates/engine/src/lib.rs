@@ -220,7 +220,7 @@ impl Engine {
     pub fn flavour(&self) -> Flavour {
         match self.rung {
             Rung::Root => Flavour::Trusted,
-            Rung::UserNamespace | Rung::FuseOverlay => Flavour::User,
+            Rung::UserNamespace | Rung::FuseOverlay | Rung::OneId => Flavour::User,
             Rung::Chroot | Rung::FilesOnly => Flavour::Names,
         }
     }

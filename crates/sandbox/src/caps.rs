@@ -1,6 +1,7 @@
 //! Which rights of root the program has, and the change to its user.
 
 use rustix::io::Errno;
+use rustix::thread::CapabilitiesSecureBits;
 use rustix::thread::CapabilitySet;
 use rustix::thread::CapabilitySets;
 use rustix::thread::Gid;
@@ -165,6 +166,19 @@ pub(crate) fn set_user(rights: &Rights) -> Result<(), Error> {
     let uid = Uid::from_raw(rights.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Error::setup("set the user id"))?;
     keep_only(rights.capabilities.0)
+}
+
+/// Takes what the program's user has of the capabilities, where there is one id only, which is root's to the kernel: another
+/// user than root has none, and gets none by becoming another program.
+pub(crate) fn set_only_user(rights: &Rights) -> Result<(), Error> {
+    rustix::thread::clear_ambient_capability_set().map_err(Error::setup("set the capabilities"))?;
+    if rights.uid == 0 {
+        return keep_only(rights.capabilities.0);
+    }
+    let bits = CapabilitiesSecureBits::NO_ROOT;
+    rustix::thread::set_capabilities_secure_bits(bits)
+        .map_err(Error::setup("set the capabilities"))?;
+    keep_only(CapabilitySet::empty())
 }
 
 /// Gives up all capabilities but these, and all that is inheritable.

@@ -20,6 +20,7 @@ use crate::Error;
 use crate::Rights;
 use crate::caps;
 use crate::cgroup::Groups;
+use crate::emulation;
 use crate::exec;
 use crate::init;
 use crate::limits;
@@ -50,6 +51,15 @@ pub(crate) struct Lines<'a> {
     pub(crate) gate: Option<Inside<'a>>,
     /// Where to send what answers about paths, if somebody does.
     pub(crate) paths: Option<OwnedFd>,
+    /// What plays root where there is one id only.
+    pub(crate) emulation: Option<emulation::Inside>,
+}
+
+impl Lines<'_> {
+    /// Who is to own what the program is connected with: its user, unless there is one id only.
+    pub(crate) fn owner(&self, rights: &Rights) -> u32 {
+        if self.emulation.is_some() { 0 } else { rights.uid }
+    }
 }
 
 /// Becomes the program of the job.
@@ -113,19 +123,25 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
 /// The last steps of every first process: its rights, and what they undo or a program expects.
 pub(crate) fn take_rights(rights: &Rights, lines: &Lines<'_>) -> Result<(), Error> {
     caps::drop_bounding_set(rights)?;
-    caps::set_groups(rights)?;
+    if lines.emulation.is_none() {
+        caps::set_groups(rights)?;
+    }
     limits::raise(&rights.limits)?;
     if rights.no_new_privileges {
         rustix::thread::set_no_new_privs(true)
             .map_err(Error::setup("keep programs from gaining rights"))?;
     }
-    match (&lines.gate, rights.filtered) {
-        (Some(gate), true) => gate.install_filter(rights.capabilities)?,
-        (Some(gate), false) => gate.wait()?,
-        (None, true) => install_filter(rights, lines)?,
-        (None, false) => {}
+    match (&lines.emulation, &lines.gate, rights.filtered) {
+        (Some(emulation), _, _) => emulation.install_filter(rights)?,
+        (None, Some(gate), true) => gate.install_filter(rights.capabilities)?,
+        (None, Some(gate), false) => gate.wait()?,
+        (None, None, true) => install_filter(rights, lines)?,
+        (None, None, false) => {}
     }
-    caps::set_user(rights)?;
+    match lines.emulation {
+        None => caps::set_user(rights)?,
+        Some(_) => caps::set_only_user(rights)?,
+    }
 
     // A change of ids undoes the tie to the parent, so it is made once more.
     tie_to_supervisor(lines)?;
@@ -183,14 +199,14 @@ fn connect_output(
     rootfs: &rootfs::RootFs<'_>,
 ) -> Result<(), Error> {
     if job.terminal {
-        let (ours, theirs) = rootfs.device.open_terminal(job.rights.uid)?;
+        let (ours, theirs) = rootfs.device.open_terminal(lines.owner(&job.rights))?;
         return connect_terminal(&ours, &theirs, lines);
     }
     let failed = "connect the standard input and output";
     let stdin = job.stdin.map(|place| luggage.at(place)).transpose();
     match stdin.map_err(Error::setup(failed))? {
-        Some(stdin) => connect_pipes(stdin, job.rights.uid),
-        None => connect_pipes(rootfs.device.open_null()?.as_fd(), job.rights.uid),
+        Some(stdin) => connect_pipes(stdin, lines.owner(&job.rights)),
+        None => connect_pipes(rootfs.device.open_null()?.as_fd(), lines.owner(&job.rights)),
     }
 }
 

@@ -30,6 +30,7 @@ use crate::Terminal;
 use crate::cgroup;
 use crate::container;
 use crate::container::Lines;
+use crate::emulation;
 use crate::spawn;
 use crate::supervisor;
 use crate::supervisor::Pipes;
@@ -73,14 +74,19 @@ pub(crate) fn run(
     let process = luggage.at(job.process).map_err(Error::setup(failed))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(Error::setup(failed))?;
+    let (inside, outside) = emulation::share(None)?.unzip();
+    if let Some(outside) = outside {
+        outside.start_beside(&job.rights, &alone)?;
+    }
     // Its groups are found while those of the host can be seen.
     let doors = cgroup::doors_of(process)?;
     enter(process).map_err(Error::setup(failed))?;
     // Only a child is in the namespace of processes; this one stays outside of it, and unseen.
     let Some(first) = sys::fork_into(0, &alone).map_err(Error::setup("fork"))? else {
-        become_program(job, luggage, &pipes.lines(caller), &doors);
+        let lines = Lines { emulation: inside, ..pipes.lines(caller) };
+        become_program(job, luggage, &lines, &doors);
     };
-    drop(doors);
+    drop((doors, inside));
     let (report, _) = supervisor::end_of(first, caller, pipes.ears())?;
     Ok(report)
 }
@@ -91,11 +97,17 @@ fn enter(process: BorrowedFd<'_>) -> Result<(), Errno> {
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::CONTROL_GROUP
         | ThreadNameSpaceType::NETWORK;
-    let with_control_groups = all | ThreadNameSpaceType::CONTROL_GROUP;
-    match rustix::thread::move_into_thread_name_spaces(process, with_control_groups) {
+    let enter = |which| rustix::thread::move_into_thread_name_spaces(process, which);
+    let enter_without = |which| match enter(all - which) {
         // A kernel without control groups.
-        Err(Errno::INVAL) => rustix::thread::move_into_thread_name_spaces(process, all),
+        Err(Errno::INVAL) => enter(all - which - ThreadNameSpaceType::CONTROL_GROUP),
+        result => result,
+    };
+    match enter_without(ThreadNameSpaceType::empty()) {
+        // The host's network, which this one has too, is nobody's to enter in a user namespace. One of the sandbox's own is.
+        Err(Errno::PERM) => enter_without(ThreadNameSpaceType::NETWORK),
         result => result,
     }
 }
@@ -132,16 +144,16 @@ fn prepare(job: &JoinJob, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Er
 fn connect_output(job: &JoinJob, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error> {
     if job.terminal {
         let (ours, theirs) =
-            open_terminal(job.rights.uid).map_err(Error::setup("open a terminal"))?;
+            open_terminal(lines.owner(&job.rights)).map_err(Error::setup("open a terminal"))?;
         return container::connect_terminal(&ours, &theirs, lines);
     }
     let failed = "connect the standard input and output";
     let stdin = job.stdin.map(|place| luggage.at(place)).transpose();
     match stdin.map_err(Error::setup(failed))? {
-        Some(stdin) => container::connect_pipes(stdin, job.rights.uid),
+        Some(stdin) => container::connect_pipes(stdin, lines.owner(&job.rights)),
         None => {
             let null = open_null().map_err(Error::setup("open `/dev/null`"))?;
-            container::connect_pipes(null.as_fd(), job.rights.uid)
+            container::connect_pipes(null.as_fd(), lines.owner(&job.rights))
         }
     }
 }

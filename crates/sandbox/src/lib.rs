@@ -13,6 +13,7 @@
 //! - `container`: the story of that first process, from `clone` to `execve`.
 //! - `chroot`: the same without namespaces and mounts, where neither is allowed. `landlock`: what holds it together.
 //! - `join`: one more process for a sandbox that runs.
+//! - `emulation`: root's rights over owners and devices, played where there is one id only.
 //! - `rootfs`, `target`, `device`, `kernel_files`: its mounts. `caps`, `seccomp`, `limits`: its rights.
 //!   `cgroup`: what all its processes together may use. `exec`: the program. `init`: the process before it, if one was asked for.
 //! - [`network`](BuildNetwork): a network of its own with a way out.
@@ -44,6 +45,8 @@ mod chroot;
 mod container;
 mod join;
 mod landlock;
+
+mod emulation;
 
 mod device;
 mod kernel_files;

@@ -13,11 +13,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::CWD;
 use rustix::fs::FileType;
-use rustix::fs::Gid;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
-use rustix::fs::Uid;
 use rustix::io::Errno;
 use rustix::mount::FsMountFlags;
 use rustix::mount::FsOpenFlags;
@@ -29,6 +27,7 @@ use rustix::mount::UnmountFlags;
 use crate::Error;
 use crate::device;
 use crate::device::Device;
+use crate::emulation;
 use crate::kernel_files;
 use crate::sys;
 use crate::sys::Depth;
@@ -160,7 +159,7 @@ impl Workshop {
         let file = rustix::fs::openat(&self.mount, &name, flags, Mode::RUSR)?;
         let mut file = File::from(file);
         file.write_all(content)?;
-        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        emulation::give(&file, uid, gid)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         Ok(part_of(&self.mount, &name, Depth::One)?)
     }
@@ -259,12 +258,14 @@ fn source(
             ("a directory of the host", mount.map(|it| (it, none)).map_err(io::Error::from))
         }
         SourceJob::Tmpfs { size, mode, uid, gid, exec } => {
-            let texts = [format!("{mode:o}"), uid.to_string(), gid.to_string()];
-            let size = size.map(|size| size.to_string());
-            let mut options: Vec<(&str, &str)> =
-                ["mode", "uid", "gid"].into_iter().zip(texts.iter().map(String::as_str)).collect();
+            let (mode, size) = (format!("{mode:o}"), size.map(|size| size.to_string()));
+            let mut options = vec![("mode", mode.as_str())];
             options.extend(size.as_deref().map(|size| ("size", size)));
-            let mount = new_mount("tmpfs", &options, none).map_err(io::Error::from);
+            let mount = new_mount("tmpfs", &options, none).and_then(|mount| {
+                emulation::give(&open_root(&mount)?, *uid, *gid)?;
+                Ok(mount)
+            });
+            let mount = mount.map_err(io::Error::from);
             let no_exec = if *exec { none } else { MountAttrFlags::MOUNT_ATTR_NOEXEC };
             ("tmpfs", mount.map(|mount| (mount, no_suid | no_exec)))
         }
@@ -284,6 +285,12 @@ pub(crate) fn no_devices(job: &Job) -> MountAttrFlags {
         true => MountAttrFlags::empty(),
         false => MountAttrFlags::MOUNT_ATTR_NODEV,
     }
+}
+
+/// The root directory of a mount, open for more than its place.
+fn open_root(mount: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(mount, ".", flags, Mode::empty())
 }
 
 /// A new file system, attached nowhere.

@@ -12,12 +12,17 @@ use std::fs;
 use std::path::PathBuf;
 
 use rustix::mount::FsOpenFlags;
+use rustix::process::WaitOptions;
+use rustix::process::waitpid;
 use rustix::thread::CapabilitySet;
 
+use self::idmap::Ids;
 use crate::Error;
 use crate::Overlay;
+use crate::kernel_files;
 use crate::landlock;
 use crate::overlay::fuse;
+use crate::sys;
 
 pub use self::survey::Finding;
 pub use self::survey::survey;
@@ -42,6 +47,8 @@ pub enum Rung {
     UserNamespace,
     /// The same, with an overlay that `fuse-overlayfs` serves.
     FuseOverlay,
+    /// Root of a user namespace with one id: the same, and owners and devices are written down beside files.
+    OneId,
     /// Root without namespaces and mounts, as in an ordinary container: a changed root directory and Landlock, on a copy of
     /// the layers.
     Chroot,
@@ -51,15 +58,22 @@ pub enum Rung {
 
 impl Rung {
     /// All of them, the strongest first.
-    pub const ALL: [Self; 5] =
-        [Self::Root, Self::UserNamespace, Self::FuseOverlay, Self::Chroot, Self::FilesOnly];
+    pub const ALL: [Self; 6] = [
+        Self::Root,
+        Self::UserNamespace,
+        Self::FuseOverlay,
+        Self::OneId,
+        Self::Chroot,
+        Self::FilesOnly,
+    ];
 
-    /// Its number on the ladder. The fourth (a user namespace with one id) is not built.
+    /// Its number on the ladder.
     pub fn number(self) -> u8 {
         match self {
             Self::Root => 1,
             Self::UserNamespace => 2,
             Self::FuseOverlay => 3,
+            Self::OneId => 4,
             Self::Chroot => 5,
             Self::FilesOnly => 6,
         }
@@ -71,6 +85,7 @@ impl Rung {
             Self::Root => "root",
             Self::UserNamespace => "userns",
             Self::FuseOverlay => "fuse",
+            Self::OneId => "oneid",
             Self::Chroot => "chroot",
             Self::FilesOnly => "none",
         }
@@ -84,12 +99,17 @@ impl Rung {
 
     /// Whether root file systems are mounted on it, and processes have namespaces.
     pub fn mounts(self) -> bool {
-        matches!(self, Self::Root | Self::UserNamespace | Self::FuseOverlay)
+        matches!(self, Self::Root | Self::UserNamespace | Self::FuseOverlay | Self::OneId)
     }
 
     /// Whether this process is root of a user namespace on it.
     pub fn is_in_user_namespace(self) -> bool {
-        matches!(self, Self::UserNamespace | Self::FuseOverlay)
+        matches!(self, Self::UserNamespace | Self::FuseOverlay | Self::OneId)
+    }
+
+    /// Whether every file belongs to the same id, so that owners and devices are written down beside files.
+    pub fn keeps_deeds(self) -> bool {
+        self == Self::OneId
     }
 
     /// Whether programs can be run on it.
@@ -104,6 +124,7 @@ impl fmt::Display for Rung {
             Rung::Root => "root, with namespaces and overlay",
             Rung::UserNamespace => "user namespace with subordinate ids, with overlay",
             Rung::FuseOverlay => "user namespace with subordinate ids, with fuse-overlayfs",
+            Rung::OneId => "user namespace with one id, with overlay; owners are written down",
             Rung::Chroot => {
                 "no namespaces: changed root directory and Landlock, on a copy of the layers"
             }
@@ -124,7 +145,7 @@ pub struct Standing {
 /// Finds the highest rung that works here, or the one that is asked for, and climbs to it. To be called while the process
 /// has one thread.
 ///
-/// Each is tried by doing what it needs. For the second one and the third an ordinary user's process forks: the child, root of a new
+/// Each is tried by doing what it needs. For the second one to the fourth an ordinary user's process forks: the child, root of a new
 /// user namespace and mount namespace, returns; the parent does not.
 ///
 /// # Errors
@@ -151,13 +172,15 @@ fn try_to_enter(rung: Rung) -> Result<(), Error> {
         Rung::Root => check_root(),
         Rung::UserNamespace => climb_if_needed().and_then(|()| check_overlay()),
         Rung::FuseOverlay => climb_if_needed().and_then(|()| fuse::check()),
+        Rung::OneId if is_root_of_namespace()? && has_one_id()? => check_proc(),
+        Rung::OneId => climb::climb(Ids::One).and_then(|()| check_proc()),
         Rung::Chroot => check_chroot(),
         Rung::FilesOnly => check_owners(),
     }
 }
 
 fn climb_if_needed() -> Result<(), Error> {
-    if is_root_of_namespace()? { Ok(()) } else { climb::climb() }
+    if is_root_of_namespace()? { check_ids() } else { climb::climb(Ids::Ranges) }
 }
 
 fn check_root() -> Result<(), Error> {
@@ -208,6 +231,24 @@ fn check_overlay() -> Result<(), Error> {
     })
 }
 
+/// Mounts a `/proc` as a sandbox has it. In a container whose own one is covered in places nobody may.
+fn check_proc() -> Result<(), Error> {
+    check_overlay()?;
+    let failed = "try a `/proc` of its own";
+    let alone = sys::Alone::check().map_err(Error::setup(failed))?;
+    let child = sys::fork_into(libc::CLONE_NEWPID, &alone).map_err(Error::setup(failed))?;
+    let Some(child) = child else { sys::exit_now(i32::from(kernel_files::proc().is_err())) };
+    let ended = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))
+        .map_err(Error::setup(failed))?;
+    match ended.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        _ => Err(lacking(
+            "no `/proc` can be mounted, as in a container whose own one is masked",
+            "start the container with --security-opt systempaths=unconfined, or with --privileged",
+        )),
+    }
+}
+
 fn check_owners() -> Result<(), Error> {
     match effective()?.contains(CapabilitySet::CHOWN) {
         true => Ok(()),
@@ -245,6 +286,27 @@ fn lacking(what: &str, hint: &str) -> Error {
 /// Whether this process is root in a namespace that somebody else has made.
 fn is_root_of_namespace() -> Result<bool, Error> {
     Ok(rustix::process::geteuid().is_root() && has_sys_admin()? && !in_initial_namespace()?)
+}
+
+/// A namespace with one id is the fourth rung.
+fn check_ids() -> Result<(), Error> {
+    match has_one_id()? {
+        true => Err(lacking("this user namespace has one id", "that is the rung `oneid`")),
+        false => Ok(()),
+    }
+}
+
+/// Whether there is one user or one group only in this user namespace: no file can be given to anybody then.
+pub(crate) fn has_one_id() -> Result<bool, Error> {
+    for path in ["/proc/self/uid_map", "/proc/self/gid_map"] {
+        let map = fs::read_to_string(path)
+            .map_err(|source| Error::HostFile { path: path.into(), source })?;
+        let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2));
+        if counts.eq(["1"]) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn effective() -> Result<CapabilitySet, Error> {

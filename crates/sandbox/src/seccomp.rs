@@ -14,11 +14,13 @@
 
 mod asked;
 mod granted;
+mod owned;
 mod table;
 
 use crate::Capabilities;
 use crate::sys::Instruction;
 pub(crate) use asked::Asked;
+pub(crate) use owned::names as owned_names;
 use table::ALLOWED;
 use table::Column;
 use table::NO;
@@ -28,6 +30,8 @@ use table::NO;
 const NUMBER: u32 = 0;
 const MACHINE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
+/// Bytes of an argument.
+const ARGUMENT: u32 = 8;
 
 // Of `linux/bpf_common.h`: class, size or operation, and source of an instruction.
 const LOAD: u16 = 0x20;
@@ -44,6 +48,9 @@ const ASK: u32 = 0x7fc0_0000;
 
 /// The bit that marks the calls of x32. Distributions switch that variant off.
 const X32: u32 = 0x4000_0000;
+
+/// `O_CREAT`.
+const CREATE: u32 = 0o100;
 
 /// Namespaces in the flags of clone(2): those a process may not make without CAP_SYS_ADMIN. CLONE_NEW…
 /// of mount, cgroup, uts, ipc, user, pid and net.
@@ -122,6 +129,10 @@ enum Verdict {
     WatchedSocket,
     Personality,
     Ask,
+    /// If the argument at this place says that a file is to be made.
+    AskIfMaking(u32),
+    /// If the argument at this place has this value.
+    AskIfEqual(u32, u32),
 }
 
 /// What the supervisor is asked about.
@@ -132,6 +143,18 @@ pub(crate) enum Watch {
     Sockets,
     /// Paths that are opened and links that are read: see `chroot::own`.
     Paths,
+    /// Owners, devices and new files, see `emulation`; with the sockets or without.
+    Owners {
+        sockets: bool,
+    },
+}
+
+/// Whether calls that are not in the profile are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    Profile,
+    /// They are not: only the supervisor is asked about some.
+    Everything,
 }
 
 /// The calls from `first` up to the next range.
@@ -141,14 +164,33 @@ struct Range {
     verdict: Verdict,
 }
 
+/// The machine that this program is for.
+fn native() -> Machine {
+    if cfg!(target_arch = "aarch64") { AARCH64 } else { X86_64 }
+}
+
+fn number_of(name: &str, column: Column) -> Option<u32> {
+    let (_, numbers) = ALLOWED.iter().find(|(known, _)| *known == name)?;
+    Some(numbers[column as usize]).filter(|number| *number != NO)
+}
+
+/// The filter for programs of this machine that asks about owners, and refuses nothing else.
+pub(crate) fn owners_only(sockets: bool) -> Vec<Instruction> {
+    let machine = native();
+    let watch = Watch::Owners { sockets };
+    let ranges = ranges(&machine, Capabilities::ALL, watch, Base::Everything);
+    let mut program = vec![load(MACHINE), when(JUMP_IF_EQUAL, machine.id, 1, 0), allow()];
+    program.push(load(NUMBER));
+    program.extend(search(&ranges));
+    program
+}
+
 /// The filter for programs of this machine and of its 32-bit variant, with these capabilities.
 pub(crate) fn program(capabilities: Capabilities, watch: Watch) -> Vec<Instruction> {
-    let (native, small) = match cfg!(target_arch = "aarch64") {
-        true => (AARCH64, ARM),
-        false => (X86_64, I386),
-    };
+    let native = native();
+    let small = if native.id == AARCH64.id { ARM } else { I386 };
     let native_search = search_with_x32(&native, capabilities, watch);
-    let small_search = search(&ranges(&small, capabilities, watch));
+    let small_search = search(&ranges(&small, capabilities, watch, Base::Profile));
 
     let mut program = vec![load(MACHINE)];
     program.push(when(JUMP_IF_EQUAL, native.id, 1, 0));
@@ -173,12 +215,12 @@ fn search_with_x32(
         program.push(when(JUMP_IF_AT_LEAST, X32, 0, 1));
         program.push(fail(libc::ENOSYS));
     }
-    program.extend(search(&ranges(machine, capabilities, watch)));
+    program.extend(search(&ranges(machine, capabilities, watch, Base::Profile)));
     program
 }
 
 /// The numbers of a machine, sorted, from 0 to the end of all numbers.
-fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch) -> Vec<Range> {
+fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch, base: Base) -> Vec<Range> {
     let column = machine.column as usize;
     let mut calls: Vec<(u32, Verdict)> = ALLOWED
         .iter()
@@ -192,8 +234,8 @@ fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch) -> Vec<Ra
         false => (Verdict::Clone, Verdict::Missing),
     };
     let socket = match watch {
-        Watch::Nothing | Watch::Paths => Verdict::Socket,
-        Watch::Sockets => Verdict::WatchedSocket,
+        Watch::Nothing | Watch::Paths | Watch::Owners { sockets: false } => Verdict::Socket,
+        Watch::Sockets | Watch::Owners { sockets: true } => Verdict::WatchedSocket,
     };
     calls.extend([
         (machine.clone, clone),
@@ -201,17 +243,33 @@ fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch) -> Vec<Ra
         (machine.personality, Verdict::Personality),
         (machine.socket, socket),
     ]);
-    if let (Some(socketcall), Watch::Sockets) = (machine.socketcall, watch) {
+    if let (Some(socketcall), Watch::Sockets | Watch::Owners { sockets: true }) =
+        (machine.socketcall, watch)
+    {
         calls.retain(|(number, _)| *number != socketcall);
         calls.push((socketcall, Verdict::Ask));
     }
-    if watch == Watch::Paths {
-        let asked = asked::numbers(machine);
-        calls.retain(|(number, _)| !asked.contains(number));
-        calls.extend(asked.into_iter().map(|number| (number, Verdict::Ask)));
+    let asked: Vec<(u32, Verdict)> = match watch {
+        Watch::Nothing | Watch::Sockets => Vec::new(),
+        Watch::Paths => asked::numbers(machine).into_iter().map(|it| (it, Verdict::Ask)).collect(),
+        Watch::Owners { .. } => {
+            let always = owned::numbers(machine).into_iter().map(|it| (it, Verdict::Ask));
+            let opening = owned::opening(machine).into_iter();
+            let opening = opening.map(|(it, place)| (it, Verdict::AskIfMaking(place)));
+            let single = owned::single(machine).into_iter();
+            let single = single.map(|(it, place, value)| (it, Verdict::AskIfEqual(place, value)));
+            always.chain(opening).chain(single).collect()
+        }
+    };
+    calls.retain(|(number, _)| asked.iter().all(|(it, _)| it != number));
+    calls.extend(asked);
+    if base == Base::Everything {
+        calls.retain(|(_, verdict)| !matches!(verdict, Verdict::Clone | Verdict::Missing));
+        calls.retain(|(_, verdict)| !matches!(verdict, Verdict::Personality | Verdict::Socket));
     }
     calls.sort_unstable_by_key(|(number, _)| *number);
 
+    let rest = if base == Base::Profile { Verdict::Refuse } else { Verdict::Allow };
     let mut ranges: Vec<Range> = Vec::new();
     let mut add = |first, verdict| match ranges.last() {
         Some(last) if last.verdict == verdict => {}
@@ -220,12 +278,12 @@ fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch) -> Vec<Ra
     let mut next = 0;
     for (number, verdict) in calls {
         if number > next {
-            add(next, Verdict::Refuse);
+            add(next, rest);
         }
         add(number, verdict);
         next = number + 1;
     }
-    add(next, Verdict::Refuse);
+    add(next, rest);
     ranges
 }
 
@@ -264,6 +322,18 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         }
         Verdict::Personality => one_of(PERSONALITIES, allow(), &[refuse()]),
         Verdict::Ask => vec![ask()],
+        Verdict::AskIfEqual(place, value) => vec![
+            load(FIRST_ARGUMENT + place * ARGUMENT),
+            when(JUMP_IF_EQUAL, value, 0, 1),
+            ask(),
+            allow(),
+        ],
+        Verdict::AskIfMaking(place) => vec![
+            load(FIRST_ARGUMENT + place * ARGUMENT),
+            when(JUMP_IF_ANY_BIT, CREATE, 0, 1),
+            ask(),
+            allow(),
+        ],
     }
 }
 

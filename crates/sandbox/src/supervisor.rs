@@ -28,10 +28,12 @@ use crate::cgroup::Groups;
 use crate::chroot;
 use crate::container;
 use crate::container::Lines;
+use crate::emulation;
 use crate::join;
 use crate::network;
 use crate::network::gate;
 use crate::network::gate::Outside;
+use crate::network::gate::Waiting;
 use crate::signals;
 use crate::sys;
 use crate::sys::Alone;
@@ -144,7 +146,14 @@ impl Pipes {
 
     /// The child's ends.
     pub(crate) fn lines(self, caller: BorrowedFd<'_>) -> Lines<'_> {
-        Lines { caller, speak: self.speak, alive: self.alive, gate: None, paths: None }
+        Lines {
+            caller,
+            speak: self.speak,
+            alive: self.alive,
+            gate: None,
+            paths: None,
+            emulation: None,
+        }
     }
 
     /// The supervisor's ends.
@@ -159,17 +168,24 @@ fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Result<Report, E
     let pipes = Pipes::open()?;
     let alone = Alone::check().map_err(Error::setup("make the namespaces"))?;
     let gate = match job.network {
-        NetworkJob::Awaited(_, gate) => Some(gate::share(gate, luggage)?),
+        NetworkJob::Awaited(_, gate) => Some(gate),
         NetworkJob::Host | NetworkJob::None | NetworkJob::Joined(_) => None,
     };
-    let (inside, outside) = gate.unzip();
+    let waiting = gate.map(|gate| Waiting::at(gate, luggage)).transpose()?;
+    let (emulation, emulator) = emulation::share(waiting)?.unzip();
+    let gate = gate.filter(|_| emulation.is_none());
+    let (inside, outside) = gate.map(|gate| gate::share(gate, luggage)).transpose()?.unzip();
     let Some(first) = fork(job, groups.is_some(), &alone)? else {
-        drop(outside);
-        let lines = Lines { gate: inside, ..pipes.lines(caller) };
+        drop((outside, emulator));
+        let lines = Lines { gate: inside, emulation, ..pipes.lines(caller) };
         container::run(job, luggage, &lines, groups.as_ref(), &alone);
     };
-    drop(inside);
+    drop((inside, emulation));
+    let busy = emulator.map(|emulator| emulator.start(&job.rights)).transpose()?;
     let (report, stubs) = end_of(first, caller, Ears { gate: outside, ..pipes.ears() })?;
+    if let Some(busy) = busy {
+        busy.end();
+    }
     if groups.as_ref().is_some_and(Groups::ran_out_of_memory) {
         // If the caller is gone there is nobody to tell.
         let _ = wire::send_report(caller, &Report::OutOfMemory, None);

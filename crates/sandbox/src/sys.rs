@@ -295,6 +295,85 @@ pub(crate) fn answer_with_descriptor(
     checked(result.into()).map(drop)
 }
 
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_SET_FLAGS: lets a process that asks give its processor to the one that answers. Fails before
+/// Linux 6.6.
+pub(crate) fn answer_on_the_spot(listener: &OwnedFd) -> io::Result<()> {
+    /// `_IOW('!', 4, __u64)`.
+    const SET_FLAGS: u32 = 0x4008_2104;
+    /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP`.
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: the flags are passed as a number.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as _, SYNC_WAKE_UP) };
+    checked(result.into()).map(drop)
+}
+
+/// process_vm_readv(2): reads the memory of another process; as many bytes as there are.
+pub(crate) fn read_memory(process: i32, from: u64, to: &mut [u8]) -> io::Result<usize> {
+    let here = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
+    let there = libc::iovec { iov_base: from as *mut libc::c_void, iov_len: to.len() };
+    // SAFETY: the kernel writes no more than the length of `to` into it; the other address is not of this process.
+    let result = unsafe {
+        let (here, there) = (&raw const here, &raw const there);
+        libc::process_vm_readv(process, here, 1, there, 1, 0)
+    };
+    usize::try_from(checked(result as libc::c_long)?).map_err(io::Error::other)
+}
+
+/// process_vm_writev(2): writes into the memory of another process, all or an error.
+pub(crate) fn write_memory(process: i32, to: u64, from: &[u8]) -> io::Result<()> {
+    let here = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    let there = libc::iovec { iov_base: to as *mut libc::c_void, iov_len: from.len() };
+    // SAFETY: the kernel reads `from`, which is alive; the other address is not of this process.
+    let result = unsafe {
+        let (here, there) = (&raw const here, &raw const there);
+        libc::process_vm_writev(process, here, 1, there, 1, 0)
+    };
+    match usize::try_from(checked(result as libc::c_long)?) {
+        Ok(length) if length == from.len() => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(libc::EFAULT)),
+    }
+}
+
+/// prlimit(2) of a process's file locks, a limit that the kernel keeps, hands on to children, and makes no use of. Sets the
+/// soft one if there is `new`; returns what it was.
+pub(crate) fn lock_limit(process: i32, new: Option<u64>) -> io::Result<u64> {
+    /// `RLIMIT_LOCKS`, which is the same number on all of our machines.
+    const LOCKS: libc::c_int = 10;
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes and reads its structures, which are alive during the calls.
+    unsafe {
+        let none = ptr::null::<libc::rlimit64>();
+        checked(libc::syscall(libc::SYS_prlimit64, process, LOCKS, none, &raw mut old))?;
+        if let Some(soft) = new {
+            let new = libc::rlimit64 { rlim_cur: soft.min(old.rlim_max), rlim_max: old.rlim_max };
+            let none = ptr::null_mut::<libc::rlimit64>();
+            checked(libc::syscall(libc::SYS_prlimit64, process, LOCKS, &raw const new, none))?;
+        }
+    }
+    Ok(old.rlim_cur)
+}
+
+/// fstat(2): the kernel's `struct stat`, which is 144 bytes or shorter.
+pub(crate) fn stat_bytes(file: impl AsFd) -> io::Result<[u8; 144]> {
+    let mut bytes = [0_u8; 144];
+    let to = bytes.as_mut_ptr();
+    // SAFETY: the kernel writes its structure, for which there is room, as it is on this machine.
+    checked(unsafe { libc::syscall(libc::SYS_fstat, file.as_fd().as_raw_fd(), to) })?;
+    Ok(bytes)
+}
+
+/// statx(2): the kernel's `struct statx`.
+pub(crate) fn statx_bytes(file: impl AsFd, mask: u32) -> io::Result<[u8; 256]> {
+    let mut bytes = [0_u8; 256];
+    let (file, to) = (file.as_fd().as_raw_fd(), bytes.as_mut_ptr());
+    // SAFETY: the path is a C string, and the kernel writes its 256 bytes, for which there is room.
+    let result = unsafe {
+        libc::syscall(libc::SYS_statx, file, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, to)
+    };
+    checked(result)?;
+    Ok(bytes)
+}
+
 /// rt_sigaction(2): default handling for every signal that is ignored; and sigprocmask(2): none blocked.
 ///
 /// What has a handler gets its default by execve(2) anyway.

@@ -102,7 +102,7 @@ pub(crate) fn run(
 /// Returns an error where nothing can be run at all.
 fn ensure_runs(build: &Build) -> Result<(), Error> {
     match build.engine.rung() {
-        Rung::Root | Rung::UserNamespace | Rung::FuseOverlay | Rung::Chroot => Ok(()),
+        Rung::Root | Rung::UserNamespace | Rung::FuseOverlay | Rung::OneId | Rung::Chroot => Ok(()),
         Rung::FilesOnly => Err(Error::NothingRuns { reasons: build.engine.missed().to_vec() }),
     }
 }

@@ -16,6 +16,9 @@
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::channel;
 
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
@@ -239,6 +242,52 @@ impl Outside<'_> {
                 knock(self.knock);
                 self.state.is_asked_for = true;
             }
+        }
+    }
+}
+
+/// Calls that wait at the gate for who has the listener himself: an [`Outside`] of a filter that asks about more.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    knock: OwnedFd,
+    open: OwnedFd,
+    /// The thread that lets them go on, as long as nobody waits.
+    calls: Option<Sender<u64>>,
+}
+
+impl Waiting {
+    /// At the gate of a job.
+    pub(crate) fn at(job: GateJob, luggage: &Luggage) -> Result<Self, Error> {
+        let failed = "wait for the network of the build";
+        let duplicate = |place| luggage.at(place)?.try_clone_to_owned();
+        let knock = duplicate(job.knock).map_err(Error::setup(failed))?;
+        let open = duplicate(job.open).map_err(Error::setup(failed))?;
+        Ok(Self { knock, open, calls: None })
+    }
+
+    /// Lets a call go on when the gate is open; asks for that if nobody has.
+    pub(crate) fn add(&mut self, listener: &Arc<OwnedFd>, call: u64) {
+        let calls = self.calls.get_or_insert_with(|| {
+            knock(self.knock.as_fd());
+            let (calls, waiting) = channel();
+            let (open, listener) = (self.open.try_clone(), Arc::clone(listener));
+            let let_go_on = move || {
+                if let Ok(open) = open {
+                    let mut events = [PollFd::new(&open, PollFlags::IN)];
+                    // Whatever comes of it: nobody is kept waiting.
+                    let _ = rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None));
+                }
+                for call in waiting {
+                    // It fails when the process does not wait any more.
+                    let _ = sys::let_call_go_on(&listener, call);
+                }
+            };
+            // Without a thread nothing receives the calls, and they go on below.
+            let _ = std::thread::Builder::new().spawn(let_go_on);
+            calls
+        });
+        if calls.send(call).is_err() {
+            let _ = sys::let_call_go_on(listener, call);
         }
     }
 }

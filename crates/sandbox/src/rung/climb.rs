@@ -1,4 +1,4 @@
-//! The second rung: a user namespace in which an ordinary user is root. How its ids are mapped is in `idmap`.
+//! The second rung and the fourth: a user namespace in which an ordinary user is root. How its ids are mapped is in `idmap`.
 
 use std::fs;
 use std::io;
@@ -33,9 +33,9 @@ const SIGNALS: &[i32] = &[
 /// The process forks here. The child, root of a new user namespace and mount
 /// namespace, returns; the parent does not: it passes signals on and ends as the child ends. If the
 /// parent is killed, so is the child. On an error nothing has changed and no child is left.
-pub(super) fn climb() -> Result<(), Error> {
+pub(super) fn climb(ids: idmap::Ids) -> Result<(), Error> {
     // Looked at only when there is a namespace: without one, ids are not what is missing.
-    let map = idmap::IdMap::of_caller();
+    let map = idmap::IdMap::find(ids);
     let (tell_parent, from_child) = pipe()?;
     let (tell_child, from_parent) = pipe()?;
     let parent = rustix::process::getpid();

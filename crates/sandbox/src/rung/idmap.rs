@@ -1,7 +1,8 @@
 //! Which ids an ordinary user may use in a user namespace, and giving them to one.
 //!
 //! Id 0 there is the user; 1 and up are the ranges that `/etc/subuid` and `/etc/subgid` give the
-//! user, in their order. Writing such a map takes privileges, which newuidmap and newgidmap have.
+//! user, in their order. Writing such a map takes privileges, which newuidmap and newgidmap have; a map of the user alone
+//! takes none.
 
 use std::fs;
 use std::io;
@@ -27,6 +28,15 @@ struct Range {
     count: u32,
 }
 
+/// Which ids a user namespace gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// The user as 0, and the ranges that the user may use.
+    Ranges,
+    /// The user as 0, and no other: for this nobody has to be asked.
+    One,
+}
+
 /// The ids of a user.
 pub(super) struct IdMap {
     user: String,
@@ -37,8 +47,20 @@ pub(super) struct IdMap {
 }
 
 impl IdMap {
+    /// Finds the ids that are asked for.
+    pub(super) fn find(ids: Ids) -> Result<Self, Error> {
+        match ids {
+            Ids::Ranges => Self::of_caller(),
+            Ids::One => {
+                let uid = rustix::process::geteuid().as_raw();
+                let gid = rustix::process::getegid().as_raw();
+                Ok(Self { user: uid.to_string(), uid, uids: Vec::new(), gid, gids: Vec::new() })
+            }
+        }
+    }
+
     /// Finds the ids of the user who runs this process.
-    pub(super) fn of_caller() -> Result<Self, Error> {
+    fn of_caller() -> Result<Self, Error> {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         let user = crate::sys::user_name(uid).unwrap_or_else(|| uid.to_string());
@@ -49,8 +71,26 @@ impl IdMap {
 
     /// Gives them to the user namespace of a process.
     pub(super) fn apply(&self, process: Pid) -> Result<(), Error> {
+        if self.uids.is_empty() && self.gids.is_empty() {
+            return self.write(process);
+        }
         self.run(&UID, process, self.uid, &self.uids)?;
         self.run(&GID, process, self.gid, &self.gids)
+    }
+
+    /// Maps the user and the group alone. The kernel allows it if the processes there cannot give up their groups.
+    fn write(&self, process: Pid) -> Result<(), Error> {
+        let directory = format!("/proc/{}", process.as_raw_nonzero());
+        let lines = [
+            ("setgroups", "deny".to_owned()),
+            ("uid_map", format!("0 {} 1", self.uid)),
+            ("gid_map", format!("0 {} 1", self.gid)),
+        ];
+        for (file, text) in lines {
+            fs::write(format!("{directory}/{file}"), text)
+                .map_err(Error::setup("map the user to root"))?;
+        }
+        Ok(())
     }
 
     fn run(&self, kind: &Kind, process: Pid, own: u32, ranges: &[Range]) -> Result<(), Error> {

@@ -1,10 +1,9 @@
 //! The calls that a program without a `/proc` of its own asks about: opening a file by its path, and reading a link.
 
 use super::AARCH64;
-use super::Column;
 use super::Machine;
 use super::X86_64;
-use super::table::ALLOWED;
+use super::number_of;
 
 /// Their names.
 const NAMES: &[&str] = &["open", "openat", "readlink", "readlinkat"];
@@ -44,11 +43,6 @@ pub(super) fn numbers(machine: &Machine) -> Vec<u32> {
         return Vec::new();
     }
     NAMES.iter().filter_map(|name| number_of(name, machine.column)).collect()
-}
-
-fn number_of(name: &str, column: Column) -> Option<u32> {
-    let (_, numbers) = ALLOWED.iter().find(|(known, _)| *known == name)?;
-    Some(numbers[column as usize]).filter(|number| *number != super::NO)
 }
 
 #[cfg(test)]
