@@ -188,10 +188,14 @@ const HIDE_FUSE: &str =
 const SHARE_STORE: &str = r#"exec unshare --mount sh -c '
 mount -t tmpfs none /mnt && mknod /mnt/fuse c 10 229 && chmod 666 /mnt/fuse && mount --bind /mnt/fuse /dev/fuse || exit 99
 mkdir -p "$7" "$7-real" && chown --reference="$(dirname "$7")" "$7" "$7-real" || exit 99
-bindfs -o nonempty,allow_other,dev,suid "$7-real" "$7" || exit 99
+bindfs -f -o nonempty,allow_other,dev,suid "$7-real" "$7" &
+server=$!
+until mountpoint -q "$7"; do kill -0 $server || exit 99; sleep 0.1; done
 "$@"
 status=$?
+# Locks are not shared with the next one of these: whatever still uses the store in a mount namespace of its own goes first.
 umount --lazy "$7"
+wait $server
 exit $status' sh "$@""#;
 
 #[test]
