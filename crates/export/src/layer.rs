@@ -153,7 +153,7 @@ pub fn layers(
 }
 
 /// Whether preparing a layer may take long. A guess: what cannot be read is found out when it is prepared.
-fn needs_work(store: &Store, id: &SnapshotId, options: &LayerOptions) -> bool {
+pub(crate) fn needs_work(store: &Store, id: &SnapshotId, options: &LayerOptions) -> bool {
     let has = |blob: &Descriptor| store.has_blob(&blob.digest).unwrap_or(false);
     let kept = store.layer(id).ok().flatten().and_then(|layer| layer.blob);
     let Some(profile) = options.compression.profile() else { return false };

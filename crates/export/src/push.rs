@@ -143,8 +143,9 @@ impl Pusher {
             self.watcher.tell(&short(diff_id), News::ToPush);
         }
         let others = Arc::new(Others::of(&self.store, to)?);
-        let compressing =
-            Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, usize::from)));
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+        let compressing = Arc::new(Semaphore::new(processors as usize));
         let sending = Arc::new(Semaphore::new(UPLOADS));
         let mut tasks = JoinSet::new();
         for (snapshot, diff_id) in &wanted {
@@ -158,6 +159,7 @@ impl Pusher {
                 diff_id: *diff_id,
                 options: layer_options(&self.store, image, snapshot, &options.layers)?,
                 others: Arc::clone(&others),
+                processors,
                 compressing: Arc::clone(&compressing),
                 sending: Arc::clone(&sending),
             };

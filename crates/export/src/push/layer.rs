@@ -22,7 +22,11 @@ use crate::{
 
 /// The bytes of a tar from which on it is sent while it is being compressed. A processor compresses so much in about a
 /// twentieth of a second.
-const SENT_GROWING: u64 = 4 * 1024 * 1024;
+const LARGE: u64 = 4 * 1024 * 1024;
+
+/// The processors that such a layer counts for. It keeps as many busy by itself, and has its blocks in memory for them: more
+/// of them at once would take no less time, and more memory.
+const PLACES: u32 = 4;
 
 /// One layer on its way.
 pub(super) struct LayerPush {
@@ -32,6 +36,8 @@ pub(super) struct LayerPush {
     pub(super) diff_id: DiffId,
     pub(super) options: LayerOptions,
     pub(super) others: Arc<Others>,
+    /// How many there are, and those that have nothing to compress.
+    pub(super) processors: u32,
     pub(super) compressing: Arc<Semaphore>,
     pub(super) sending: Arc<Semaphore>,
 }
@@ -68,8 +74,7 @@ impl LayerPush {
     async fn make(&self) -> Result<(Layer, Uploaded)> {
         let (begun, following) = oneshot::channel();
         let mut preparing = pin!(self.prepare(begun));
-        let size = self.pusher.store.layer(&self.snapshot)?.map_or(0, |layer| layer.size);
-        if size < SENT_GROWING || !self.pusher.client.takes_growing(&self.to) {
+        if !self.is_large()? || !self.pusher.client.takes_growing(&self.to) {
             return self.send(preparing.await?).await;
         }
         let place = async {
@@ -88,8 +93,19 @@ impl LayerPush {
         }
     }
 
+    fn is_large(&self) -> Result<bool> {
+        let layer = self.pusher.store.layer(&self.snapshot)?;
+        Ok(layer.is_some_and(|layer| layer.size >= LARGE))
+    }
+
     async fn prepare(&self, begun: oneshot::Sender<Following>) -> Result<Layer> {
-        let permit = Arc::clone(&self.compressing).acquire_owned().await;
+        let places = match self.is_large()? {
+            // What is there already waits for nobody.
+            _ if !layer::needs_work(&self.pusher.store, &self.snapshot, &self.options) => 0,
+            true => self.processors.min(PLACES),
+            false => 1,
+        };
+        let permit = Arc::clone(&self.compressing).acquire_many_owned(places).await;
         let (store, flavour) = (self.pusher.store.clone(), self.pusher.flavour);
         let (snapshot, diff_id, options) = (self.snapshot, self.diff_id, self.options);
         let work = move || {
