@@ -125,8 +125,7 @@ impl Snapshot<Open> {
     ///
     /// This process holds it from now on; others see it by a record only. A failed call leaves nothing.
     pub fn seal(self) -> Result<SnapshotId, Error> {
-        let removed = tmp::remove_tree(&self.work);
-        removed.map_err(Error::io("remove", &self.work))?;
+        self.inner.process()?.put_aside(&self.work)?;
         let id = SnapshotId::parse(&tmp::unique()).ok_or_else(|| Error::Io {
             action: "name",
             path: self.directory.clone(),

@@ -3,6 +3,7 @@
 //! Whoever gets the lock of such a directory or lease knows that its process is dead, and removes it. The directory is made at
 //! the first need, so that looking something up writes nothing.
 
+mod later;
 mod spread;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     },
 };
 
-use self::spread::Spread;
+use self::{later::Remover, spread::Spread};
 use crate::{
     Store, Warning,
     error::{Error, Result, is_of_disk},
@@ -50,6 +51,7 @@ pub(crate) struct ProcessDirectory {
     path: PathBuf,
     next: AtomicU64,
     spread: Spread,
+    remover: Remover,
     _lock: Lock,
 }
 
@@ -60,8 +62,8 @@ impl ProcessDirectory {
             create_directories(&path)?;
             // Between the two calls another process may have taken it for a leftover: then again, with another name.
             if let Some(lock) = Lock::try_existing(&path).map_err(Error::io("lock", &path))? {
-                let (next, spread) = (AtomicU64::new(0), Spread::default());
-                return Ok(Self { path, next, spread, _lock: lock });
+                let (next, spread, remover) = Default::default();
+                return Ok(Self { path, next, spread, remover, _lock: lock });
             }
         }
     }
@@ -82,6 +84,24 @@ impl ProcessDirectory {
         directory.join(self.new_name(prefix))
     }
 
+    /// Removes a directory of this process's while its caller goes on.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub(crate) fn put_aside(&self, path: &Path) -> Result<()> {
+        // What nothing was mounted with is empty, and gone with one call.
+        if fs::remove_dir(path).is_ok() {
+            return Ok(());
+        }
+        let trash = self.new_path("trash-");
+        match fs::rename(path, &trash) {
+            Ok(()) => self.remover.put(trash),
+            // A full disk may have no room for another name.
+            Err(_) => drop(remove_tree(path).map_err(Error::io("remove", path))?),
+        }
+        Ok(())
+    }
+
     fn new_name(&self, prefix: &str) -> String {
         format!("{prefix}{}", self.next.fetch_add(1, Ordering::Relaxed))
     }
@@ -89,6 +109,7 @@ impl ProcessDirectory {
 
 impl Drop for ProcessDirectory {
     fn drop(&mut self) {
+        drop(std::mem::take(&mut self.remover));
         // If it fails, the next command that opens the store removes the rest.
         let _ = remove_tree(&self.path);
     }
