@@ -21,7 +21,7 @@ use crate::{report::Failure, text};
 pub(crate) struct Manner {
     /// In spite of what can be overridden.
     pub(crate) force: bool,
-    /// With what they were before, as far as nobody else needs it.
+    /// With what they were before, as far as nobody else needs it: no image, no container, no living process.
     pub(crate) parents: bool,
 }
 
@@ -74,6 +74,11 @@ impl<'a> Removal<'a> {
             Err(store::Error::NoSuchImage { .. }) => Ok(Vec::new()),
             found => Ok(found?),
         }
+    }
+
+    /// Whether a living process uses an image, or has just made it.
+    pub(crate) fn is_held(&self, id: &ImageId) -> bool {
+        self.inventory.is_held(id)
     }
 
     /// Removes what a name or an id means.
@@ -179,7 +184,8 @@ impl<'a> Removal<'a> {
         }
         for (number, (id, is_whole)) in self.line(id).into_iter().enumerate() {
             // What is not by itself has no names that would have to be looked for.
-            if number > 0 && self.conflict(&id, false, !is_whole)?.is_some() {
+            if number > 0 && (self.is_held(&id) || self.conflict(&id, false, !is_whole)?.is_some())
+            {
                 break;
             }
             if is_whole {

@@ -261,14 +261,12 @@ fn remove_volumes(engine: &Engine, selected: &Selected) -> Result<u64, Failure> 
 /// Removes images, and then what nothing needs any more with what is cached.
 fn remove_rest(engine: &Engine, selected: &Selected, what: &Collect) -> Result<u64, Failure> {
     let mut removal = Removal::begin(engine, Manner { force: false, parents: true })?;
-    // Read once: nobody can begin to use an image while the removal is in progress.
-    let held = engine.store().held_images()?;
     for image in &selected.images {
         for name in &image.given {
             // Meanwhile a build may have begun to use it, or have given its name to what it has made.
             let meant = removal.meant(name)?;
             let is_other = !meant.is_empty() && !meant.contains(&image.id);
-            if is_other || meant.iter().any(|id| held.contains(id)) {
+            if is_other || meant.iter().any(|id| removal.is_held(id)) {
                 continue;
             }
             match removal.remove(name) {

@@ -173,6 +173,29 @@ fn what_a_running_build_uses_stays() {
     assert_eq!(env.sh("cat /one /two"), "1\n1");
 }
 
+/// The base of a build that runs is only what the image was before that is removed, and has no name.
+#[test]
+fn what_a_running_build_stands_on_stays_when_its_sister_goes() {
+    let env = TestEnv::new();
+    let layout = env.str("layout");
+    let output = format!("--output=type=oci,tar=false,dest={layout}");
+    env.build(&env.context("FROM busybox\nLABEL a=b\n"), &[&output]);
+    env.ok(&["prune", "-a", "-f"]);
+    let base = format!("base=oci-layout://{layout}");
+    let with_base = ["--build-context", &base];
+    env.build(&env.context("FROM base\nRUN echo sister > /x\n"), &with_base);
+    let parent = env.ok(&["inspect", "-f", "{{.Parent}}", IMAGE]).text();
+    let slow = env.context("FROM base\nRUN echo started; sleep 3\n");
+    let args = ["build", "--progress=plain", "-t", "slow", with_base[0], with_base[1], slow.str()];
+    let mut build = env.kiln(args).spawn();
+    build.wait_for("started");
+    let pruned = env.ok(&["prune", "-a", "-f"]).text();
+    assert!(pruned.contains(&format!("untagged: {IMAGE}")), "{pruned}");
+    assert!(!pruned.contains(&parent), "{pruned}");
+    env.ok(&["inspect", &parent]);
+    build.wait().ok();
+}
+
 #[test]
 fn containers_that_run_stay() {
     let env = TestEnv::new();

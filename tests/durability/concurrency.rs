@@ -87,6 +87,15 @@ fn rest(root: &Path) -> [usize; 3] {
     [count("snapshots"), count("kept/blobs/sha256"), count("lost")]
 }
 
+/// Says so when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn mixed(rounds: usize) {
     let scene = Scene::new();
     let (root, calm) = (scene.env.path("mixed"), scene.env.path("calm"));
@@ -94,6 +103,8 @@ fn mixed(rounds: usize) {
     let (is_over, prunes, killed) =
         (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
+        // Also when a build fails the test: the prunes would go on for ever.
+        let _over = Over(&is_over);
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 prune(&root);
@@ -121,7 +132,6 @@ fn mixed(rounds: usize) {
                 build.wait().ok();
             }
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     let checked = kiln(&root, &["fsck"]).run();
     assert!(checked.status.success(), "{checked}");

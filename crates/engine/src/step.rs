@@ -206,8 +206,7 @@ pub(crate) fn base(build: &Arc<Build>, stage: &Stage) -> Result<(Tip, Outcome), 
         Base::Stage(id) => build.result(*id)?.as_base(),
         Base::Scratch => on(StepKey::scratch(&stage.platform), Vec::new(), None),
         Base::Image { id, .. } | Base::Context { id: Some(id), .. } => {
-            build.lease.hold_image(id)?;
-            let image = build.engine.image(id)?;
+            let image = build.lease.hold_image(id)?;
             on(StepKey::image(id), image.snapshots, Some((*id, image.config.created)))
         }
         Base::Context { name, id: None } => op::copy::context_as_base(build, stage, name)?,

@@ -87,7 +87,7 @@ fn hold(lease: &Lease, image: &Image) -> Result<(), Error> {
         Err(store::Error::NoSuchImage { .. }) => {
             image.snapshots.iter().try_for_each(|id| Ok(lease.hold(id)?))
         }
-        held => Ok(held?),
+        held => held.map(drop).map_err(Error::from),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Inventory {
     listed_in: BTreeMap<ManifestDigest, BTreeSet<ImageId>>,
     /// The containers of each image, the newest first.
     containers_of: BTreeMap<ImageId, Vec<Container>>,
+    /// The images that living processes use, or have just made.
+    held: BTreeSet<ImageId>,
     lock: Lock,
     _gate: Lock,
 }
@@ -59,6 +61,7 @@ impl Store {
             known: BTreeMap::new(),
             listed_in: BTreeMap::new(),
             containers_of: BTreeMap::new(),
+            held: self.inner.leased()?.images,
             lock,
             _gate: gate,
         };
@@ -109,6 +112,11 @@ impl Inventory {
     /// Whether an image can be had from a registry under this reference, whose digest counts.
     pub fn has_digest(&self, id: &ImageId, reference: &Reference) -> bool {
         self.known.get(id).is_some_and(|known| known.digests.contains(&pinned(reference)))
+    }
+
+    /// Whether a living process uses an image, or has just made it.
+    pub fn is_held(&self, id: &ImageId) -> bool {
+        self.held.contains(id)
     }
 
     /// Returns who descends from whom.

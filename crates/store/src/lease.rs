@@ -131,8 +131,9 @@ impl Lease {
         self.append([Held::Blob(*digest)].into_iter())
     }
 
-    /// Holds an image with its snapshots, and their blobs with them. [`Error::NoSuchImage`] if it is gone.
-    pub fn hold_image(&self, id: &ImageId) -> Result<(), Error> {
+    /// Holds an image with its snapshots, and their blobs with them; returns it as it is then. [`Error::NoSuchImage`] if it
+    /// is gone.
+    pub fn hold_image(&self, id: &ImageId) -> Result<Image, Error> {
         let _lock = self.inner.lock_shared()?;
         let there = self.inner.has_image_record(id)?;
         let found = self.inner.image(id)?;
@@ -140,7 +141,8 @@ impl Lease {
         // Its layers too: the image itself may be removed, and what it was before may go with the image after it.
         let whole = there.then_some(Held::Image(*id));
         let layers = image.snapshots.iter().map(|id| Held::Snapshot(*id));
-        self.append(whole.into_iter().chain(layers))
+        self.append(whole.into_iter().chain(layers))?;
+        Ok(image)
     }
 
     fn append(&self, held: impl Iterator<Item = Held>) -> Result<()> {

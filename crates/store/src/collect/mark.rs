@@ -1,6 +1,6 @@
 //! What is needed: by images, by containers, by leases.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, io};
 
 use oci::{BlobDigest, Descriptor, ImageId};
 
@@ -50,8 +50,14 @@ impl Inner {
                 continue;
             }
             processes.extend(tmp::process_of(&path).map(str::to_owned));
-            // No lease but the directory of a process; or gone meanwhile: dropped by its owner, who needs nothing of it any more.
-            let text = fs::read_to_string(path).unwrap_or_default();
+            let text = match fs::read_to_string(&path) {
+                // Gone meanwhile: dropped by its owner, who needs nothing of it any more. Or no lease but the directory of a
+                // process.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => continue,
+                // What it names may be in use: nothing can be removed.
+                text => text.map_err(Error::io("read", &path))?,
+            };
             all.extend(text.lines().filter_map(Held::parse));
         }
         Ok((processes.len(), all))
