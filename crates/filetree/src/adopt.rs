@@ -7,7 +7,7 @@
 //! | nothing below shows in `dir` | files `dir/.wh..wh..opq` and `dir/.wh..opq`, the attribute `user.fuseoverlayfs.opaque` | the attribute `user.overlay.opaque` |
 //! | a file was copied up | the attribute `user.fuseoverlayfs.origin` | – |
 //!
-//! The last ones do not travel ([`crate::xattr`]), and stay where they are.
+//! The last ones do not travel (`crate::xattr`), and stay where they are.
 
 use std::{
     io,

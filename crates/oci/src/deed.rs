@@ -4,7 +4,7 @@
 //! | on | attribute | value |
 //! |---|---|---|
 //! | a regular file, a directory | [`Deed::ATTRIBUTE`] | `UID:GID`, or `UID:GID:c:MAJOR:MINOR` (`b` for a block device) |
-//! | a link, a FIFO, a socket | [`Deed::CAPABILITY`], as the kernel lets those have no other | 20 bytes: `struct vfs_cap_data`, version 2, the two ids in the place of the lower capabilities, [`MARK`] in that of the upper ones |
+//! | a link, a FIFO, a socket | [`Deed::CAPABILITY`], as the kernel lets those have no other | 20 bytes: `struct vfs_cap_data`, version 2, the two ids in the place of the lower capabilities, `MARK` in that of the upper ones |
 //!
 //! No deed says 0:0. Nothing but reading and writing the values is here.
 
