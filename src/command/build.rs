@@ -9,7 +9,7 @@ mod source;
 mod surroundings;
 mod targets;
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, io, panic, path::Path, sync::Arc, thread};
 
 use engine::{
     BuildRequest, BuiltTarget, Cancel, ContextSource, Engine, Events, Lock, NamedContext,
@@ -93,15 +93,30 @@ fn execute(
     }
     // What is long is done by threads of its own; the tasks between them are few.
     let runtime = runtime(1)?;
-    let built = runtime.block_on(async {
-        tokio::spawn(cancel_on_signal(cancel.clone()));
-        engine::build(&engine, request, events.clone()).await
-    });
+    let build = || {
+        runtime.block_on(async {
+            tokio::spawn(cancel_on_signal(cancel.clone()));
+            engine::build(&engine, request, events.clone()).await
+        })
+    };
+    let built = on_another_thread(build)?;
     if built.is_ok() {
         // All is done but to wait for signals.
         runtime.shutdown_background();
     }
     Ok(built?)
+}
+
+/// Does something while the first thread of the process, to which the kernel gives its signals, only waits for it: one that
+/// reads from a file system which does not answer would keep them.
+fn on_another_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    // As much as the first one has.
+    const STACK: usize = 8 << 20;
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let ended = thread.map_err(Failure::io("start", "a thread"))?.join();
+        Ok(ended.unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
 }
 
 /// Reads what the command line asks of a build.
