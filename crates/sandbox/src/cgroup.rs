@@ -2,31 +2,33 @@
 //!
 //! The supervisor makes the groups and writes the limits, the first process enters them before it does
 //! anything else, and the supervisor removes them when all is dead. Nothing is made if nothing is limited.
-//! Where the groups are is found in `find`; what is written into which file is in `settings`.
+//! Where the groups are is found in `find`; they are made in `one` and `two`, which is each version's own way, as what
+//! `directory` knows of them; what is written into which file is in `settings`.
 
+mod directory;
 mod find;
+mod one;
 mod settings;
+mod two;
 
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustix::thread::UnshareFlags;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::Error;
+use crate::cgroup::directory::make_directory;
+use crate::cgroup::directory::remove;
 use crate::cgroup::find::Hierarchies;
-use crate::cgroup::find::Hierarchy;
 use crate::cgroup::settings::Controller;
-use crate::cgroup::settings::Setting;
 use crate::sys;
 
 /// What all processes of a sandbox together may use. What is not given is not limited.
@@ -112,120 +114,6 @@ impl Groups {
         }
         groups.open_doors()?;
         Ok(Some(groups))
-    }
-
-    /// Makes a group in a hierarchy of version 1, which has its own for each controller. It is in a group
-    /// of kiln's at the top, as Docker's are in one of Docker's; an ordinary user's is in the group that kiln is in, if that
-    /// was handed over.
-    fn make_in_one(
-        &mut self,
-        controller: Controller,
-        one: &Hierarchy,
-        resources: &Resources,
-    ) -> Result<(), Error> {
-        let all = match &resources.parent {
-            Some(parent) => one.mount.join(parent),
-            None => one.mount.join("kiln"),
-        };
-        if resources.parent.is_some() {
-            self.make_above(&one.mount, &all)
-                .map_err(|source| refused_in_one(controller, one, &all, source))?;
-        }
-        let (all, path) = match make_group(&all) {
-            Err(error) if is_forbidden(&error) && resources.parent.is_none() => {
-                let made = make_group(&one.own).map(|path| (one.own.clone(), path));
-                made.map_err(|_| refused_in_one(controller, one, &all, error))?
-            }
-            made => {
-                let path = made.map_err(|source| refused_in_one(controller, one, &all, source))?;
-                (all, path)
-            }
-        };
-        self.directories.push(Directory { path: path.clone(), version: Version::One });
-        if controller == Controller::Cpuset {
-            let above = all.ancestors().take_while(|it| *it != one.mount);
-            let mut down: Vec<&Path> = above.collect();
-            down.reverse();
-            down.push(&path);
-            for directory in down {
-                inherit_cpuset(directory).map_err(cannot_write(
-                    controller,
-                    directory,
-                    "cpuset.cpus",
-                ))?;
-            }
-        }
-        for setting in settings::of_version_1(resources) {
-            if setting.controller == controller {
-                write_setting(&path, &setting)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a group in the hierarchy of version 2: below this process's own, or as near to that as can be,
-    /// so that limits of the groups above hold for it, too.
-    fn make_in_two(
-        &mut self,
-        controllers: &[Controller],
-        hierarchies: &Hierarchies,
-        resources: &Resources,
-    ) -> Result<(), Error> {
-        let first = controllers.first().copied().unwrap_or(Controller::Memory);
-        let Some(two) = &hierarchies.two else {
-            let reason = "this machine has no control groups mounted below `/sys/fs/cgroup`";
-            return Err(first.refused(reason.to_owned(), None));
-        };
-        let offered = fs::read_to_string(two.mount.join("cgroup.controllers")).unwrap_or_default();
-        let offers = |it: &Controller| offered.split_whitespace().any(|name| name == it.name());
-        if let Some(missing) = controllers.iter().find(|controller| !offers(controller)) {
-            let reason =
-                format!("no control group of this machine has the controller `{}`", missing.name());
-            return Err(missing.refused(reason, None));
-        }
-        if let Some(parent) = &resources.parent {
-            let parent = two.mount.join(parent);
-            let made = self
-                .make_above(&two.mount, &parent)
-                .and_then(|()| enable_down_to(&two.mount, &parent, controllers))
-                .and_then(|()| make_below(&parent, controllers));
-            let path = made.map_err(|source| {
-                let reason = format!("no control group can be made in `{}`", parent.display());
-                first.refused(reason, Some(source))
-            })?;
-            return self.take_in_two(path, controllers, resources);
-        }
-        let mut problem = None;
-        for parent in two.own.ancestors().take_while(|parent| parent.starts_with(&two.mount)) {
-            match make_below(parent, controllers) {
-                Ok(path) => return self.take_in_two(path, controllers, resources),
-                // The first one is about the own group, which is where one would look, unless that is only busy.
-                Err(error) if problem.as_ref().is_none_or(is_busy) => problem = Some(error),
-                Err(_) => {}
-            }
-        }
-        let reason = format!(
-            "no control group can be made in or above `{}`, where this process is; it needs one that is handed over to \
-             it and has processes in parts of it only, as by: systemd-run --user --scope -p Delegate=yes kiln …",
-            two.own.display()
-        );
-        Err(first.refused(reason, problem))
-    }
-
-    /// Writes the limits of a new group of version 2.
-    fn take_in_two(
-        &mut self,
-        path: PathBuf,
-        controllers: &[Controller],
-        resources: &Resources,
-    ) -> Result<(), Error> {
-        self.directories.push(Directory { path: path.clone(), version: Version::Two });
-        for setting in settings::of_version_2(resources) {
-            if controllers.contains(&setting.controller) {
-                write_setting(&path, &setting)?;
-            }
-        }
-        Ok(())
     }
 
     /// Makes the directories from `top`, which is there, down to `path`.
@@ -318,162 +206,4 @@ pub(crate) fn enter(doors: &[BorrowedFd<'_>]) -> Result<(), Error> {
         rustix::io::write(door, b"0").map_err(Error::setup("enter a control group"))?;
     }
     Ok(())
-}
-
-/// Makes a group of version 1 in another one, which may have to be made before.
-fn make_group(all: &Path) -> io::Result<PathBuf> {
-    let path = all.join(own_name());
-    retry_once(|| {
-        make_directory(all)?;
-        remove_left_over(all);
-        make_directory(&path)
-    })?;
-    Ok(path)
-}
-
-fn is_busy(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ResourceBusy
-}
-
-fn is_forbidden(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-}
-
-fn refused_in_one(controller: Controller, one: &Hierarchy, all: &Path, source: io::Error) -> Error {
-    let reason = match is_forbidden(&source) {
-        true => format!(
-            "this user may change the control groups neither below `{}` nor in `{}`, where this process is; those of version 1 are root's, \
-             who may hand one over (chown)",
-            all.parent().unwrap_or(all).display(),
-            one.own.display()
-        ),
-        false => format!("no control group can be made in `{}`", all.display()),
-    };
-    controller.refused(reason, Some(source))
-}
-
-/// Lets the groups from `top` to the one above `parent` pass the controllers on.
-fn enable_down_to(top: &Path, parent: &Path, controllers: &[Controller]) -> io::Result<()> {
-    let above = parent.ancestors().skip(1).take_while(|it| it.starts_with(top));
-    let mut down: Vec<&Path> = above.collect();
-    down.reverse();
-    down.into_iter().try_for_each(|group| enable(group, controllers))
-}
-
-/// Makes a group of version 2 with these controllers.
-///
-/// One with processes in it cannot hand controllers on, but for the top one; where it seems to be able to, nothing can enter
-/// what is made in it (the kernel's `cgroup-v2.rst`, "No Internal Process Constraint" and "Threads").
-fn make_below(parent: &Path, controllers: &[Controller]) -> io::Result<PathBuf> {
-    let is_top = !parent.join("cgroup.type").exists();
-    if !is_top && !fs::read_to_string(parent.join("cgroup.procs"))?.trim().is_empty() {
-        return Err(rustix::io::Errno::BUSY.into());
-    }
-    enable(parent, controllers)?;
-    remove_left_over(parent);
-    let path = parent.join(own_name());
-    make_directory(&path)?;
-    Ok(path)
-}
-
-/// Lets a group of version 2 pass these controllers on to those in it.
-fn enable(group: &Path, controllers: &[Controller]) -> io::Result<()> {
-    let file = group.join("cgroup.subtree_control");
-    let there = fs::read_to_string(&file)?;
-    let missing: Vec<String> = controllers
-        .iter()
-        .filter(|it| !there.split_whitespace().any(|name| name == it.name()))
-        .map(|it| format!("+{}", it.name()))
-        .collect();
-    if !missing.is_empty() {
-        write(&file, &missing.join(" "))?;
-    }
-    Ok(())
-}
-
-/// What the names of groups begin with; the supervisor's pid follows.
-const PREFIX: &str = "kiln-";
-
-/// A name that no other living supervisor has.
-fn own_name() -> String {
-    format!("{PREFIX}{}", std::process::id())
-}
-
-/// Removes the groups of supervisors that were killed.
-fn remove_left_over(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // It fails if processes are in it still: then the next one tries again.
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
-}
-
-/// Makes a directory; one with its name is left over from a supervisor that was killed, or kiln's own one.
-fn make_directory(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result,
-    }
-}
-
-/// The group above may be removed by another sandbox's end just when it was found.
-fn retry_once(make: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    match make() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(),
-        result => result,
-    }
-}
-
-/// A new group of version 1 has no processors and no memory, and nobody can enter it.
-fn inherit_cpuset(directory: &Path) -> io::Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let own = directory.join(file);
-        if !fs::read_to_string(&own)?.trim().is_empty() {
-            continue;
-        }
-        if let Some(above) = directory.parent() {
-            write(&own, fs::read_to_string(above.join(file))?.trim())?;
-        }
-    }
-    Ok(())
-}
-
-fn write_setting(group: &Path, setting: &Setting) -> Result<(), Error> {
-    match write(&group.join(setting.file), &setting.value) {
-        // A kernel that does not count swap.
-        Err(error) if setting.optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(cannot_write(setting.controller, group, setting.file)),
-    }
-}
-
-fn cannot_write<'a>(
-    controller: Controller,
-    group: &'a Path,
-    file: &'a str,
-) -> impl FnOnce(io::Error) -> Error + 'a {
-    move |source| {
-        let reason = format!("`{}` takes no such value", group.join(file).display());
-        controller.refused(reason, Some(source))
-    }
-}
-
-/// One write, which is how the kernel takes a value; and no file is made.
-fn write(file: &Path, value: &str) -> io::Result<()> {
-    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
-}
-
-/// The kernel is done with the dead a moment after they are waited for.
-fn remove(path: &Path) {
-    for _ in 0..100 {
-        match fs::remove_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            // Nothing can be done about any other error; an empty group costs nobody anything.
-            _ => return,
-        }
-    }
 }

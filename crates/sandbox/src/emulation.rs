@@ -9,8 +9,8 @@
 //! ```text
 //! first process   [`Inside`]: installs the filter, and sends its listener and the root directory
 //!       │
-//! supervisor      [`Outside`] → a thread, [`Emulator`]: `process` finds what a call means, `ids` who makes it,
-//!                 `files`, `look` and `ids` do it, `deed` writes it down
+//! supervisor      [`Outside`] → a thread, [`Emulator`]: `answer` hears of a call, `process` finds what it means,
+//!                 `ids` who makes it; `files`, `look` and `identity` do it, `deed` writes it down
 //! ```
 //!
 //! This is no barrier, and takes none away: what a program may do is decided by the kernel, to which it is the one user that
@@ -19,8 +19,10 @@
 //! Not played: permissions (who is not root may read and change what is root's here, but make nothing where root alone may),
 //! other processes' ids in `/proc`, programs of the machine's 32-bit variant.
 
+mod answer;
 mod deed;
 mod files;
+mod identity;
 mod ids;
 mod look;
 mod process;
@@ -32,10 +34,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use rustix::event::PollFd;
-use rustix::event::PollFlags;
-use rustix::event::Timespec;
-use rustix::fs::FileType;
 use rustix::fs::Gid;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -43,14 +41,10 @@ use rustix::fs::Uid;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use rustix::process::Signal;
-use rustix::thread::CapabilitySet;
 use rustix::thread::UnshareFlags;
 
-use self::ids::Four;
 use self::ids::Ids;
 use self::ids::Table;
-use self::process::Named;
-use self::process::Process;
 use self::process::RootId;
 use crate::Capabilities;
 use crate::Error;
@@ -62,7 +56,6 @@ use crate::seccomp::Watch;
 use crate::spawn::supervisor::sockets;
 use crate::sys;
 use crate::sys::Alone;
-use crate::sys::AskingCall;
 use crate::wire;
 
 /// Gives a new file to somebody; where there is one id only, by a deed.
@@ -204,14 +197,6 @@ impl Outside {
     }
 }
 
-/// Tells that there is no limit of file locks: what stands there is not for the program.
-fn no_limit(process: Process, address: u64) -> Result<Answer, Errno> {
-    if address != 0 {
-        process.write(address, &[0xff; 16])?;
-    }
-    Ok(Answer::Value(0))
-}
-
 /// Answers calls.
 #[derive(Debug)]
 struct Emulator {
@@ -237,254 +222,4 @@ enum Answer {
     File(OwnedFd, bool),
     /// It waits for the network.
     Wait,
-}
-
-impl Emulator {
-    fn answer_all(&mut self, busy: &Mutex<()>) {
-        loop {
-            let Ok(call) = sys::next_asking_call(&self.listener) else {
-                if self.is_over() {
-                    return;
-                }
-                continue;
-            };
-            let _turn = busy.lock().unwrap_or_else(PoisonError::into_inner);
-            let answer = self.answer(&call);
-            // All of them fail when the process does not wait any more.
-            let _ = match answer {
-                Ok(Answer::GoOn) => sys::let_call_go_on(&self.listener, call.id),
-                Ok(Answer::Value(value)) => sys::answer_call(&self.listener, call.id, value, 0),
-                Ok(Answer::File(file, close_on_exec)) => {
-                    sys::answer_with_descriptor(&self.listener, call.id, &file, close_on_exec)
-                }
-                Ok(Answer::Wait) => {
-                    self.wait(call.id);
-                    Ok(())
-                }
-                Err(errno) => sys::answer_call(&self.listener, call.id, 0, errno.raw_os_error()),
-            };
-        }
-    }
-
-    /// Whether nobody has the filter any more. A call that is gone by now is no reason to end.
-    fn is_over(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut events = [PollFd::new(&*self.listener, PollFlags::IN)];
-        let polled = rustix::event::poll(&mut events, Some(&now));
-        polled.is_ok() && events[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
-    }
-
-    fn wait(&mut self, call: u64) {
-        match &mut self.gate {
-            Some(gate) => gate.add(&self.listener, call),
-            None => drop(sys::let_call_go_on(&self.listener, call)),
-        }
-    }
-
-    /// Makes sure that a call still waits: its process is the one that was looked at, then.
-    fn is_asking(&self, call: &AskingCall) -> Result<(), Errno> {
-        if sys::is_asking(&self.listener, call.id) { Ok(()) } else { Err(Errno::SRCH) }
-    }
-
-    fn answer(&mut self, call: &AskingCall) -> Result<Answer, Errno> {
-        let name = self.names.get(&call.number).filter(|_| call.machine == self.machine);
-        let Some(name) = name else { return Ok(Answer::GoOn) };
-        let process = Process::new(call.process);
-        let arguments = call.arguments;
-        let number = |place: usize| arguments[place] as u32;
-        let at = |place: usize| number(place) as i32;
-        let flag = |place: usize, flag: i32| at(place) & flag != 0;
-        let here = libc::AT_FDCWD;
-        let path = |from, address: usize, follow| Named::Path {
-            from,
-            address: arguments[address],
-            follow,
-            or_itself: false,
-        };
-        let path_with_flags = |from, address: usize, flags: usize| Named::Path {
-            from,
-            address: arguments[address],
-            follow: !flag(flags, libc::AT_SYMLINK_NOFOLLOW),
-            or_itself: flag(flags, libc::AT_EMPTY_PATH),
-        };
-        match *name {
-            "stat" => self.stat(call, path(here, 0, true), arguments[1]),
-            "lstat" => self.stat(call, path(here, 0, false), arguments[1]),
-            "fstat" => self.stat(call, Named::Descriptor(at(0)), arguments[1]),
-            "newfstatat" => self.stat(call, path_with_flags(at(0), 1, 3), arguments[2]),
-            "statx" => self.statx(call, path_with_flags(at(0), 1, 2), number(3), arguments[4]),
-
-            "chown" => self.chown(call, path(here, 0, true), number(1), number(2)),
-            "lchown" => self.chown(call, path(here, 0, false), number(1), number(2)),
-            "fchown" => self.chown(call, Named::Descriptor(at(0)), number(1), number(2)),
-            "fchownat" => self.chown(call, path_with_flags(at(0), 1, 4), number(2), number(3)),
-
-            "mknod" => self.make_node(call, (here, arguments[0]), number(1), arguments[2]),
-            "mknodat" => self.make_node(call, (at(0), arguments[1]), number(2), arguments[3]),
-            "mkdir" => self.make_directory(call, (here, arguments[0]), number(1)),
-            "mkdirat" => self.make_directory(call, (at(0), arguments[1]), number(2)),
-            "symlink" => self.make_link(call, arguments[0], (here, arguments[1])),
-            "symlinkat" => self.make_link(call, arguments[0], (at(1), arguments[2])),
-            "open" => self.open(call, (here, arguments[0]), number(1), number(2)),
-            "openat" => self.open(call, (at(0), arguments[1]), number(2), number(3)),
-            "creat" => {
-                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
-                self.open(call, (here, arguments[0]), flags.bits(), number(1))
-            }
-
-            "getuid" => Ok(self.tell(process, |ids| ids.user.real)),
-            "geteuid" => Ok(self.tell(process, |ids| ids.user.effective)),
-            "getgid" => Ok(self.tell(process, |ids| ids.group.real)),
-            "getegid" => Ok(self.tell(process, |ids| ids.group.effective)),
-            "getresuid" => self.tell_three(process, arguments, |ids| ids.user),
-            "getresgid" => self.tell_three(process, arguments, |ids| ids.group),
-            "getgroups" => self.tell_groups(process, at(0), arguments[1]),
-
-            "setuid" => self.set_user(call, |user, may| user.set(number(0), may)),
-            "setreuid" => self.set_user(call, |user, may| user.set_two(number(0), number(1), may)),
-            "setresuid" => self
-                .set_user(call, |user, may| user.set_three(number(0), number(1), number(2), may)),
-            "setgid" => self.set_group(call, |group, may| group.set(number(0), may)),
-            "setregid" => {
-                self.set_group(call, |group, may| group.set_two(number(0), number(1), may))
-            }
-            "setresgid" => self.set_group(call, |group, may| {
-                group.set_three(number(0), number(1), number(2), may)
-            }),
-            "setfsuid" => {
-                let before = self.table.of(process.id).user.files;
-                self.set_user(call, |user, may| Ok(user.set_files(number(0), may)))?;
-                Ok(Answer::Value(before.into()))
-            }
-            "setfsgid" => {
-                let before = self.table.of(process.id).group.files;
-                self.set_group(call, |group, may| Ok(group.set_files(number(0), may)))?;
-                Ok(Answer::Value(before.into()))
-            }
-            "setgroups" => self.set_groups(call, arguments),
-
-            "execve" => self.exec(call, path(here, 0, true)),
-            "prctl" => {
-                let ids = self.table.of(process.id);
-                let keeps = arguments[1] != 0;
-                if ids.keeps != keeps {
-                    let ids = Ids { keeps, ..ids.clone() };
-                    self.set(call, ids)?;
-                }
-                Ok(Answer::GoOn)
-            }
-            "getrlimit" => no_limit(process, arguments[1]),
-            "setrlimit" => Ok(Answer::Value(0)),
-            "prlimit64" => no_limit(process, arguments[3]),
-
-            "chroot" => {
-                self.root.somebody_left = true;
-                Ok(Answer::GoOn)
-            }
-            "socket" => Ok(Answer::Wait),
-            _ => Ok(Answer::GoOn),
-        }
-    }
-
-    /// Whether somebody has a right of root's.
-    fn has(&self, ids: &Ids, right: CapabilitySet) -> bool {
-        ids.is_root() && self.capabilities.contains(Capabilities::from(right.bits()))
-    }
-
-    fn tell(&self, process: Process, which: impl FnOnce(&Ids) -> u32) -> Answer {
-        Answer::Value(which(self.table.of(process.id)).into())
-    }
-
-    fn tell_three(
-        &self,
-        process: Process,
-        addresses: [u64; 6],
-        which: impl FnOnce(&Ids) -> Four,
-    ) -> Result<Answer, Errno> {
-        let four = which(self.table.of(process.id));
-        for (address, id) in addresses.into_iter().zip([four.real, four.effective, four.saved]) {
-            process.write(address, &id.to_ne_bytes())?;
-        }
-        Ok(Answer::Value(0))
-    }
-
-    fn tell_groups(&self, process: Process, room: i32, address: u64) -> Result<Answer, Errno> {
-        let groups = &self.table.of(process.id).groups;
-        let count = i32::try_from(groups.len()).unwrap_or(i32::MAX);
-        if room < 0 || (room != 0 && room < count) {
-            return Err(Errno::INVAL);
-        }
-        if room != 0 && count != 0 {
-            let bytes: Vec<u8> = groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
-            process.write(address, &bytes)?;
-        }
-        Ok(Answer::Value(count.into()))
-    }
-
-    fn set_user(
-        &mut self,
-        call: &AskingCall,
-        change: impl FnOnce(Four, bool) -> Result<Four, Errno>,
-    ) -> Result<Answer, Errno> {
-        let ids = self.table.of(call.process);
-        let user = change(ids.user, self.has(ids, CapabilitySet::SETUID))?;
-        let ids = ids.with_user(user);
-        self.set(call, ids)
-    }
-
-    fn set_group(
-        &mut self,
-        call: &AskingCall,
-        change: impl FnOnce(Four, bool) -> Result<Four, Errno>,
-    ) -> Result<Answer, Errno> {
-        let ids = self.table.of(call.process);
-        let group = change(ids.group, self.has(ids, CapabilitySet::SETGID))?;
-        let ids = Ids { group, ..ids.clone() };
-        self.set(call, ids)
-    }
-
-    /// Becoming another program, which may be somebody else's.
-    fn exec(&mut self, call: &AskingCall, named: Named) -> Result<Answer, Errno> {
-        let ids = self.table.of(call.process);
-        if !self.gains_rights || (ids.is_root() && !ids.keeps && !ids.kept) {
-            return Ok(Answer::GoOn);
-        }
-        let process = Process::new(call.process);
-        let opened = process.look(|process| process.spot(&self.root, named)?.open());
-        let Ok(file) = opened else { return Ok(Answer::GoOn) };
-        let stat = rustix::fs::fstat(&file)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let owner = deed::of(&file, kind);
-        let new = ids.in_program(stat.st_mode, owner.uid, owner.gid);
-        if kind == FileType::RegularFile && new != *ids {
-            self.set(call, new)?;
-        }
-        Ok(Answer::GoOn)
-    }
-
-    fn set_groups(&mut self, call: &AskingCall, arguments: [u64; 6]) -> Result<Answer, Errno> {
-        /// `NGROUPS_MAX`.
-        const MOST: u64 = 65_536;
-        let [count, address, ..] = arguments;
-        let ids = self.table.of(call.process).clone();
-        if !self.has(&ids, CapabilitySet::SETGID) {
-            return Err(Errno::PERM);
-        }
-        let count = u64::from(count as u32);
-        if count > MOST {
-            return Err(Errno::INVAL);
-        }
-        let mut groups = match count {
-            0 => Vec::new(),
-            count => Process::new(call.process).numbers(address, count as usize)?,
-        };
-        groups.sort_unstable();
-        self.set(call, Ids { groups, ..ids })
-    }
-
-    fn set(&mut self, call: &AskingCall, ids: Ids) -> Result<Answer, Errno> {
-        self.is_asking(call)?;
-        self.table.change(call.process, ids)?;
-        Ok(Answer::Value(0))
-    }
 }

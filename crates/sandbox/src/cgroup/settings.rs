@@ -1,6 +1,9 @@
 //! Which value of which file of a control group stands for a limit, in both versions.
 
+use std::fs::OpenOptions;
 use std::io;
+use std::io::Write;
+use std::path::Path;
 
 use crate::Error;
 use crate::cgroup::Amount;
@@ -52,6 +55,17 @@ pub(super) struct Setting {
     pub(super) value: String,
     /// Whether nobody asked for this one in particular.
     pub(super) optional: bool,
+}
+
+impl Setting {
+    /// Writes it for a group.
+    pub(super) fn write_to(&self, group: &Path) -> Result<(), Error> {
+        match write(&group.join(self.file), &self.value) {
+            // A kernel that does not count swap.
+            Err(error) if self.optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(cannot_write(self.controller, group, self.file)),
+        }
+    }
 }
 
 /// The controllers that the limits need.
@@ -194,6 +208,23 @@ impl List {
             self.add(Controller::Pids, "pids.max", processes);
         }
     }
+}
+
+/// Says that a file of a group does not take what was to be written into it.
+pub(super) fn cannot_write<'a>(
+    controller: Controller,
+    group: &'a Path,
+    file: &'a str,
+) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| {
+        let reason = format!("`{}` takes no such value", group.join(file).display());
+        controller.refused(reason, Some(source))
+    }
+}
+
+/// One write, which is how the kernel takes a value; and no file is made.
+pub(super) fn write(file: &Path, value: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
 }
 
 #[cfg(test)]
