@@ -191,6 +191,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is that the file system is mounted read-only.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Makes the error of a failed call on a path.
     pub(crate) fn io<E: Into<io::Error>>(
         action: &'static str,

@@ -176,6 +176,7 @@ impl Inner {
     fn drop_other_boots(&self) -> Result<()> {
         let root = self.layout.root();
         let mut dropped = BTreeMap::new();
+        let mut passed_over = 0;
         for entry in fs::read_dir(root).map_err(Error::io("list", root))? {
             let name = entry.map_err(Error::io("list", root))?.file_name();
             let Some(name) = name.to_str().filter(|name| self.layout.is_of_another_boot(name))
@@ -183,9 +184,14 @@ impl Inner {
                 continue;
             };
             // Renamed at once, so that no other process sees half of it; removed with the directory of this process.
-            let trash = self.trash_path()?;
-            match fs::rename(self.layout.root_entry(name), &trash) {
+            let (path, trash) = (self.layout.root_entry(name), self.trash_path()?);
+            match fs::rename(&path, &trash) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // Nobody looks into it: to read the rest, it need not go.
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                    passed_over += count_records(&path)?;
+                    continue;
+                }
                 renamed => renamed.map_err(Error::io("rename", &trash))?,
             }
             dropped.insert(trash.clone(), count_records(&trash)?);
@@ -194,6 +200,9 @@ impl Inner {
         let records = dropped.values().sum();
         if records > 0 {
             self.warn(Warning::Dropped { records });
+        }
+        if passed_over > 0 {
+            self.warn(Warning::PassedOver { records: passed_over });
         }
         Ok(())
     }

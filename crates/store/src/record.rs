@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The key is the file's name again, so that a copied or renamed file is found out. A record that does not read is
-//! moved to `lost/` and is absent from then on; one of a later version is absent and stays.
+//! moved to `lost/`, where that can be written, and is absent from then on; one of a later version is absent and stays.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Warning,
-    error::{Error, Result, is_of_disk},
+    error::{Error, Result, has_no_room, is_of_disk},
     layout::Tree,
     lock::Lock,
     open::Inner,
@@ -213,6 +213,8 @@ impl Inner {
             Ok(()) => {}
             // Another process was quicker.
             Err(_) if !path.exists() => return Ok(()),
+            // Where nothing can be written it stays where it is, and is as good as absent all the same.
+            Err(error) if has_no_room(&error) => {}
             Err(error) => return Err(error),
         }
         self.warn(Warning::BrokenRecord { path: path.to_owned(), reason });

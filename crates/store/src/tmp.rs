@@ -133,7 +133,8 @@ impl Inner {
         Ok(created)
     }
 
-    /// Removes what dead processes have left. What cannot be removed stays, with a warning: it is in nobody's way.
+    /// Removes what dead processes have left. What cannot be removed stays, with a warning: it is in nobody's way. In a
+    /// store that is mounted read-only it is no news that it does.
     pub(crate) fn sweep(&self) -> Result<()> {
         for path in directory_entries(&self.layout.tmp())? {
             let removed = match Lock::try_existing(&path) {
@@ -141,7 +142,9 @@ impl Inner {
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
-            if let Err(error) = removed {
+            if let Err(error) = removed
+                && error.kind() != io::ErrorKind::ReadOnlyFilesystem
+            {
                 self.warn(Warning::NotRemoved { path, reason: error.to_string() });
             }
         }

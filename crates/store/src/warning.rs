@@ -25,6 +25,11 @@ pub enum Warning {
         /// How many records.
         records: u64,
     },
+    /// The same in a store that is mounted read-only, so that it is still there and not looked at.
+    PassedOver {
+        /// How many records.
+        records: u64,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -39,6 +44,11 @@ impl fmt::Display for Warning {
             Self::Dropped { records } => write!(
                 f,
                 "dropped {records} records that had not reached the disk before the machine was restarted"
+            ),
+            Self::PassedOver { records } => write!(
+                f,
+                "passed over {records} records that had not reached the disk before the machine was restarted: \
+                 the store is mounted read-only, so they stay and are dropped later"
             ),
         }
     }

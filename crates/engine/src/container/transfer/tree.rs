@@ -21,10 +21,6 @@ use crate::{
     },
 };
 
-/// Why nothing can be written to a container that runs on what `fuse-overlayfs` serves.
-const RUNS_SERVED: &str =
-    "with isolation `fuse`, only what runs in a container can write to it; stop it first";
-
 /// The tree of one side, and a path in it.
 pub(super) struct Tree {
     pub(super) root: RootDir,
@@ -81,8 +77,8 @@ impl Tree {
             living: opened.is_running(),
             _container: None,
         };
-        if opened.is_outside() {
-            tree.read_only = Some(RUNS_SERVED);
+        if let Some(refusal) = opened.refusal() {
+            tree.read_only = Some(refusal);
             tree.enter_mount(engine, &options.mounts)?;
         } else if opened.is_running() {
             // The kernel knows what is mounted there, and how.
