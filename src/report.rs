@@ -10,6 +10,7 @@ use engine::Obstacle;
 use oci::Platform;
 use sandbox::Handler;
 
+pub(crate) use self::machine::is_read_only;
 use crate::text;
 
 /// How a command failed.
@@ -67,9 +68,9 @@ pub(crate) enum Failure {
     /// Something was damaged and is not any more, and what was being written has to be thrown away.
     #[error("what was written is not complete; what was damaged is mended: try again")]
     Mended,
-    /// The disk is full.
+    /// The disk of the store is full, or not to be written.
     #[error("{failure}")]
-    Full { failure: Box<Failure>, hint: String },
+    Explained { failure: Box<Failure>, hint: String },
     /// Several things failed, and each was told.
     #[error("some could not be done")]
     Told,
@@ -186,35 +187,41 @@ pub(crate) fn tell_hanging(patience: std::time::Duration) {
 }
 
 fn render(failure: &Failure) -> String {
+    let (text, hint) = told(failure);
+    with_hint(text, hint)
+}
+
+/// What went wrong, and what to do about it.
+fn told(failure: &Failure) -> (String, Option<String>) {
     match failure {
-        Failure::BrokenPipe | Failure::Told => String::new(),
-        Failure::Full { failure, hint } => with_hint(render(failure), Some(hint.clone())),
-        Failure::Export(error) if error.is_broken_pipe() => String::new(),
-        Failure::Engine(engine::Error::Cancelled) => "cancelled\n".to_owned(),
+        Failure::BrokenPipe | Failure::Told => (String::new(), None),
+        Failure::Explained { failure, hint } => (told(failure).0, Some(hint.clone())),
+        Failure::Export(error) if error.is_broken_pipe() => (String::new(), None),
+        Failure::Engine(engine::Error::Cancelled) => ("cancelled\n".to_owned(), None),
         Failure::Engine(engine::Error::Dockerfile(mistake)) => {
             let mut text = headline(mistake);
             text.push_str(&excerpt::of(&mistake.source, &mistake.diagnostic));
-            with_hint(text, mistake.diagnostic.hint.clone())
+            (text, mistake.diagnostic.hint.clone())
         }
         Failure::Engine(engine::Error::Checks(mistake)) => {
             let text = headline(failure);
-            text + &excerpt::of(&mistake.source, &mistake.diagnostic)
+            (text + &excerpt::of(&mistake.source, &mistake.diagnostic), None)
         }
         Failure::Engine(engine::Error::Base { mistake, source }) => {
             let mut text = headline(source) + &causes(source.source());
             text.push_str(&excerpt::of(&mistake.source, &mistake.diagnostic));
-            with_hint(text, mistake.diagnostic.hint.clone().or_else(|| hint(source.as_ref())))
+            (text, mistake.diagnostic.hint.clone().or_else(|| hint(source.as_ref())))
         }
         Failure::Engine(engine::Error::Step { place, source, .. }) => {
             let mut text = headline(failure);
             text.push_str(&causes(Some(source.as_ref())));
             text.push_str(&excerpt::of_place(place));
             text.push_str(&last_output(source));
-            with_hint(text, hint(source.as_ref()).or_else(|| step_hint(source)))
+            (text, hint(source.as_ref()).or_else(|| step_hint(source)))
         }
         failure => {
             let text = headline(failure) + &causes(failure.source());
-            with_hint(text, hint(inner(failure)))
+            (text, hint(inner(failure)))
         }
     }
 }

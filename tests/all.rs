@@ -269,6 +269,8 @@ mod durability {
     mod fault;
     /// A power cut: file systems that lose what was not brought to the disk.
     mod power;
+    /// A store that is mounted read-only.
+    mod read_only;
 }
 
 /// What is measured of kiln and of other builders.

@@ -6,7 +6,7 @@ use engine::{
 };
 use store::Container;
 
-use super::{keep, output};
+use super::{keep, output, room};
 use crate::report::{self, Exit, Failure};
 
 /// Does something with each container, and prints its name as it was given. What cannot be done is told; the others are
@@ -34,7 +34,7 @@ pub(super) fn each_printing(
         match container.and_then(|container| what(&container, name)) {
             Ok(line) => output::print(&format!("{line}\n"))?,
             Err(failure) => {
-                report::print(&failure);
+                report::print(&room::explain(engine, failure));
                 failed = true;
             }
         }

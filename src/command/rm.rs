@@ -5,7 +5,7 @@ use engine::{
     container::{self, Removal},
 };
 
-use super::output;
+use super::{output, room};
 use crate::report::{self, Exit, Failure};
 
 #[derive(Debug, clap::Args)]
@@ -28,10 +28,10 @@ pub(super) fn run(engine: &Engine, rm: &Rm) -> Result<Exit, Failure> {
         match remove(engine, name, rm) {
             Ok(()) => output::print(&format!("{name}\n"))?,
             Err(failure) => {
-                report::print(&failure);
                 // With --force it is as wanted, as for Docker.
                 let is_gone =
                     matches!(failure, Failure::Store(store::Error::NoSuchContainer { .. }));
+                report::print(&room::explain(engine, failure));
                 failed |= !(is_gone && rm.force);
             }
         }

@@ -3,7 +3,7 @@
 use engine::Engine;
 use store::{CacheRule, Collect, ImageRule};
 
-use super::output;
+use super::{output, room};
 use crate::{
     removal::{Manner, Removal, Removed},
     report::{self, Exit, Failure},
@@ -33,11 +33,12 @@ pub(super) fn run(engine: &Engine, rmi: &Rmi) -> Result<Exit, Failure> {
     let garbage = Collect { images: ImageRule::Keep, cache: CacheRule::Keep, mounts: false };
     ended.collect(&garbage)?;
     print(ended.take_removed())?;
-    failures.iter().for_each(report::print);
     // In force, what is not there is as good as removed.
     let is_absent =
         |failure: &Failure| matches!(failure, Failure::Store(store::Error::NoSuchImage { .. }));
-    match failures.iter().all(|failure| rmi.force && is_absent(failure)) {
+    let done = failures.iter().all(|failure| rmi.force && is_absent(failure));
+    failures.into_iter().for_each(|failure| report::print(&room::explain(engine, failure)));
+    match done {
         true => Ok(Exit::Done),
         false => Err(Failure::Told),
     }

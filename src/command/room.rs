@@ -1,4 +1,4 @@
-//! Room: the limit of the store after what adds to it, and what to do about a disk that is full.
+//! Room: the limit of the store after what adds to it, and what to do about a disk that is full, or is not to be written.
 
 use std::{error::Error, io};
 
@@ -29,6 +29,10 @@ pub(super) fn adds(command: &Command) -> bool {
 /// Removes what is cached until the store is within the limit, and tells if that is not enough.
 pub(super) fn keep(engine: &Engine) -> Result<(), Failure> {
     let Some(limit) = environment::storage_limit()? else { return Ok(()) };
+    // Nothing was added, and nothing can be removed.
+    if is_read_only(engine) {
+        return Ok(());
+    }
     let (_, size) = engine.store().keep_within(limit)?;
     if size.total() > limit {
         output::tell(&format!(
@@ -40,12 +44,20 @@ pub(super) fn keep(engine: &Engine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what can be done about it, if the disk is full.
+/// Says what can be done about it, if the disk is full or not to be written.
 pub(super) fn explain(engine: &Engine, failure: Failure) -> Failure {
+    let root = engine.store().root();
+    if report::is_read_only(&failure) && is_read_only(engine) {
+        let hint = format!(
+            "the store `{}` is on a file system that is mounted read-only: what is in it can be looked at, saved and \
+             exported; for anything else, mount it for writing, or take another store by `--root`",
+            root.display()
+        );
+        return Failure::Explained { failure: Box::new(failure), hint };
+    }
     if !is_full(&failure) {
         return failure;
     }
-    let root = engine.store().root();
     let free = rustix::fs::statvfs(root).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
     let reclaimable = |of_images| {
         let which = Which { unused_for: std::time::Duration::ZERO, room: None, of_images };
@@ -61,7 +73,13 @@ pub(super) fn explain(engine: &Engine, failure: Failure) -> Failure {
         reclaimable(false),
         reclaimable(true)
     );
-    Failure::Full { failure: Box::new(failure), hint }
+    Failure::Explained { failure: Box::new(failure), hint }
+}
+
+/// Whether the file system of the store is mounted read-only.
+fn is_read_only(engine: &Engine) -> bool {
+    rustix::fs::statvfs(engine.store().root())
+        .is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Whether it is for want of room in the store. What is written elsewhere is not meant.

@@ -14,14 +14,7 @@ const EUCLEAN: i32 = 117;
 
 /// Returns what to do about an error, if one of its causes is of that kind.
 pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
-    let mut number = None;
-    while let Some(error) = cause {
-        let of_system = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        number = of_system.or(number);
-        cause = error.source();
-    }
-    let hint = match number? {
+    let hint = match errno(error)? {
         EIO | EUCLEAN => {
             "the disk or its file system is broken, which `dmesg` may say more of; `kiln fsck` says what of the store is"
         }
@@ -34,6 +27,26 @@ pub(super) fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Whether something cannot be written because its file system is mounted read-only.
+pub(crate) fn is_read_only(error: &(dyn Error + 'static)) -> bool {
+    errno(error) == Some(EROFS)
+}
+
+/// What the kernel said, to this process or to the keeper of a container.
+fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    let mut number = None;
+    while let Some(error) = cause {
+        let told = match super::of_engine(error) {
+            Some(engine::Error::Keeper { errno, .. }) => *errno,
+            _ => error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error),
+        };
+        number = told.or(number);
+        cause = error.source();
+    }
+    number
 }
 
 #[cfg(test)]

@@ -336,6 +336,8 @@ pub enum Error {
     Keeper {
         /// Its words.
         text: String,
+        /// What the kernel said to it, if it did.
+        errno: Option<i32>,
         /// The cause, in its words.
         #[source]
         source: Option<Box<Error>>,

@@ -141,14 +141,18 @@ pub(super) struct Failure {
     causes: Vec<String>,
     /// What of it tells how the command ends: the program could not be executed, for this reason.
     exec: Option<(String, i32)>,
+    /// What the kernel said, if it did.
+    #[serde(default)]
+    errno: Option<i32>,
 }
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let mut causes = Vec::new();
+        let (mut causes, mut errno) = (Vec::new(), None);
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
             causes.push(error.to_string());
+            errno = error.downcast_ref().and_then(io::Error::raw_os_error).or(errno);
             cause = error.source();
         }
         let exec = match error {
@@ -157,7 +161,7 @@ impl From<&Error> for Failure {
             }
             _ => None,
         };
-        Self { text: error.to_string(), causes, exec }
+        Self { text: error.to_string(), causes, exec, errno }
     }
 }
 
@@ -168,9 +172,9 @@ impl From<Failure> for Error {
             return sandbox::Error::Exec { program, source }.into();
         }
         let link =
-            |source: Option<Box<Error>>, text| Some(Box::new(Error::Keeper { text, source }));
+            |source, text| Some(Box::new(Error::Keeper { text, errno: failure.errno, source }));
         let source = failure.causes.into_iter().rev().fold(None, link);
-        Error::Keeper { text: failure.text, source }
+        Error::Keeper { text: failure.text, errno: failure.errno, source }
     }
 }
 
