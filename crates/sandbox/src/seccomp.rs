@@ -127,6 +127,8 @@ enum Verdict {
     Socket,
     /// The same, but the supervisor is asked about those that may need a network.
     WatchedSocket,
+    /// The same where nothing is refused.
+    OnlyWatchedSocket,
     Personality,
     Ask,
     /// If the argument at this place says that a file is to be made.
@@ -266,6 +268,9 @@ fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch, base: Bas
     if base == Base::Everything {
         calls.retain(|(_, verdict)| !matches!(verdict, Verdict::Clone | Verdict::Missing));
         calls.retain(|(_, verdict)| !matches!(verdict, Verdict::Personality | Verdict::Socket));
+        for (_, verdict) in calls.iter_mut().filter(|(_, it)| *it == Verdict::WatchedSocket) {
+            *verdict = Verdict::OnlyWatchedSocket;
+        }
     }
     calls.sort_unstable_by_key(|(number, _)| *number);
 
@@ -319,6 +324,9 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         Verdict::Socket => one_of(FAMILIES, refuse(), &[allow()]),
         Verdict::WatchedSocket => {
             one_of(FAMILIES, refuse(), &[when(JUMP_IF_EQUAL, AF_UNIX, 0, 1), allow(), ask()])
+        }
+        Verdict::OnlyWatchedSocket => {
+            vec![load(FIRST_ARGUMENT), when(JUMP_IF_EQUAL, AF_UNIX, 0, 1), allow(), ask()]
         }
         Verdict::Personality => one_of(PERSONALITIES, allow(), &[refuse()]),
         Verdict::Ask => vec![ask()],

@@ -6,8 +6,13 @@ const ALLOWED_: u32 = ALLOW;
 const REFUSED: u32 = FAIL | libc::EPERM as u32;
 const MISSING: u32 = FAIL | libc::ENOSYS as u32;
 
-/// Runs the program on one call.
+/// Runs the program on one call whose first argument is this, and the others 0.
 fn run(program: &[Instruction], machine: u32, number: u32, argument: u32) -> u32 {
+    run_with(program, machine, number, [argument, 0, 0, 0, 0, 0])
+}
+
+/// Runs the program on one call.
+fn run_with(program: &[Instruction], machine: u32, number: u32, arguments: [u32; 6]) -> u32 {
     let mut accumulator = 0;
     let mut at = 0;
     loop {
@@ -19,7 +24,10 @@ fn run(program: &[Instruction], machine: u32, number: u32, argument: u32) -> u32
                 accumulator = match it.operand {
                     NUMBER => number,
                     MACHINE => machine,
-                    FIRST_ARGUMENT => argument,
+                    // The low half of each.
+                    other if other >= FIRST_ARGUMENT && other.is_multiple_of(ARGUMENT) => {
+                        arguments[((other - FIRST_ARGUMENT) / ARGUMENT) as usize]
+                    }
                     other => panic!("a load of {other}"),
                 }
             }
@@ -168,8 +176,10 @@ fn both_numberings_are_told_apart_and_others_refused() {
 #[test]
 fn it_is_short_enough() {
     for capabilities in [Capabilities::NONE, Capabilities::DEFAULT, Capabilities::ALL] {
-        let length = program(capabilities, Watch::Sockets).len();
-        assert!(length <= 4096, "{length}");
+        for watch in [Watch::Sockets, Watch::Paths, Watch::Owners { sockets: true }] {
+            let length = program(capabilities, watch).len();
+            assert!(length <= 4096, "{length} with {watch:?}");
+        }
     }
 }
 
@@ -271,6 +281,165 @@ fn the_supervisor_is_asked_about_sockets_that_may_need_a_network() {
                 true => assert_eq!(verdict, ASK),
                 false => assert_eq!(verdict, run(&free, machine.id, number, 0), "{number}"),
             }
+        }
+    }
+}
+
+fn native_and_small() -> (Machine, Machine) {
+    match cfg!(target_arch = "aarch64") {
+        true => (AARCH64, ARM),
+        false => (X86_64, I386),
+    }
+}
+
+/// The calls about owners by this machine's own numbers, whatever the tables say.
+fn about_owners() -> Vec<(&'static str, libc::c_long)> {
+    let mut calls = vec![
+        ("chroot", libc::SYS_chroot),
+        ("execve", libc::SYS_execve),
+        ("fchown", libc::SYS_fchown),
+        ("fchownat", libc::SYS_fchownat),
+        ("fstat", libc::SYS_fstat),
+        ("getegid", libc::SYS_getegid),
+        ("geteuid", libc::SYS_geteuid),
+        ("getgid", libc::SYS_getgid),
+        ("getgroups", libc::SYS_getgroups),
+        ("getresgid", libc::SYS_getresgid),
+        ("getresuid", libc::SYS_getresuid),
+        ("getuid", libc::SYS_getuid),
+        ("mkdirat", libc::SYS_mkdirat),
+        ("mknodat", libc::SYS_mknodat),
+        ("newfstatat", libc::SYS_newfstatat),
+        ("setfsgid", libc::SYS_setfsgid),
+        ("setfsuid", libc::SYS_setfsuid),
+        ("setgid", libc::SYS_setgid),
+        ("setgroups", libc::SYS_setgroups),
+        ("setregid", libc::SYS_setregid),
+        ("setresgid", libc::SYS_setresgid),
+        ("setresuid", libc::SYS_setresuid),
+        ("setreuid", libc::SYS_setreuid),
+        ("setuid", libc::SYS_setuid),
+        ("statx", libc::SYS_statx),
+        ("symlinkat", libc::SYS_symlinkat),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    calls.extend([
+        ("chown", libc::SYS_chown),
+        ("creat", libc::SYS_creat),
+        ("lchown", libc::SYS_lchown),
+        ("lstat", libc::SYS_lstat),
+        ("mkdir", libc::SYS_mkdir),
+        ("mknod", libc::SYS_mknod),
+        ("stat", libc::SYS_stat),
+        ("symlink", libc::SYS_symlink),
+    ]);
+    calls
+}
+
+/// Those that are asked about for what an argument says: the arguments for which they are, and for which they are not.
+fn about_owners_sometimes() -> Vec<(&'static str, libc::c_long, [u32; 6], [u32; 6])> {
+    let making = (libc::O_CREAT | libc::O_WRONLY) as u32;
+    let reading = (libc::O_RDONLY | libc::O_CLOEXEC) as u32;
+    // `RLIMIT_LOCKS` and `RLIMIT_NOFILE`.
+    let (locks, files) = (10, 7);
+    let (keep, name) = (libc::PR_SET_KEEPCAPS as u32, libc::PR_SET_NAME as u32);
+    // At the places beside it the value says nothing.
+    let second = |value, other| [other, value, other, 0, 0, 0];
+    let third = |value, other| [other, other, value, other, 0, 0];
+    let mut calls = vec![
+        ("openat", libc::SYS_openat, third(making, reading), third(reading, making)),
+        ("prctl", libc::SYS_prctl, [keep, name, 0, 0, 0, 0], [name, keep, 0, 0, 0, 0]),
+        ("prlimit64", libc::SYS_prlimit64, second(locks, files), second(files, locks)),
+        ("getrlimit", libc::SYS_getrlimit, [locks, files, 0, 0, 0, 0], [files, locks, 0, 0, 0, 0]),
+        ("setrlimit", libc::SYS_setrlimit, [locks, files, 0, 0, 0, 0], [files, locks, 0, 0, 0, 0]),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    calls.push(("open", libc::SYS_open, second(making, reading), second(reading, making)));
+    calls
+}
+
+#[test]
+fn the_supervisor_is_asked_about_owners() {
+    let (native, _) = native_and_small();
+    for sockets in [false, true] {
+        for capabilities in [Capabilities::NONE, Capabilities::DEFAULT, Capabilities::ALL] {
+            let filtered = program(capabilities, Watch::Owners { sockets });
+            for program in [filtered, owners_only(sockets)] {
+                let verdict = |number: libc::c_long, arguments| {
+                    run_with(&program, native.id, number as u32, arguments)
+                };
+                for (name, number) in about_owners() {
+                    for arguments in [[0; 6], [u32::MAX; 6]] {
+                        assert_eq!(verdict(number, arguments), ASK, "{name}");
+                    }
+                }
+                for (name, number, asked, not_asked) in about_owners_sometimes() {
+                    assert_eq!(verdict(number, asked), ASK, "{name}");
+                    assert_eq!(verdict(number, not_asked), ALLOWED_, "{name}");
+                }
+            }
+        }
+    }
+}
+
+/// Every name of the tables has a number and somebody who answers, and the two lists of the test above are all of them.
+#[test]
+fn what_is_asked_about_owners_is_known_by_name() {
+    let (machine, names) = owned_names();
+    assert_eq!(machine, native_and_small().0.id);
+    let mut expected: Vec<(u32, &str)> =
+        about_owners().into_iter().map(|(name, number)| (number as u32, name)).collect();
+    let sometimes = about_owners_sometimes().into_iter();
+    expected.extend(sometimes.map(|(name, number, ..)| (number as u32, name)));
+    expected.push((libc::SYS_socket as u32, "socket"));
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn nothing_else_is_different_where_the_supervisor_is_asked_about_owners() {
+    let (native, small) = native_and_small();
+    let asked: Vec<u32> = owned_names().1.into_iter().map(|(number, _)| number).collect();
+    for sockets in [false, true] {
+        let watched = program(Capabilities::DEFAULT, Watch::Owners { sockets });
+        let other = if sockets { Watch::Sockets } else { Watch::Nothing };
+        let free = program(Capabilities::DEFAULT, other);
+        for argument in [0, AF_UNIX, 2, FAMILIES[0], NEW_NAMESPACES, u32::MAX] {
+            // Programs of the 32-bit variant are not asked about, and do no more than otherwise.
+            for number in 0..1024 {
+                let verdict = |program| run(program, small.id, number, argument);
+                assert_eq!(verdict(&watched), verdict(&free), "{number}({argument:#x})");
+            }
+            let others = (0..1024).chain([X32 | 1, u32::MAX - 1]);
+            // A socket is asked about for the network only, which is the same without owners.
+            let others = others.filter(|it| *it == native.socket || !asked.contains(it));
+            for number in others {
+                let verdict = |program| run(program, native.id, number, argument);
+                assert_eq!(verdict(&watched), verdict(&free), "{number}({argument:#x})");
+            }
+        }
+        // AUDIT_ARCH_S390X.
+        assert_eq!(run(&watched, 0x8000_0016, libc::SYS_chown as u32, 0), REFUSED);
+    }
+}
+
+#[test]
+fn a_command_that_may_do_everything_is_asked_about_owners_and_refused_nothing() {
+    let (native, small) = native_and_small();
+    let asked: Vec<u32> = owned_names().1.into_iter().map(|(number, _)| number).collect();
+    for sockets in [false, true] {
+        let program = owners_only(sockets);
+        for argument in [0, AF_UNIX, 2, FAMILIES[0], NEW_NAMESPACES, u32::MAX] {
+            for number in (0..1024).filter(|it| !asked.contains(it)).chain([u32::MAX - 1]) {
+                let verdict = run(&program, native.id, number, argument);
+                assert_eq!(verdict, ALLOWED_, "{number}({argument:#x})");
+            }
+            for number in 0..1024 {
+                assert_eq!(run(&program, small.id, number, argument), ALLOWED_, "{number}");
+            }
+            let expected = if sockets && argument != AF_UNIX { ASK } else { ALLOWED_ };
+            let verdict = run(&program, native.id, native.socket, argument);
+            assert_eq!(verdict, expected, "socket({argument})");
         }
     }
 }
