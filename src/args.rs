@@ -260,6 +260,13 @@ pub(crate) enum Command {
     Keep(Keep),
 }
 
+impl Command {
+    /// Whether it ends as a container's command does: `run`, by whichever of its names.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Container(group::Container::Run(_)))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Network {
     /// The outside, through a network of its own where pasta is installed

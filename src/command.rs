@@ -114,7 +114,20 @@ use crate::{
 };
 
 /// Does what the command line asks for.
+///
+/// A container that there is no place for has an exit code of its own, as in Docker.
 pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    let runs = args.command.runs();
+    match enter_and_dispatch(args) {
+        Err(failure) if runs && !matches!(failure, Failure::BrokenPipe) => {
+            report::print(&failure);
+            Ok(Exit::Command(NOT_RUN))
+        }
+        done => done,
+    }
+}
+
+fn enter_and_dispatch(args: Args) -> Result<Exit, Failure> {
     environment::set_offline(args.offline);
     environment::set_limits(LimitSetting::all(&args.limits));
     if matches!(args.command, Command::Check(_)) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::support::account::Account;
 use crate::support::archive::Layout;
 use crate::support::base;
 use crate::support::context::Context;
@@ -208,6 +209,48 @@ fn a_rung_that_does_not_work_is_refused() {
     let text = format!("isolation `{rung}` does not work here");
     assert!(output.stderr.contains(&text), "{}", output.stderr);
     assert!(!env.store().exists(), "nothing is made");
+}
+
+#[test]
+fn a_container_without_a_place_has_an_exit_code_of_its_own() {
+    let Some(env) = Account::without_ids().map(TestEnv::of) else { return };
+    let with = |rung: &str, words: &[&str]| env.kiln(words).env("KILN_ISOLATION", rung).run();
+    for words in [&["run", "busybox", "true"][..], &["container", "run", "busybox", "true"]] {
+        with("root", words).fails(125).says(&["isolation `root` does not work here"]);
+        with("", words).ok();
+    }
+    with("root", &["create", "busybox"]).fails(1);
+    with("root", &["exec", "somebody", "true"]).fails(1);
+}
+
+/// What is not known is no reason for another rung: nothing is changed silently.
+#[test]
+fn without_proc_no_rung_is_taken() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::empty();
+    let script = "mount -t tmpfs none /proc && exec \"$@\"";
+    let kiln = crate::support::base::kiln();
+    for words in [&["images"][..], &["--isolation=chroot", "images"]] {
+        let output = std::process::Command::new("unshare")
+            .args(["--mount", "--propagation=private", "sh", "-c", script, "sh"])
+            .arg(&kiln)
+            .arg("--root")
+            .arg(env.store())
+            .args(words)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected = "cannot read `/proc/self/uid_map`";
+        match words.len() {
+            1 => assert!(said.contains(expected), "{said}"),
+            // Nothing has to be known of a namespace where none is wanted.
+            _ => assert!(!said.contains(expected), "{said}"),
+        }
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(!env.store().exists(), "nothing is made");
+    }
 }
 
 #[test]

@@ -131,6 +131,17 @@ pub enum Error {
         /// What would help.
         hint: String,
     },
+    /// It cannot be told which user namespace this process is in.
+    #[error(
+        "cannot read `{path}`, which tells in what user namespace kiln is; a readable `/proc` has to be mounted"
+    )]
+    OwnIds {
+        /// Which file.
+        path: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// Something that only a rung with namespaces and mounts can do.
     #[error(
         "{what} needs namespaces and mounts, which isolation `chroot` is without; `kiln doctor` tells what would allow them"

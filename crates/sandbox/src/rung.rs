@@ -1,14 +1,14 @@
 //! The isolation ladder: its rungs, and which of them this process can stand on. How an ordinary user gets to the second, a
-//! user namespace in which one is root, is in `climb`; what each rung needs and lacks here, for people, in `survey`; whether a store is
-//! fit for it, in `fit`.
+//! user namespace in which one is root, is in `climb`; which one this process is in already, in `ids`; what each rung needs and
+//! lacks here, for people, in `survey`; whether a store is fit for it, in `fit`.
 
 mod climb;
 mod fit;
 mod idmap;
+mod ids;
 mod survey;
 
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 
 use rustix::mount::FsOpenFlags;
@@ -24,6 +24,7 @@ use crate::landlock;
 use crate::overlay::fuse;
 use crate::sys;
 
+pub(crate) use self::ids::has_one_id;
 pub use self::survey::Finding;
 pub use self::survey::survey;
 
@@ -149,7 +150,8 @@ pub struct Standing {
 /// user namespace and mount namespace, returns; the parent does not.
 ///
 /// # Errors
-/// [`Error::Isolation`] if the one that is asked for does not work; nothing has changed then.
+/// [`Error::Isolation`] if the one that is asked for does not work; nothing has changed then. [`Error::OwnIds`] if it cannot
+/// be told where this process stands already.
 pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
     let mut missed = Vec::new();
     for rung in Rung::ALL.into_iter().filter(|rung| wish.is_none_or(|wish| wish == *rung)) {
@@ -158,6 +160,8 @@ pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
             Err(error) if wish.is_some() => {
                 return Err(Error::Isolation { rung, source: Box::new(error) });
             }
+            // What is not known is no reason to take a lower one.
+            Err(error @ Error::OwnIds { .. }) => return Err(error),
             Err(error) => missed.push((rung, error)),
         }
     }
@@ -193,7 +197,7 @@ fn check_root() -> Result<(), Error> {
             "start the container with --privileged",
         ));
     }
-    if !in_initial_namespace()? {
+    if !ids::are_of_first_namespace()? {
         return Err(lacking("this is the root of a user namespace", "that is the rung `userns`"));
     }
     check_mounts()
@@ -285,7 +289,7 @@ fn lacking(what: &str, hint: &str) -> Error {
 
 /// Whether this process is root in a namespace that somebody else has made.
 fn is_root_of_namespace() -> Result<bool, Error> {
-    Ok(rustix::process::geteuid().is_root() && has_sys_admin()? && !in_initial_namespace()?)
+    Ok(rustix::process::geteuid().is_root() && has_sys_admin()? && !ids::are_of_first_namespace()?)
 }
 
 /// A namespace with one id is the fourth rung.
@@ -296,19 +300,6 @@ fn check_ids() -> Result<(), Error> {
     }
 }
 
-/// Whether there is one user or one group only in this user namespace: no file can be given to anybody then.
-pub(crate) fn has_one_id() -> Result<bool, Error> {
-    for path in ["/proc/self/uid_map", "/proc/self/gid_map"] {
-        let map = fs::read_to_string(path)
-            .map_err(|source| Error::HostFile { path: path.into(), source })?;
-        let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2));
-        if counts.eq(["1"]) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 fn effective() -> Result<CapabilitySet, Error> {
     let sets = rustix::thread::capabilities(None).map_err(Error::setup("read capabilities"))?;
     Ok(sets.effective)
@@ -316,12 +307,4 @@ fn effective() -> Result<CapabilitySet, Error> {
 
 fn has_sys_admin() -> Result<bool, Error> {
     Ok(effective()?.contains(CapabilitySet::SYS_ADMIN))
-}
-
-/// The first user namespace maps every id to itself.
-fn in_initial_namespace() -> Result<bool, Error> {
-    let path = "/proc/self/uid_map";
-    let map =
-        fs::read_to_string(path).map_err(|source| Error::HostFile { path: path.into(), source })?;
-    Ok(map.split_whitespace().eq(["0", "0", "4294967295"]))
 }

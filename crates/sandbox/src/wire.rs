@@ -224,6 +224,7 @@ impl From<Error> for Failure {
             | Error::Isolation { .. }
             | Error::Lacking { .. }
             | Error::Port { .. }
+            | Error::OwnIds { .. }
             | Error::HostFile { .. } => {
                 Failure::Setup { action: error.to_string(), errno: libc::EIO }
             }
