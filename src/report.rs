@@ -411,6 +411,10 @@ fn files_hint(error: &filetree::Error) -> Option<String> {
             "a copy elsewhere has a size: `cp` it, or give what it says by `--build-arg`"
                 .to_owned(),
         ),
+        filetree::Error::LayerSize { size, allowed, .. } => Some(format!(
+            "holes count: they are zeros for everybody who pulls the image; {}",
+            limit_hint(engine::LimitName::LayerBytes, *size.max(allowed))
+        )),
         filetree::Error::Budget { limit, allowed } => Some(limit_hint((*limit).into(), *allowed)),
         _ => None,
     }

@@ -17,7 +17,7 @@ impl Watched {
         let log = fs::File::create(env.path("stderr")).unwrap();
         let child = Command::new(base::kiln())
             .args(["--root".as_ref(), env.store().as_os_str()])
-            .args(["build", "--progress=plain", "-t", IMAGE, context])
+            .args(["build", "--progress=plain", "-t", IMAGE, "--max=layer-bytes=2t", context])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
@@ -56,15 +56,22 @@ impl Drop for Watched {
     }
 }
 
-/// Packed, it would be a terabyte of zeros. That is the author's to want; nobody has to wait for it.
+/// A file that is all hole, of a terabyte.
+const SPARSE: &str = "dd if=/dev/zero of=/sparse bs=1048576 count=0 seek=1048576";
+
+/// Makes one in a context.
+fn make_sparse(context: &crate::support::context::Context) {
+    let file = fs::File::create(context.path().join("sparse")).unwrap();
+    file.set_len(1 << 40).unwrap();
+}
+
+/// Packed, it would be a terabyte of zeros. Who allows that may want it; nobody has to wait for it.
 #[test]
 fn a_terabyte_of_nothing_can_be_ended() {
     let env = TestEnv::new();
-    let sparse = "dd if=/dev/zero of=/sparse bs=1048576 count=0 seek=1048576";
-    let of_step = env.context(&format!("FROM busybox\nRUN {sparse} && ls -l /sparse\n"));
+    let of_step = env.context(&format!("FROM busybox\nRUN {SPARSE} && ls -l /sparse\n"));
     let of_context = env.context("FROM busybox\nCOPY sparse /\n");
-    let file = fs::File::create(of_context.path().join("sparse")).unwrap();
-    file.set_len(1 << 40).unwrap();
+    make_sparse(&of_context);
     for context in [&of_step, &of_context] {
         let mut build = Watched::start(&env, context.str());
         // A second of work on it.
@@ -81,6 +88,57 @@ fn a_terabyte_of_nothing_can_be_ended() {
     assert!(env.ownerless().is_empty());
     env.build_text("FROM busybox\nRUN test ! -e /sparse\n");
     env.ok(&["fsck"]);
+}
+
+/// It is refused before a byte of it is read, by its name, as long as it is in a layer of the image.
+#[test]
+fn a_terabyte_in_a_layer_is_for_who_builds_to_allow() {
+    let env = TestEnv::new();
+    let of_context = env.context("FROM busybox\nCOPY . /c/\n");
+    make_sparse(of_context.write("sub/", ""));
+    for context in [
+        &env.context(&format!("FROM busybox\nRUN {SPARSE}\nRUN echo later\n")),
+        &env.context(&format!("FROM busybox AS a\nRUN {SPARSE}\nFROM a\nRUN true\n")),
+        &of_context,
+    ] {
+        for _ in 0..2 {
+            env.build_fails(context, &[]).says(&[
+                "Dockerfile:2",
+                "sparse` has 1099511627776 bytes",
+                "no more than 274877906944",
+                "--max layer-bytes=",
+            ]);
+        }
+    }
+    let copied =
+        format!("FROM busybox AS a\nRUN {SPARSE}\nFROM busybox\nCOPY --from=a /sparse /\n");
+    env.build_fails(&env.context(&copied), &[]).says(&["Dockerfile:4", "/sparse` has"]);
+    // What is in no layer is nobody's burden.
+    env.build_text(&format!(
+        "FROM busybox AS a\nRUN {SPARSE} && stat -c %s /sparse > /size\nFROM busybox\nCOPY --from=a /size /\n"
+    ));
+    assert_eq!(env.sh("cat /size"), "1099511627776");
+    env.ok(&["fsck"]);
+}
+
+/// All files together count, each once; what was refused is found made when the limit is raised.
+#[test]
+fn what_a_layer_may_hold_can_be_raised() {
+    let env = TestEnv::new();
+    let context = env.context(
+        "FROM busybox\nRUN mkdir /d && cd /d && head -c 6000 /dev/zero > a && ln a b && ln a c && head -c 5000 /dev/zero > d\n",
+    );
+    let output = env.build_fails(&context, &["--max=layer-bytes=10999"]);
+    output.says(&["Dockerfile:2", "`/d/d` has 5000 bytes", "no more than 10999"]);
+    // The base is there already, and larger.
+    env.build(&context, &["--max=layer-bytes=11000"]).has_cached(1);
+    let files = env.context("FROM scratch\nCOPY a b /\nADD b /c/\n");
+    files.write("a", [b'a'; 600]).write("b", [b'b'; 500]);
+    for (most, says) in [("599", "`/a` has 600"), ("1099", "`/b` has 500")] {
+        let limit = format!("--max=layer-bytes={most}");
+        env.building(&files, &[&limit]).run().fails(1).says(&["Dockerfile:2", says]);
+    }
+    env.build(&files, &["--max=layer-bytes=1100"]);
 }
 
 #[test]

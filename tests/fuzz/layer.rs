@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use filetree::{Budget, Error, Flavour, PackOptions, RootDir, Times, pack, unpack_layer};
+use filetree::{Budget, Error, Flavour, PackOptions, RootDir, pack, unpack_layer};
 
 use super::scratch::Scratch;
 use super::tar::mended;
@@ -59,7 +59,7 @@ fn root(dir: &Path, name: &str) -> (std::path::PathBuf, RootDir) {
 
 fn packed(path: &Path) -> Vec<u8> {
     let mut tar = Vec::new();
-    pack(path, Flavour::User, &PackOptions { times: Times::Own }, &mut tar).unwrap();
+    pack(path, Flavour::User, &PackOptions::OWN, &mut tar).unwrap();
     tar
 }
 

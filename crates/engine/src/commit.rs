@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use filetree::{Filling, PackOptions, Times};
+use filetree::{Filling, PackOptions};
 use jiff::Timestamp;
 use oci::{DiffId, History, ImageConfig, Measured};
 use plan::{Base, StageId};
@@ -27,8 +27,10 @@ use crate::{
 /// The `comment` of history entries, which says who wrote them.
 const COMMENT: &str = "kiln.dockerfile.v0";
 
-/// Layers carry the times of the files in their snapshots.
-const OWN_TIMES: PackOptions<'static> = PackOptions { times: Times::Own };
+/// How layers are packed: with the times of the files in their snapshots, and no larger than kiln itself would take them.
+fn options(engine: &Engine) -> PackOptions<'static> {
+    PackOptions { bytes: engine.limits().layer.bytes, ..PackOptions::OWN }
+}
 
 const LOST: Error = Error::Lost { what: "the packing of a layer" };
 
@@ -72,10 +74,15 @@ impl Hopeless {
     /// Packs a sealed snapshot, or forgets it.
     fn pack(&self, engine: &Engine, snapshot: SnapshotId) -> Result<(), Error> {
         let packed = layer(engine, snapshot).map(|_| ());
-        // Only what is wrong with its files: a store without room says nothing about them.
-        if let Err(Error::Files(_)) = &packed {
-            self.snapshots().insert(snapshot);
-            engine.store().forget_steps(&snapshot)?;
+        match &packed {
+            // With a higher limit it is as good as any.
+            Ok(()) | Err(Error::Files(filetree::Error::LayerSize { .. })) => {}
+            Err(Error::Files(_)) => {
+                self.snapshots().insert(snapshot);
+                engine.store().forget_steps(&snapshot)?;
+            }
+            // A store without room says nothing about the files.
+            Err(_) => {}
         }
         packed
     }
@@ -101,7 +108,7 @@ pub(crate) struct Early(JoinHandle<Result<Layer, Error>>);
 pub(crate) fn early(engine: &Engine, filling: &Arc<Filling>) -> Early {
     let (engine, filling) = (engine.clone(), Arc::clone(filling));
     Early(spawn_blocking(move || {
-        pack(|out| filetree::pack_filling(&filling, engine.flavour(), &OWN_TIMES, out))
+        pack(|out| filetree::pack_filling(&filling, engine.flavour(), &options(&engine), out))
     }))
 }
 
@@ -202,7 +209,7 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
         return Ok(layer);
     }
     let directory = engine.store().snapshot_dir(&snapshot);
-    let layer = pack(|out| filetree::pack(&directory, engine.flavour(), &OWN_TIMES, out))?;
+    let layer = pack(|out| filetree::pack(&directory, engine.flavour(), &options(engine), out))?;
     engine.store().set_layer(&snapshot, &layer)?;
     Ok(layer)
 }

@@ -23,11 +23,12 @@ pub(crate) struct Selected {
 }
 
 impl Contents {
-    /// Looks at what `op` depends on. Results of stages and images never change, so what they contain is remembered.
-    pub(crate) fn of(build: &Arc<Build>, op: &Op) -> Result<Self, Error> {
+    /// Looks at what `op` depends on. Results of stages and images never change, so what they contain is remembered. A file that
+    /// is copied and has more than `most` bytes is refused before it is read.
+    pub(crate) fn of(build: &Arc<Build>, op: &Op, most: u64) -> Result<Self, Error> {
         match op {
             Op::Config | Op::Workdir(_) => Ok(Self { digests: Vec::new(), selected: None }),
-            Op::Copy(copy) => Self::of_copy(build, copy),
+            Op::Copy(copy) => Self::of_copy(build, copy, most),
             Op::Run(run) => {
                 let mounts = run.mounts.iter().filter(|mount| mount.origin().is_some());
                 let digests =
@@ -37,11 +38,11 @@ impl Contents {
         }
     }
 
-    fn of_copy(build: &Arc<Build>, copy: &Copy) -> Result<Self, Error> {
+    fn of_copy(build: &Arc<Build>, copy: &Copy, most: u64) -> Result<Self, Error> {
         let mut contents = Self { digests: Vec::new(), selected: None };
         let paths = paths(&copy.sources);
         if !paths.is_empty() {
-            let (digest, selected) = digest(build, &copy.origin, &wanted(copy, &paths))?;
+            let (digest, selected) = digest(build, &copy.origin, &wanted(copy, &paths), most)?;
             contents.digests.push(digest);
             contents.selected = selected;
         }
@@ -144,13 +145,14 @@ fn of_mount(build: &Arc<Build>, mount: &Mount) -> Result<ContentDigest, Error> {
     };
     let sources = [source.clone()];
     let wanted = Wanted { sources: &sources, ..Wanted::default() };
-    digest(build, origin, &wanted).map(|(digest, _)| digest)
+    digest(build, origin, &wanted, u64::MAX).map(|(digest, _)| digest)
 }
 
 fn digest(
     build: &Arc<Build>,
     origin: &Origin,
     wanted: &Wanted<'_>,
+    most: u64,
 ) -> Result<(ContentDigest, Option<Selected>), Error> {
     let memo_key =
         build.contexts.identity(build, origin)?.map(|identity| memo_key(&identity, wanted));
@@ -160,6 +162,7 @@ fn digest(
         return Ok((ContentDigest::new(known), None));
     }
     let selected = select(build, origin, wanted)?;
+    selected.selection.refuse_larger(most)?;
     let digest = selected.selection.digest(&selected.tree)?;
     if let Some(key) = &memo_key {
         build.engine.store().put_memo(key, digest.as_bytes())?;

@@ -3,7 +3,7 @@
 //!
 //! | limit | of what |
 //! |---|---|
-//! | `layer-bytes` | what the files of one layer contain, or of one archive that is extracted, or an image archive in a stream |
+//! | `layer-bytes` | what the files of one layer contain, also of one that a build makes, or of one archive that is extracted, or an image archive in a stream |
 //! | `layer-entries` | files, directories and all else in a layer or an archive |
 //! | `layer-ratio` | how many times as large as its compressed form it may be, from 1 GiB on |
 //! | `path-depth` | directories inside each other in a layer or an archive |
@@ -14,6 +14,10 @@
 //! Some honest images have hundreds of thousands of files in a layer, TeX or a package registry's mirror, so that 200,000
 //! empty ones are no attack by themselves, though they take a minute to make: who builds for others sets `layer-entries`
 //! to what those need.
+//!
+//! What a step makes is not limited as long as it is in no layer of an image: a file of a terabyte that is all hole takes no room
+//! in a stage that others copy from. In a layer it would be a terabyte of zeros, which has to be packed here and unpacked
+//! everywhere, as archives that every engine can read have no holes.
 //!
 //! What cannot be set, because nothing honest that other programs can read is beyond it:
 //!

@@ -25,7 +25,10 @@ pub(crate) fn run(
     below: &Tip,
 ) -> Result<(Tip, Outcome), Error> {
     let at = locator(build, stage, step);
-    let contents = Contents::of(build, &step.op)?;
+    // What is in no layer may be of any size.
+    let is_in_image = build.is_in_image(stage.id);
+    let most = if is_in_image { build.engine.limits().layer.bytes } else { u64::MAX };
+    let contents = Contents::of(build, &step.op, most)?;
     let derived = StepKey::derive(&below.key, &step.op, contents.digests());
     let mut tip = Tip { key: derived.on_top, ..below.clone() };
     if !step.makes_layer() {
@@ -64,7 +67,7 @@ pub(crate) fn run(
     drop(made);
     build.trails.note(stage, &step.title, &derived.key);
 
-    if build.is_in_image(stage.id) {
+    if is_in_image {
         build.packing.begin(build, result.snapshot, at)?;
     }
     tip.snapshots.push(result.snapshot);

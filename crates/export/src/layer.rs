@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use filetree::{Flavour, PackOptions, Times};
+use filetree::{Flavour, PackOptions};
 use oci::{BlobDigest, Descriptor, DiffId, Measured, media_type};
 use store::{BlobWriter, Image, SnapshotId, Store};
 
@@ -340,7 +340,7 @@ pub(crate) fn measure(
 /// Packs a snapshot; returns how many bytes its files contain.
 fn pack(store: &Store, flavour: Flavour, id: &SnapshotId, out: &mut impl Write) -> Result<u64> {
     // As the digest in the config was made: whatever was clamped, was clamped in the snapshot.
-    let options = PackOptions { times: Times::Own };
+    let options = PackOptions::OWN;
     Ok(filetree::pack(&store.snapshot_dir(id), flavour, &options, out)?)
 }
 

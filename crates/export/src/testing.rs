@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use filetree::{Flavour, PackOptions, Times};
+use filetree::{Flavour, PackOptions};
 use oci::{
     BlobDigest, Descriptor, DiffId, Digest, Manifest, ManifestDigest, Platform, json, media_type,
 };
@@ -74,7 +74,7 @@ pub(crate) fn built_layer(store: &Store, files: &[(&str, &str)]) -> (SnapshotId,
 
 pub(crate) fn packed(store: &Store, id: &SnapshotId) -> Vec<u8> {
     let mut tar = Vec::new();
-    let options = PackOptions { times: Times::Own };
+    let options = PackOptions::OWN;
     filetree::pack(&store.snapshot_dir(id), FLAVOUR, &options, &mut tar).unwrap();
     tar
 }

@@ -15,9 +15,7 @@ use divan::{
     Bencher,
     counter::{BytesCount, ItemsCount},
 };
-use filetree::{
-    Budget, Flavour, Owners, PackOptions, Patterns, RootDir, StatCache, Times, Tree, Wanted,
-};
+use filetree::{Budget, Flavour, Owners, PackOptions, Patterns, RootDir, StatCache, Tree, Wanted};
 
 /// How many files there are; an unoptimised binary only shows that it still runs.
 const FILES: usize = if cfg!(debug_assertions) { 1000 } else { 10_000 };
@@ -133,7 +131,7 @@ fn stat_cache_one_changed(bencher: Bencher<'_, '_>) {
 /// The context as a layer.
 fn packed() -> Vec<u8> {
     let mut tar = Vec::new();
-    let options = PackOptions { times: Times::Own };
+    let options = PackOptions::OWN;
     filetree::pack(context(), Flavour::User, &options, &mut tar).unwrap();
     tar
 }

@@ -68,6 +68,20 @@ pub enum Error {
         limit: u64,
     },
 
+    /// The files of a layer contain more than they may, with this one.
+    #[error(
+        "`{}` has {size} bytes, and all files of a layer together may have no more than {allowed}",
+        path.display()
+    )]
+    LayerSize {
+        /// The path inside the layer, or inside the tree that it is to come from.
+        path: PathBuf,
+        /// How many bytes it has, holes included.
+        size: u64,
+        /// How many all of them may have.
+        allowed: u64,
+    },
+
     /// Symbolic links lead in a circle.
     #[error("too many symbolic links on the way to `{}`", path.display())]
     TooManyLinks {

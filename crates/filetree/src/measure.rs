@@ -60,7 +60,7 @@ mod tests {
     use std::{fs, io::sink, os::unix::fs::symlink};
 
     use super::*;
-    use crate::{Flavour, PackOptions, Times, pack, test_data::TempDir};
+    use crate::{Flavour, PackOptions, pack, test_data::TempDir};
 
     #[test]
     fn a_file_counts_once_and_a_link_as_its_target() {
@@ -75,7 +75,7 @@ mod tests {
         fs::File::create(root.join("sparse")).unwrap().set_len(5_000_000).unwrap();
         let size = contents_size(root).unwrap();
         assert_eq!(size, 1000 + "a/file".len() as u64 + 5_000_000);
-        let options = PackOptions { times: Times::Own };
+        let options = PackOptions::OWN;
         assert_eq!(pack(root, Flavour::User, &options, &mut sink()).unwrap(), size);
     }
 }

@@ -51,6 +51,14 @@ use self::{
 pub struct PackOptions<'a> {
     /// The times of its entries.
     pub times: Times<'a>,
+    /// How many bytes its files may contain, holes included: those are zeros in an archive, for who packs it and for everybody
+    /// who unpacks it.
+    pub bytes: u64,
+}
+
+impl PackOptions<'static> {
+    /// The files as they are, however large.
+    pub const OWN: Self = Self { times: Times::Own, bytes: u64::MAX };
 }
 
 /// Which times entries carry.
@@ -88,7 +96,8 @@ impl Times<'_> {
 ///
 /// # Errors
 /// [`Error::WhiteoutName`] for a file whose name would delete another one, [`Error::OverlayAttribute`] for a snapshot that
-/// is not complete in itself, [`Error::Changed`] when somebody writes into it. What was written by then is no archive.
+/// is not complete in itself, [`Error::Changed`] when somebody writes into it, [`Error::LayerSize`] at the file that is too
+/// much, before it is read. What was written by then is no archive.
 pub fn pack(
     upper: &Path,
     flavour: Flavour,
@@ -96,7 +105,7 @@ pub fn pack(
     out: &mut impl Write,
 ) -> Result<u64, Error> {
     let root = RootDir::open(upper)?;
-    Packer::new(out, Some(flavour), options.times).pack(root.as_fd())
+    Packer::new(out, Some(flavour), options).pack(root.as_fd())
 }
 
 /// The same while the last of its files are being filled, in the directory that they are in.
@@ -109,7 +118,7 @@ pub fn pack_filling(
     options: &PackOptions<'_>,
     out: &mut impl Write,
 ) -> Result<u64, Error> {
-    let mut packer = Packer::new(out, Some(flavour), options.times);
+    let mut packer = Packer::new(out, Some(flavour), options);
     packer.filling = Some(filling);
     packer.pack(filling.root().as_fd())
 }
@@ -118,7 +127,7 @@ struct Packer<'a, 't, W> {
     out: Output<'a, W>,
     /// What to look for in a snapshot; nothing in a merged tree.
     flavour: Option<Flavour>,
-    times: Times<'t>,
+    options: PackOptions<'t>,
     /// The files that are not complete yet.
     filling: Option<&'t Filling>,
     /// Bytes of the files that were put.
@@ -139,10 +148,10 @@ struct Attributes {
 }
 
 impl<'a, 't, W: Write> Packer<'a, 't, W> {
-    fn new(out: &'a mut W, flavour: Option<Flavour>, times: Times<'t>) -> Self {
+    fn new(out: &'a mut W, flavour: Option<Flavour>, options: &PackOptions<'t>) -> Self {
         let out = Output::new(out);
-        let (links, header) = (BTreeMap::new(), Vec::new());
-        Self { out, flavour, times, filling: None, contents: 0, links, alias: None, header }
+        let (links, header, options) = (BTreeMap::new(), Vec::new(), *options);
+        Self { out, flavour, options, filling: None, contents: 0, links, alias: None, header }
     }
 
     fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
@@ -275,6 +284,9 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         }
         let size = stat.st_size as u64;
         self.put_header(&entry_name, Kind::File { size }, &stat, &attributes.travelling)?;
+        if self.contents > self.options.bytes {
+            return Err(Error::LayerSize { path: path(), size, allowed: self.options.bytes });
+        }
         self.out.append_file(fd.as_fd(), size, growing, path)
     }
 
@@ -326,7 +338,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     }
 
     fn put_whiteout(&mut self, name: &[u8]) -> Result<(), Error> {
-        let mtime = self.times.of(Timestamp::from_seconds(0));
+        let mtime = self.options.times.of(Timestamp::from_seconds(0));
         let kind = Kind::File { size: 0 };
         self.append(&Entry { name, kind, mode: 0, uid: 0, gid: 0, mtime, xattrs: &[] })
     }
@@ -341,7 +353,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         if !matches!(kind, Kind::HardLink { .. }) {
             self.contents += measure::size_of(stat);
         }
-        let mtime = self.times.of(mtime_of(stat));
+        let mtime = self.options.times.of(mtime_of(stat));
         let (mode, uid, gid) = (stat.st_mode, stat.st_uid, stat.st_gid);
         self.append(&Entry { name, kind, mode, uid, gid, mtime, xattrs })
     }

@@ -75,6 +75,32 @@ impl Selection {
         cache.changes(|path| self.matches.iter().any(|one| path.starts_with(&one.path)))
     }
 
+    /// Refuses a file that alone is more than all files of a layer may be, before anybody reads it. An archive that is to be
+    /// extracted is not looked at: it is no file of the layer.
+    ///
+    /// # Errors
+    /// [`Error::LayerSize`] for the first one.
+    pub fn refuse_larger(&self, allowed: u64) -> Result<(), Error> {
+        if self.archives {
+            return Ok(());
+        }
+        for one in &self.matches {
+            let found = match &one.listing {
+                Some(listing) => listing.larger(allowed),
+                None if one.meta.kind == Kind::File && one.meta.size > allowed => {
+                    Some((PathBuf::new(), one.meta.size))
+                }
+                None => None,
+            };
+            if let Some((path, size)) = found {
+                let path =
+                    Path::new("/").join(&one.path).components().chain(path.components()).collect();
+                return Err(Error::LayerSize { path, size, allowed });
+            }
+        }
+        Ok(())
+    }
+
     /// Returns how many bytes the selected files have.
     pub fn bytes(&self) -> u64 {
         let bytes = |one: &Match| one.listing.as_ref().map_or(one.meta.size, Listing::bytes);

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use filetree::{PackOptions, RootDir, Times};
+use filetree::{PackOptions, RootDir};
 use oci::{Config, History, ImageConfig, ImageId, Reference};
 use store::{Ancestry, Container, Open, Snapshot, SnapshotId};
 
@@ -129,7 +129,7 @@ fn copy_upper(
     let directory = engine.store().container_directory(&container.id);
     let pack = |out: File| {
         let mut out = BufWriter::new(out);
-        let options = PackOptions { times: Times::Own };
+        let options = PackOptions::OWN;
         filetree::pack(directory.fs(), engine.flavour(), &options, &mut out)?;
         let failed = |source| Error::Files(filetree::Error::WriteArchive { source });
         out.flush().map_err(failed)

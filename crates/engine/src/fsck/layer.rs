@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use filetree::{PackOptions, Times};
+use filetree::PackOptions;
 use oci::{BlobDigest, ChainId, Descriptor, DiffId, Measured};
 use store::{Broken, Layer, Position, Said, SnapshotId};
 
@@ -83,9 +83,13 @@ fn compare(
     broken: &BTreeSet<BlobDigest>,
 ) -> Result<Verdict, Error> {
     let expected = expected(said);
-    let found = match pack(engine, directory) {
-        // The result of a step that failed for that: it is what the step has left, and never becomes a layer.
-        Err(Error::Files(filetree::Error::WhiteoutName { .. })) if expected.is_none() => {
+    // Of what was never packed, no more is read than would be packed.
+    let most = if expected.is_none() { engine.limits().layer.bytes } else { u64::MAX };
+    let found = match pack(engine, directory, most) {
+        // The result of a step that cannot become a layer: it is what the step has left.
+        Err(Error::Files(
+            filetree::Error::WhiteoutName { .. } | filetree::Error::LayerSize { .. },
+        )) if expected.is_none() => {
             return Ok(Verdict::Uncompared(filetree::contents_size(directory)?, None));
         }
         found => found?,
@@ -108,7 +112,7 @@ fn compare(
     };
     let again = unpack(engine, position, &position.below, &blob)?;
     let (diff_id, size) = (again.diff_id(), again.size());
-    if pack(engine, again.snapshot.fs())?.diff_id != found.diff_id {
+    if pack(engine, again.snapshot.fs(), u64::MAX)?.diff_id != found.diff_id {
         let reason = format!("its files are not those of its blob `{}`", blob.digest);
         return Ok(Verdict::Broken(reason));
     }
@@ -127,9 +131,9 @@ fn with_record(said: &Said, right: Layer, contents: u64) -> Verdict {
     Verdict::Record(Box::new(Layer { size, contents, ..known.clone() }))
 }
 
-fn pack(engine: &Engine, directory: &Path) -> Result<Layer, Error> {
+fn pack(engine: &Engine, directory: &Path, most: u64) -> Result<Layer, Error> {
     let mut out = Measured::new(io::sink());
-    let options = PackOptions { times: Times::Own };
+    let options = PackOptions { bytes: most, ..PackOptions::OWN };
     let contents = filetree::pack(directory, engine.flavour(), &options, &mut out)?;
     Ok(commit::packed(out, contents))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 use crate::{
-    Flavour, PackOptions, RootDir, Times, pack,
+    Flavour, PackOptions, RootDir, pack,
     pack::tests::portrait,
     test_data::{TempDir, is_root},
 };
@@ -65,7 +65,7 @@ impl Arena {
         let upper = self.path("upper");
         collect((&before, &after), &tree, (&upper, self.flavour), except).unwrap();
         let mut bytes = Vec::new();
-        pack(&upper, self.flavour, &PackOptions { times: Times::Own }, &mut bytes).unwrap();
+        pack(&upper, self.flavour, &PackOptions::OWN, &mut bytes).unwrap();
         let mut archive = tar::Archive::new(&bytes[..]);
         let paths = archive.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();
@@ -232,7 +232,7 @@ fn marks_in_names_are_read_back() {
         ];
         assert_eq!(found, expected, "{flavour:?}");
         let mut bytes = Vec::new();
-        let options = PackOptions { times: Times::Own };
+        let options = PackOptions::OWN;
         pack(&arena.path("upper"), flavour, &options, &mut bytes).unwrap();
         let mut archive = tar::Archive::new(&bytes[..]);
         let names = archive

@@ -32,7 +32,7 @@ pub(crate) fn in_overlay(dir: &Path, lowers: &str, upper: &str, script: &str) ->
 
 fn pack_and_unpack(dir: &Path, upper: &str, lowers: &[&str], copy: &str) -> Vec<u8> {
     let mut layer = Vec::new();
-    let options = PackOptions { times: Times::Own };
+    let options = PackOptions::OWN;
     pack(&dir.join(upper), Flavour::Trusted, &options, &mut layer).unwrap();
     std::fs::create_dir(dir.join(copy)).unwrap();
     let root = RootDir::open(&dir.join(copy)).unwrap();

@@ -165,7 +165,7 @@ fn everything() -> TempDir {
     dir
 }
 
-const OPTIONS: PackOptions<'_> = PackOptions { times: Times::Own };
+const OPTIONS: PackOptions<'_> = PackOptions::OWN;
 
 fn packed(dir: &Path) -> Vec<u8> {
     let mut layer = Vec::new();
@@ -285,10 +285,26 @@ fn the_bytes_of_a_layer_are_pinned() {
 }
 
 #[test]
+fn a_layer_holds_no_more_than_it_may() {
+    let dir = TempDir::new();
+    dir.write("a", [1; 600]).write("b/c", [1; 500]).write("b/d", []);
+    std::fs::hard_link(dir.path().join("a"), dir.path().join("b/a")).unwrap();
+    let pack = |bytes| {
+        let (options, mut layer) = (PackOptions { bytes, ..OPTIONS }, Vec::new());
+        pack(dir.path(), Flavour::Trusted, &options, &mut layer)
+    };
+    assert_eq!(pack(1100).unwrap(), 1100);
+    for (bytes, name, has) in [(1099, "/b/c", 500), (600, "/b/c", 500), (599, "/a", 600)] {
+        let Err(Error::LayerSize { path, size, allowed }) = pack(bytes) else { panic!("{bytes}") };
+        assert_eq!((path.to_str().unwrap(), size, allowed), (name, has, bytes));
+    }
+}
+
+#[test]
 fn later_times_are_clamped() {
     let dir = small();
     let limit = Timestamp::from_seconds(1_700_000_000);
-    let options = PackOptions { times: Times::UpTo { limit, made: &[] } };
+    let options = PackOptions { times: Times::UpTo { limit, made: &[] }, ..PackOptions::OWN };
     let mut layer = Vec::new();
     pack(dir.path(), Flavour::Trusted, &options, &mut layer).unwrap();
     let copy = unpacked(&layer);
@@ -297,7 +313,7 @@ fn later_times_are_clamped() {
         assert_eq!((stat.mtime(), stat.mtime_nsec()), (1_700_000_000, 0), "{name}");
     }
     let limit = Timestamp::from_seconds(i64::MAX);
-    let options = PackOptions { times: Times::UpTo { limit, made: &[] } };
+    let options = PackOptions { times: Times::UpTo { limit, made: &[] }, ..PackOptions::OWN };
     let mut unclamped = Vec::new();
     pack(dir.path(), Flavour::Trusted, &options, &mut unclamped).unwrap();
     assert!(unclamped == packed(dir.path()));
@@ -315,7 +331,8 @@ fn what_was_made_meanwhile_is_clamped_too() {
     let limit = Timestamp::from_seconds(50);
     let times = Times::UpTo { limit, made: &[(time(20), time(30)), (time(40), time(40))] };
     let mut layer = Vec::new();
-    pack(dir.path(), Flavour::Trusted, &PackOptions { times }, &mut layer).unwrap();
+    pack(dir.path(), Flavour::Trusted, &PackOptions { times, ..PackOptions::OWN }, &mut layer)
+        .unwrap();
     let copy = unpacked(&layer);
     let seconds = |name: &str| copy.path().join(name).metadata().unwrap().mtime();
     for (name, expect) in [

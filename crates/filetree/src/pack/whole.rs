@@ -5,7 +5,7 @@ use std::{io::Write, os::fd::AsFd, path::Path};
 
 use rustix::{fs::FileType, io::Errno};
 
-use super::{Packer, Times, walk::open_dir};
+use super::{PackOptions, Packer, Times, walk::open_dir};
 use crate::{Error, RootDir, root::Timestamp};
 
 /// Writes a whole tree, as it is seen through overlay, as an archive; names that look like whiteouts are ordinary names.
@@ -31,7 +31,8 @@ pub fn pack_trees(
     time: Option<Timestamp>,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let mut packer = Packer::new(out, None, time.map_or(Times::Own, Times::All));
+    let times = time.map_or(Times::Own, Times::All);
+    let mut packer = Packer::new(out, None, &PackOptions { times, ..PackOptions::OWN });
     for (name, root) in trees {
         // Files of two trees are not the same file.
         packer.links.clear();
@@ -46,7 +47,7 @@ pub fn pack_trees(
 /// # Errors
 /// Those of [`pack_tree`] but for [`Error::Changed`].
 pub fn pack_living_tree(root: &RootDir, out: &mut impl Write) -> Result<(), Error> {
-    let mut packer = Packer::new(out, None, Times::Own);
+    let mut packer = Packer::new(out, None, &PackOptions::OWN);
     packer.out.living = true;
     packer.put_tree(b"", root.as_fd())?;
     packer.finish().map(|_| ())
@@ -77,7 +78,7 @@ pub fn pack_one(root: &RootDir, pack: &Pack<'_>, out: &mut impl Write) -> Result
     };
     let missing = || Error::io("open", path)(Errno::NOENT);
     let stat = stat.map_err(Error::io("open", path))?.ok_or_else(missing)?;
-    let mut packer = Packer::new(out, None, Times::Own);
+    let mut packer = Packer::new(out, None, &PackOptions::OWN);
     packer.out.living = living;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         let directory = root.open_root(path)?;

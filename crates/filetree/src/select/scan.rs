@@ -89,6 +89,15 @@ impl Listing {
         entries.filter(|entry| entry.meta.kind == Kind::File).map(|entry| entry.meta.size).sum()
     }
 
+    /// Returns the first file that has more bytes than `allowed`, relative to the directory that is copied, and how many.
+    pub(crate) fn larger(&self, allowed: u64) -> Option<(PathBuf, u64)> {
+        let is_larger = |entry: &&Entry| entry.meta.kind == Kind::File && entry.meta.size > allowed;
+        self.dirs.iter().find_map(|dir| {
+            let entry = dir.entries.iter().find(is_larger)?;
+            Some((dir.path.join(&*entry.name), entry.meta.size))
+        })
+    }
+
     /// Drops directories that were only looked through and hold nothing that is taken.
     fn prune(&mut self) {
         // A directory's index is larger than that of its parent, so one pass from the end sees children first.

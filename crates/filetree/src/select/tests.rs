@@ -254,3 +254,31 @@ fn large_trees_are_complete() {
     let other = select(&tree, &wanted).unwrap();
     assert_eq!(one.digest(&tree).unwrap(), other.digest(&tree).unwrap());
 }
+
+#[test]
+fn a_file_that_no_layer_may_hold_is_named() {
+    let dir = TempDir::new();
+    dir.write("a", [1; 600]).write("d/e/f", [1; 700]).write("d/g", [1; 10]);
+    let asked = Asked::new(&dir, "");
+    let refused = |sources: &[&str], allowed| {
+        let refused = asked.select(sources, &[], false).unwrap().refuse_larger(allowed);
+        refused.err().map(|error| match error {
+            Error::LayerSize { path, size, .. } => (path.to_str().unwrap().to_owned(), size),
+            error => panic!("{error:?}"),
+        })
+    };
+    for (sources, allowed, expected) in [
+        (&["."][..], 700, None),
+        (&["."], 699, Some(("/d/e/f", 700))),
+        (&["d/e"], 699, Some(("/d/e/f", 700))),
+        (&["a"], 600, None),
+        (&["d/g", "a"], 599, Some(("/a", 600))),
+    ] {
+        let expected = expected.map(|(path, size)| (path.to_owned(), size));
+        assert_eq!(refused(sources, allowed), expected, "{sources:?} {allowed}");
+    }
+    // One that is to be extracted is no file of the layer.
+    let sources = ["a".to_owned()];
+    let wanted = Wanted { sources: &sources, archives: true, ..Wanted::default() };
+    select(&asked.tree, &wanted).unwrap().refuse_larger(1).unwrap();
+}

@@ -12,7 +12,7 @@ use tar::{EntryType, Header};
 
 use super::*;
 use crate::{
-    PackOptions, Times, pack,
+    PackOptions, pack,
     pack::tests::{CAPABILITY, make_node, set_xattr},
     test_data::{TempDir, is_root},
 };
@@ -572,7 +572,7 @@ fn unpacking_is_independent_of_the_umask_and_repeats() {
     let again = |layer: &[u8]| {
         let dir = unpack_on(layer, &[]).unwrap();
         let mut packed = Vec::new();
-        let options = PackOptions { times: Times::Own };
+        let options = PackOptions::OWN;
         pack(dir.path(), Flavour::Trusted, &options, &mut packed).unwrap();
         packed
     };

@@ -1,6 +1,6 @@
 //! Large files: laid out empty, filled afterwards, and packed meanwhile.
 
-use crate::{Flavour, PackOptions, Times, pack, pack_filling};
+use crate::{Flavour, PackOptions, pack, pack_filling};
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn placed(dest: &str) -> Placement {
 
 fn layer(root: &TempDir) -> Vec<u8> {
     let mut layer = Vec::new();
-    let options = PackOptions { times: Times::Own };
+    let options = PackOptions::OWN;
     pack(root.path(), Flavour::Trusted, &options, &mut layer).unwrap();
     layer
 }
@@ -50,7 +50,7 @@ fn a_layer_that_is_packed_meanwhile_is_the_layer() {
     let early = std::thread::scope(|scope| {
         let early = scope.spawn(|| {
             let mut layer = Vec::new();
-            let options = PackOptions { times: Times::Own };
+            let options = PackOptions::OWN;
             let size = pack_filling(&filling, Flavour::Trusted, &options, &mut layer).unwrap();
             (layer, size)
         });
@@ -81,7 +81,7 @@ fn what_changes_meanwhile_is_an_error_for_both() {
     context.write("large", bytes(2));
     std::thread::scope(|scope| {
         let early = scope.spawn(|| {
-            let options = PackOptions { times: Times::Own };
+            let options = PackOptions::OWN;
             pack_filling(&filling, Flavour::Trusted, &options, &mut Vec::new())
         });
         let error = filling.fill().unwrap_err().to_string();
