@@ -4,10 +4,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::archive::{Tarball, gzip};
 use crate::support::env::{IMAGE, TestEnv};
+use crate::support::requires;
 use crate::support::victim::Victim;
 
 /// The base as an image `evil` with a layer on top.
@@ -57,6 +59,39 @@ fn links_of_a_base_lead_nowhere() {
         }
         assert!(env.ownerless().is_empty());
     }
+}
+
+/// The same with a terminal, whose end in the container is mounted on what the image has there.
+#[test]
+fn a_terminal_is_mounted_on_no_link() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let token = format!("{}/token", victim.path());
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    for up in ["", "/../../../../../.."] {
+        let token = format!("{up}{token}");
+        let layer = Tarball::new()
+            .symlink("dev/pts/0", &token)
+            .symlink("dev/pts/1", "/proc/sysrq-trigger")
+            .symlink("dev/console", "/proc/sys/kernel/core_pattern")
+            .symlink("dev/ptmx", &token)
+            .symlink("dev/tty", &token);
+        evil_base(&env, layer);
+        let script = "tty; stat -c %t:%T /dev/console; echo x > /dev/console; echo y > /dev/tty; ls /dev/pts; ! cat /dev/pts/1";
+        let shell = ["run", "--rm", "-it", "--network=none", "evil", "sh", "-c", script];
+        let (status, said) = env.kiln(shell).in_terminal().wait();
+        assert!(status.success() && said.starts_with("/dev/pts/0\r\n88:0\r\n"), "{said}");
+        assert!(!said.contains("TOKEN-91c2"), "{said}");
+        victim.is_unharmed("a terminal");
+        for name in ["dev", "dev/pts"] {
+            let to = format!("{up}{}", victim.path());
+            evil_base(&env, Tarball::new().symlink(name, &to));
+            let (status, said) = env.kiln(shell).in_terminal().wait();
+            assert!(status.code().is_some() && !said.contains("panicked"), "{name}: {said}");
+            victim.is_unharmed(name);
+        }
+    }
+    assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), pattern);
 }
 
 #[test]
@@ -207,6 +242,34 @@ fn files_that_do_not_want_to_be_removed() {
     assert!(env.ownerless().is_empty());
 }
 
+/// What a step that may do all that root may (`--security=insecure`) can do to a cache: `chattr +i` and `+a`.
+#[test]
+fn flags_of_a_cache_do_not_keep_it() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let env = TestEnv::new();
+    env.build_text("FROM busybox\nRUN --mount=type=cache,target=/c mkdir -p /c/flagged/b && echo x > /c/flagged/flagged-file && echo y > /c/flagged/flagged-log\n");
+    let file =
+        env.files_of_store().into_iter().find(|file| file.ends_with("flagged-file")).unwrap();
+    let top = file.parent().unwrap().to_owned();
+    let set = |path: &Path, flag: IFlags| {
+        let file = fs::File::open(path).unwrap();
+        ioctl_getflags(&file).and_then(|flags| ioctl_setflags(&file, flags | flag)).is_ok()
+    };
+    let has_flags = set(&file, IFlags::IMMUTABLE);
+    if !requires::flags(has_flags) {
+        return;
+    }
+    assert!(set(&top.join("flagged-log"), IFlags::APPEND) && set(&top, IFlags::IMMUTABLE));
+    assert!(set(top.parent().unwrap(), IFlags::APPEND));
+    // A step has no power over them.
+    env.build_text("FROM busybox\nRUN --mount=type=cache,target=/c ! rm -rf /c/flagged && cat /c/flagged/flagged-file > /got\n");
+    assert_eq!(env.sh("cat /got"), "x");
+    let pruned = env.ok(&["system", "prune", "-af"]);
+    assert!(!pruned.stderr.contains("warning"), "{pruned}");
+    assert!(!top.exists() && env.ownerless().is_empty());
+    assert_eq!(env.ok(&["fsck"]).stderr, "");
+}
+
 #[test]
 fn much_output_is_no_memory() {
     let env = TestEnv::new();
@@ -214,7 +277,7 @@ fn much_output_is_no_memory() {
     let script = "yes | head -c 500000; head -c 40000000 /dev/zero | tr '\\0' x; echo; echo end";
     let limits = "ulimit -v 1500000; exec \"$0\" \"$@\"";
     let context = env.context(&format!("FROM busybox\nRUN {script}\n"));
-    let output = std::process::Command::new("sh")
+    let output = Command::new("sh")
         .args(["-c", limits])
         .arg(crate::support::base::kiln())
         .args(["--root", &env.str("store"), "build", "--progress=plain", context.str()])
@@ -259,7 +322,8 @@ fn programs_of_an_image_do_nothing_for_the_builder() {
     let victim = Victim::create(&env);
     let script = format!("#!/bin/sh\ntouch {0}/run /run-by-builder\n", victim.path());
     let mut layer = Tarball::new();
-    for name in ["gzip", "unpigz", "xz", "zstd", "bzip2", "git", "tar", "newuidmap"] {
+    let programs = ["gzip", "unpigz", "xz", "zstd", "bzip2", "git", "tar", "newuidmap"];
+    for name in programs {
         layer = layer.owned_file(&format!("usr/bin/{name}"), &script, 0o755, 0, 0);
     }
     evil_base(&env, layer);
@@ -267,10 +331,24 @@ fn programs_of_an_image_do_nothing_for_the_builder() {
         "FROM evil\nADD a.tar.gz /\nCOPY --chown=root:root a /\nRUN test ! -e /run-by-builder\n",
     );
     context.files(&["a"]);
-    fs::write(context.path().join("a.tar.gz"), gzip(&Tarball::new().file("f", "").finish()))
-        .unwrap();
+    let tar = Tarball::new().file("f", "").finish();
+    fs::write(context.path().join("a.tar.gz"), gzip(&tar)).unwrap();
     env.build(&context, &[]);
     victim.is_unharmed("programs");
+    context.write("a.tar", &tar);
+    for (program, suffix) in [("xz", "xz"), ("bzip2", "bz2"), ("zstd", "zst")] {
+        if !requires::program(program) {
+            continue;
+        }
+        let compressed =
+            Command::new(program).arg("-kq").arg(context.path().join("a.tar")).status();
+        assert!(compressed.unwrap().success());
+        context.dockerfile(&format!(
+            "FROM evil\nADD a.tar.{suffix} /got/\nRUN test -f /got/f -a ! -e /run-by-builder\n"
+        ));
+        env.build(&context, &[]);
+        victim.is_unharmed(program);
+    }
 }
 
 #[test]

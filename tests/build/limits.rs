@@ -157,6 +157,15 @@ fn many_patterns_for_many_files() {
 }
 
 #[test]
+fn a_huge_ignore_file() {
+    let env = TestEnv::empty();
+    let context = files(&env, 20);
+    context.write(".dockerignore", "d3/some/pattern*\n".repeat(6 << 20));
+    let output = quick(env.building(&context, &[])).fails(1);
+    output.says(&["`.dockerignore` is larger than 1048576 bytes"]);
+}
+
+#[test]
 fn patterns_that_are_slow_elsewhere() {
     let env = TestEnv::empty();
     let context = env.context("FROM scratch\nCOPY . /c/\n");

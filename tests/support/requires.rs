@@ -70,6 +70,11 @@ pub(crate) fn program(name: &str) -> bool {
     have(name, on_path(name), "not installed")
 }
 
+/// Files that nobody may change or remove, as `chattr +i` makes them; `made` says whether one could be made.
+pub(crate) fn flags(made: bool) -> bool {
+    have("flags", made, "not root, or a file system whose files have no flags")
+}
+
 pub(super) fn have(name: &str, present: bool, reason: &str) -> bool {
     if !present {
         let required = std::env::var("KILN_REQUIRE").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Removes trees of any depth and with any modes, by descriptors, with a constant number of them.
 //!
 //! What is removed came out of a build: directories nested ten thousand deep, without permission bits, with names of any
-//! bytes. So nothing is done by joined paths and nothing by recursion: a directory that is not empty is first moved up
+//! bytes, and, where a step may do all that root may, with the flags of `chattr +i`. So nothing is done by joined paths and nothing by recursion: a directory that is not empty is first moved up
 //! into the top one, then emptied there.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags},
+    fs::{AtFlags, Dir, FileType, IFlags, Mode, OFlags},
     io::{Errno, Result},
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn remove_entry(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64
     }
     let opened = open(directory, name)?;
     let freed = remove_contents(opened.as_fd())?;
-    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?;
+    releasing(directory, name, || rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR))?;
     Ok(freed)
 }
 
@@ -57,7 +57,8 @@ fn remove_directory(top: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
             freed += unlink(directory.as_fd(), &inner)?;
             continue;
         }
-        match rustix::fs::unlinkat(&directory, &inner, AtFlags::REMOVEDIR) {
+        let remove = || rustix::fs::unlinkat(&directory, &inner, AtFlags::REMOVEDIR);
+        match releasing(directory.as_fd(), &inner, remove) {
             Ok(()) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => {
                 move_up(directory.as_fd(), &inner, top)?;
@@ -65,7 +66,7 @@ fn remove_directory(top: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
             Err(error) => return Err(error),
         }
     }
-    rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR)?;
+    releasing(top, name, || rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR))?;
     Ok(freed)
 }
 
@@ -74,7 +75,8 @@ fn move_up(directory: BorrowedFd<'_>, name: &CStr, top: BorrowedFd<'_>) -> Resul
     let mut may_change_mode = true;
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        match rustix::fs::renameat(directory, name, top, format!(".up-{number}")) {
+        let move_up = || rustix::fs::renameat(directory, name, top, format!(".up-{number}"));
+        match releasing(directory, name, move_up) {
             Ok(()) => return Ok(()),
             // A name that an image has chosen; the next one is tried.
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
@@ -92,14 +94,43 @@ fn move_up(directory: BorrowedFd<'_>, name: &CStr, top: BorrowedFd<'_>) -> Resul
 /// Removes what is not a directory; returns the bytes that this frees, none while the file has further names.
 fn unlink(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
     let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+    let unlink = || rustix::fs::unlinkat(directory, name, AtFlags::empty());
+    match releasing(directory, name, unlink) {
         Err(Errno::ACCESS) => {
             rustix::fs::fchmod(directory, Mode::RWXU)?;
-            rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
+            unlink()?;
         }
         result => result?,
     }
     Ok(if stat.st_nlink > 1 { 0 } else { contents_of(&stat) })
+}
+
+/// Calls what takes the entry `name` out of `directory`; where flags of the two forbid that, they are cleared first.
+fn releasing(directory: BorrowedFd<'_>, name: &CStr, take: impl Fn() -> Result<()>) -> Result<()> {
+    match take() {
+        Err(Errno::PERM) => {}
+        result => return result,
+    }
+    release(directory);
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    // Nothing else has flags, and opening it might do something.
+    if let FileType::RegularFile | FileType::Directory = FileType::from_raw_mode(stat.st_mode) {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(entry) = rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            release(entry.as_fd());
+        }
+    }
+    take()
+}
+
+/// Clears the flags by which nothing may be changed or removed. Whether that was allowed shows in what is tried next.
+fn release(file: BorrowedFd<'_>) {
+    const FORBIDDING: IFlags = IFlags::IMMUTABLE.union(IFlags::APPEND);
+    if let Ok(flags) = rustix::fs::ioctl_getflags(file)
+        && flags.intersects(FORBIDDING)
+    {
+        let _ = rustix::fs::ioctl_setflags(file, flags.difference(FORBIDDING));
+    }
 }
 
 /// Returns how many bytes a file contains that is no directory; a symbolic link, its target.
@@ -189,6 +220,30 @@ mod tests {
         remove(&scratch, "tree");
         assert!(!tree.exists());
         assert_eq!(fs::read_to_string(outside.join("in/file")).unwrap(), "kept");
+    }
+
+    /// By root, on a file system that has such flags; where they cannot be set, they are in nobody's way.
+    #[test]
+    fn flags_are_no_obstacle() {
+        let scratch = Scratch::new("remove-flags");
+        let tree = scratch.path().join("tree");
+        fs::create_dir_all(tree.join("a/b/c")).unwrap();
+        fs::write(tree.join("a/b/file"), "file").unwrap();
+        fs::write(tree.join("a/log"), "log").unwrap();
+        symlink("log", tree.join("a/b/link")).unwrap();
+        for (name, flag) in [
+            ("a/b/file", IFlags::IMMUTABLE),
+            ("a/log", IFlags::APPEND),
+            ("a/b/c", IFlags::APPEND),
+            ("a/b", IFlags::IMMUTABLE),
+            ("a", IFlags::IMMUTABLE),
+            ("", IFlags::APPEND),
+        ] {
+            let file = fs::File::open(tree.join(name)).unwrap();
+            let _ = rustix::fs::ioctl_setflags(&file, flag);
+        }
+        assert_eq!(remove(&scratch, "tree"), 10);
+        assert!(!tree.exists());
     }
 
     #[test]
