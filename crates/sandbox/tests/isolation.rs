@@ -1,5 +1,5 @@
-//! What a sandboxed process sees and may do, tried out with real ones: as root, and once more as an
-//! ordinary user.
+//! What a sandboxed process sees and may do, tried out with real ones: as root, once more as an ordinary user with
+//! subordinate ids, and once more as one without.
 //!
 //! This is a harness of its own, because a supervisor is this very binary started anew, which
 //! `main` has to find out first, and because the second rung must be climbed before any thread
@@ -68,7 +68,8 @@ fn main() -> ExitCode {
         ["--probe", what] => isolation::probe::run(what),
         ["--victim", marker] => isolation::process::victim(marker),
         ["--ladder", what] => isolation::ladder::run(what),
-        ["--as-user", rest @ ..] => as_user(&Options::parse(rest)),
+        ["--as-user", rest @ ..] => as_user("user", Rung::UserNamespace, &Options::parse(rest)),
+        ["--as-one-id", rest @ ..] => as_user("oneid", Rung::OneId, &Options::parse(rest)),
         rest => everything(&Options::parse(rest)),
     }
 }
@@ -111,15 +112,16 @@ impl Options {
     }
 }
 
-/// Runs the tests as whoever this is; if it is root, then again as an ordinary user.
+/// Runs the tests as whoever this is; if it is root, then again as ordinary users.
 fn everything(options: &Options) -> ExitCode {
     let as_root = cases();
     let root = prefixed("root", &as_root, options);
     let user = prefixed("user", &as_root, options);
+    let one_id = prefixed("oneid", &as_root, options);
     let ladder = prefixed("ladder", isolation::ladder::CASES, options);
     let chroot = prefixed("chroot", isolation::chroot::CASES, options);
     if options.list {
-        for (name, _) in root.iter().chain(&user).chain(&ladder).chain(&chroot) {
+        for (name, _) in root.iter().chain(&user).chain(&one_id).chain(&ladder).chain(&chroot) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -127,7 +129,7 @@ fn everything(options: &Options) -> ExitCode {
     if !rustix::process::geteuid().is_root() {
         let skipped = root.len() + ladder.len() + chroot.len();
         eprintln!("not root: {skipped} tests are skipped");
-        return as_user(options);
+        return as_user("user", Rung::UserNamespace, options);
     }
 
     let mut ok = run_all(&root, Rung::Root);
@@ -139,29 +141,38 @@ fn everything(options: &Options) -> ExitCode {
                 isolation::ladder::with_user(&world, &someone, || {
                     ok &= run_in(&ladder, &world);
                 });
-                if !user.is_empty() {
-                    let names = user.iter().map(|(name, _)| name.as_str());
-                    let mut command: Command = someone.command(&world);
-                    command.args(["--as-user", "--exact"]).args(names);
-                    ok &= command.status().is_ok_and(|status| status.success());
-                }
+                ok &= run_as("--as-user", someone.command(&world), &user);
             }
             Err(why) => eprintln!("{} tests are skipped: {why}", user.len() + ladder.len()),
         }
     }
+    if !one_id.is_empty() {
+        let world = World::new(Rung::Root);
+        ok &= run_as("--as-one-id", User::nobody_knows(&world), &one_id);
+    }
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Climbs the second rung and runs the tests there.
-fn as_user(options: &Options) -> ExitCode {
-    let chosen = prefixed("user", &cases(), options);
+/// Runs tests by a command that is this test binary as somebody else.
+fn run_as(option: &str, mut command: Command, cases: &[Named]) -> bool {
+    if cases.is_empty() {
+        return true;
+    }
+    let names = cases.iter().map(|(name, _)| name.as_str());
+    command.args([option, "--exact"]).args(names);
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Climbs to a rung that is for ordinary users and runs the tests there.
+fn as_user(prefix: &str, wanted: Rung, options: &Options) -> ExitCode {
+    let chosen = prefixed(prefix, &cases(), options);
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
     }
-    match sandbox::enter(Some(Rung::UserNamespace)).map(|standing| standing.rung) {
-        Ok(Rung::UserNamespace) if run_all(&chosen, Rung::UserNamespace) => ExitCode::SUCCESS,
-        Ok(Rung::UserNamespace) => ExitCode::FAILURE,
-        Ok(rung) => panic!("an ordinary user stands on {rung:?}"),
+    match sandbox::enter(Some(wanted)).map(|standing| standing.rung) {
+        Ok(rung) if rung != wanted => panic!("an ordinary user stands on {rung:?}"),
+        Ok(rung) if run_all(&chosen, rung) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("{} tests are skipped: {why}", chosen.len());
             ExitCode::SUCCESS

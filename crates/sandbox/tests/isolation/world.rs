@@ -89,6 +89,11 @@ impl World {
         world
     }
 
+    /// Whether root's part is played where there is one id: a filter is always on, and the kernel knows nobody else.
+    pub(crate) fn plays_root(&self) -> bool {
+        self.rung == Rung::OneId
+    }
+
     /// The directory of the base layer: `/bin` and `/tmp`, and nothing else.
     pub(crate) fn base(&self) -> PathBuf {
         self.directory.join("base")
@@ -312,6 +317,15 @@ impl User {
             run("usermod", &["--add-subuids", range, "--add-subgids", range, &user.name])?;
         }
         Ok(user)
+    }
+
+    /// A command that runs this test binary as somebody whom no file of this machine knows, and who has no other ids.
+    pub(crate) fn nobody_knows(world: &World) -> Command {
+        let id = (1_600_000_000 + std::process::id()).to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--inh-caps=-all"]);
+        command.arg(world.executable());
+        command
     }
 
     /// A command that runs this test binary as that user.
