@@ -3,13 +3,14 @@
 //! The supervisor makes the groups and writes the limits, the first process enters them before it does
 //! anything else, and the supervisor removes them when all is dead. Nothing is made if nothing is limited.
 //! Where the groups are is found in `find`; they are made in `one` and `two`, which is each version's own way, as what
-//! `directory` knows of them; what is written into which file is in `settings`.
+//! `directory` knows of them; what is written into which file is in `settings`. `vacate` makes room for them.
 
 mod directory;
 mod find;
 mod one;
 mod settings;
 mod two;
+mod vacate;
 
 use std::fs;
 use std::fs::File;

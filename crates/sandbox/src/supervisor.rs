@@ -98,6 +98,8 @@ pub fn leave_caller() -> Result<(), Error> {
     let failed = "leave the session of the caller";
     rustix::process::setsid().map_err(Error::setup(failed))?;
     rustix::process::chdir("/").map_err(Error::setup(failed))?;
+    // It was executed by a link that has another one.
+    rustix::thread::set_name(c"kiln-keep").map_err(Error::setup(failed))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::close_from(3).map_err(Error::setup(failed))
 }

@@ -17,6 +17,7 @@ use crate::cgroup::find::Hierarchies;
 use crate::cgroup::settings;
 use crate::cgroup::settings::Controller;
 use crate::cgroup::settings::write;
+use crate::cgroup::vacate;
 
 impl Groups {
     /// Makes a group in the hierarchy of version 2: below this process's own, or as near to that as can be,
@@ -60,9 +61,15 @@ impl Groups {
                 Err(_) => {}
             }
         }
+        // Last, as it moves processes about.
+        match make_in_vacated(&two.own, controllers) {
+            Ok(path) => return self.take_in_two(path, controllers, resources),
+            Err(error) if problem.as_ref().is_none_or(is_busy) => problem = Some(error),
+            Err(_) => {}
+        }
         let reason = format!(
             "no control group can be made in or above `{}`, where this process is; it needs one that is handed over to \
-             it and has processes in parts of it only, as by: systemd-run --user --scope -p Delegate=yes kiln …",
+             it with the controllers and has no processes but kiln's in it, as by: systemd-run --user --scope -p Delegate=yes kiln …",
             two.own.display()
         );
         Err(first.refused(reason, problem))
@@ -111,6 +118,17 @@ fn make_below(parent: &Path, controllers: &[Controller]) -> io::Result<PathBuf> 
     let path = parent.join(own_name());
     make_directory(&path)?;
     Ok(path)
+}
+
+/// The same in one that nobody but kiln is in.
+fn make_in_vacated(group: &Path, controllers: &[Controller]) -> io::Result<PathBuf> {
+    let offered = fs::read_to_string(group.join("cgroup.controllers"))?;
+    let has = |it: &Controller| offered.split_whitespace().any(|name| name == it.name());
+    if !controllers.iter().all(has) {
+        return Err(rustix::io::Errno::BUSY.into());
+    }
+    vacate::vacate(group)?;
+    make_below(group, controllers).inspect_err(|_| vacate::give_back(group))
 }
 
 /// Lets a group of version 2 pass these controllers on to those in it.
