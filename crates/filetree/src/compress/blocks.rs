@@ -16,7 +16,7 @@ use std::{
 
 use flate2::Crc;
 
-use super::{gzip, zstd};
+use super::{deflate, gzip, zstd};
 
 /// More threads than this are faster than any disk or network, and each needs memory.
 const MAX_THREADS: usize = 16;
@@ -53,6 +53,12 @@ enum Worker {
 
 impl Worker {
     fn compress(&mut self, block: &[u8]) -> io::Result<Done> {
+        let begun = self.begin(block)?;
+        self.end([begun]).map(|[done]| done)
+    }
+
+    /// Compresses a block; what comes out is complete after [`end`](Self::end).
+    fn begin(&mut self, block: &[u8]) -> io::Result<Done> {
         let mut crc = Crc::new();
         let bytes = match self {
             Self::Gzip(deflater) => {
@@ -63,6 +69,45 @@ impl Worker {
             Self::Zstd(compressor) => compressor.compress(block)?,
         };
         Ok(Done { bytes, crc, length: block.len() as u64 })
+    }
+
+    /// Completes blocks. Two at once take little more time than one.
+    fn end<const N: usize>(&self, mut begun: [Done; N]) -> io::Result<[Done; N]> {
+        if self.has_end() {
+            deflate::continue_after(begun.each_mut().map(|done| &mut done.bytes))?;
+        }
+        Ok(begun)
+    }
+
+    /// Whether there is anything to complete.
+    fn has_end(&self) -> bool {
+        matches!(self, Self::Gzip(_))
+    }
+
+    /// Compresses what comes, until no more does.
+    fn work(&mut self, queue: &Mutex<Receiver<Job>>) {
+        while let Some((block, result)) = wait_for_job(queue) {
+            let begun = self.begin(&block);
+            drop(block);
+            // Not before: the other threads have had the time to take theirs.
+            let another = if self.has_end() { take_job(queue) } else { None };
+            let Some((block, next_result)) = another else {
+                tell(&result, begun.and_then(|begun| self.end([begun])).map(|[done]| done));
+                continue;
+            };
+            let both = begun.and_then(|begun| {
+                let next = self.begin(&block)?;
+                self.end([begun, next])
+            });
+            match both {
+                Ok([done, next]) => {
+                    tell(&result, Ok(done));
+                    tell(&next_result, Ok(next));
+                }
+                // This is the earlier one, and who hears of an error asks for no more.
+                Err(error) => tell(&result, Err(error)),
+            }
+        }
     }
 }
 
@@ -114,21 +159,32 @@ impl Pool {
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let queue = Arc::clone(&queue);
-            thread::spawn(move || {
-                let mut worker = format.worker();
-                loop {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((block, result)) = job else { break };
-                    // Nobody waits any more when the writer was dropped: then the work is worth nothing.
-                    let _ = result.send(match &mut worker {
-                        Ok(worker) => worker.compress(&block),
-                        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-                    });
+            thread::spawn(move || match format.worker() {
+                Ok(mut worker) => worker.work(&queue),
+                Err(error) => {
+                    while let Some((_, result)) = wait_for_job(&queue) {
+                        tell(&result, Err(io::Error::new(error.kind(), error.to_string())));
+                    }
                 }
             });
         }
         Self { jobs }
     }
+}
+
+/// Returns the next job; `None` when there will be no more.
+fn wait_for_job(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// Returns the next job if it is there already. Who holds the queue waits for one, so then there is none.
+fn take_job(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
+    queue.try_lock().ok()?.try_recv().ok()
+}
+
+/// Nobody waits any more when the writer was dropped: then the work is worth nothing.
+fn tell(result: &Sender<io::Result<Done>>, done: io::Result<Done>) {
+    let _ = result.send(done);
 }
 
 impl<W: Write> CompressWriter<W> {

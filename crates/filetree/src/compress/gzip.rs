@@ -13,8 +13,6 @@ use std::io;
 use flate2::Crc;
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::deflate;
-
 /// Contents of one block: large enough that starting with an empty window costs below 1 %.
 pub(super) const BLOCK: usize = 1024 * 1024;
 
@@ -45,16 +43,16 @@ impl Deflater {
         Self { compressor: Compressor::new(level), room: Vec::new() }
     }
 
-    /// Compresses one block up to a byte boundary.
+    /// Compresses one block, to a stream that has to be made one that goes on: [`continue_after`](super::deflate::continue_after).
     pub(super) fn deflate(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
         self.room.resize(self.compressor.deflate_compress_bound(block.len()), 0);
         let length = self
             .compressor
             .deflate_compress(block, &mut self.room)
             .map_err(|_| io::Error::other("the compressor has no room"))?;
+        // What is put behind it has 5 bytes at most.
         let mut deflated = Vec::with_capacity(length + 5);
         deflated.extend_from_slice(&self.room[..length]);
-        deflate::continue_after(&mut deflated)?;
         Ok(deflated)
     }
 }
