@@ -102,7 +102,9 @@ fn note(error: &(dyn Error + 'static), suspects: &mut Suspects) {
             suspects.blobs.insert(**expected);
         }
         Some(
-            export::Error::Damaged { expected, .. } | export::Error::DamagedFiles { expected, .. },
+            export::Error::Damaged { expected, .. }
+            | export::Error::DamagedFiles { expected, .. }
+            | export::Error::DamagedContents { expected },
         ) => {
             suspects.layers.insert(**expected);
         }

@@ -214,15 +214,20 @@ impl TestEnv {
 
     /// The processes that keep containers of this store.
     pub(crate) fn keepers(&self) -> Vec<u32> {
+        self.processes("keep")
+    }
+
+    /// The processes of kiln that do something with this store, by the name of the command.
+    pub(crate) fn processes(&self, command: &str) -> Vec<u32> {
         let store = self.store().display().to_string();
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let keeps = |pid: &u32| {
+        let is_one = |pid: &u32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).into_owned();
-            line.contains(&format!("{store}\0keep\0"))
+            line.contains(&format!("{store}\0{command}\0"))
         };
-        numbers.filter(keeps).collect()
+        numbers.filter(is_one).collect()
     }
 
     /// Ends all containers, so that nothing is left of a test that failed.

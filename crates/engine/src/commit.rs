@@ -231,6 +231,7 @@ pub(crate) fn packed<W: Write>(out: Measured<W>, contents: u64) -> Layer {
         diff_id,
         size,
         contents: Some(contents),
+        checksum: None,
         blob: None,
         rewritten: None,
         fetch_again: false,

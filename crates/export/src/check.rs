@@ -8,11 +8,12 @@
 //! |---|---|
 //! | made by this process | nothing: it was hashed just now |
 //! | built here | its digest: it is packed once more, into nothing |
-//! | loaded or pulled | how many bytes its files contain |
+//! | loaded or pulled | the checksum of its files, which was taken while they were unpacked |
+//! | the same, by a kiln that took none | how many bytes its files contain |
 //!
 //! The first costs what `type=oci` costs. For what was loaded or pulled it would be too much: the digest is of a tar that somebody
-//! else made in another way, so that its blob would have to be unpacked again, and both packed. A file that is cut off, empty or
-//! gone is found by its size; a bit that is another one is for `kiln fsck` to find.
+//! else made in another way, so that its blob would have to be unpacked again, and both packed. To read the files once, which
+//! somebody is about to do anyway, costs a tenth of that. Owners and modes are not in the checksum: they are for `kiln fsck` to find.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use std::{
     thread,
 };
 
-use filetree::Flavour;
+use filetree::{Checksum, Flavour, Written};
 use oci::DiffId;
 use store::{SnapshotId, Store};
 
@@ -35,7 +36,7 @@ use crate::{
 /// Compares layers, each with its digest in the image's config. They are held, or somebody's who keeps them.
 ///
 /// # Errors
-/// [`Error::Damaged`], [`Error::DamagedFiles`]: the first layer that is not what it should be.
+/// [`Error::Damaged`], [`Error::DamagedFiles`], [`Error::DamagedContents`]: the first layer that is not what it should be.
 pub fn check(
     store: &Store,
     flavour: Flavour,
@@ -69,10 +70,21 @@ fn check_one(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId)
     if known.as_ref().is_none_or(|layer| layer.blob.is_none()) {
         return layer::measure(store, flavour, id, diff_id).map(|_| ());
     }
-    let Some(contents) = known.and_then(|layer| layer.contents) else { return Ok(()) };
-    let found = filetree::contents_size(&store.snapshot_dir(id))?;
-    if found != contents {
-        return Err(Error::DamagedFiles { expected: Box::new(*diff_id), contents, found });
+    let (Some(known), directory) = (known, store.snapshot_dir(id)) else { return Ok(()) };
+    let checksum = known.checksum.as_deref().and_then(Checksum::parse);
+    let found = match checksum {
+        Some(_) => {
+            let found = filetree::contents(&directory, &Written::default())?;
+            (found.size, Some(found.checksum))
+        }
+        None => (filetree::contents_size(&directory)?, None),
+    };
+    let expected = Box::new(*diff_id);
+    match known.contents {
+        Some(contents) if contents != found.0 => {
+            Err(Error::DamagedFiles { expected, contents, found: found.0 })
+        }
+        _ if checksum != found.1 => Err(Error::DamagedContents { expected }),
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -129,6 +129,14 @@ pub enum Error {
         /// As they are.
         found: u64,
     },
+    /// The files of a layer contain as many bytes, and are not those that were unpacked.
+    #[error(
+        "the layer `{expected}` is damaged: its files are not what was unpacked; build or pull the image again"
+    )]
+    DamagedContents {
+        /// As the config has it.
+        expected: Box<DiffId>,
+    },
     /// There is no image to write.
     #[error("no image was given to be written")]
     NoImage,

@@ -329,6 +329,7 @@ pub(crate) fn measure(
             diff_id: *diff_id,
             size,
             contents,
+            checksum: None,
             blob: None,
             rewritten: None,
             fetch_again: false,

@@ -134,7 +134,7 @@ fn extract(
         put_entry(&mut tree, &mut reader, &entry, &path, owner)?;
     }
     tree.finish_dirs()?;
-    Ok(meter.finish(&tree))
+    Ok(meter.finish(tree))
 }
 
 /// Refuses to put a directory where something else is, or something else where a directory is.

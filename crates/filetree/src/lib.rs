@@ -25,6 +25,7 @@
 
 pub mod adopt;
 pub mod archive;
+pub mod checksum;
 pub mod chmod;
 pub mod compress;
 pub mod copy;
@@ -59,6 +60,7 @@ mod test_data;
 
 pub use adopt::adopt_marks;
 pub use archive::{extract_archive, extract_beside, is_archive, newest};
+pub use checksum::{Checksum, Contents, Written, contents};
 pub use chmod::Chmod;
 pub use compress::{
     CompressWriter, Compression, decompress, decompress_ahead, decompress_within, gzip_writer,

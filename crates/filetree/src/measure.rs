@@ -15,7 +15,7 @@ pub fn contents_size(root: &Path) -> Result<u64, Error> {
     let root = RootDir::open(root)?;
     let top = open_dir(root.as_fd(), c".").map_err(Error::io("open", "/"))?;
     let mut walk = Walk::new(top)?;
-    let mut contents = Contents::default();
+    let mut sizes = Sizes::default();
     while let Some(visit) = walk.next()? {
         let Visit::Name(name, kind) = visit else { continue };
         if kind == FileType::Directory {
@@ -26,21 +26,25 @@ pub fn contents_size(root: &Path) -> Result<u64, Error> {
         }
         let stat = rustix::fs::statat(walk.dir()?, &name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(Error::io("stat", walk.path_of(name.to_bytes())))?;
-        contents.add(&stat);
+        sizes.add(&stat);
     }
-    Ok(contents.size)
+    Ok(sizes.total())
 }
 
 /// Adds up what files contain.
 #[derive(Debug, Default)]
-struct Contents {
+pub(crate) struct Sizes {
     size: u64,
     /// The files with several names that were counted.
     linked: BTreeSet<(u64, u64)>,
 }
 
-impl Contents {
-    fn add(&mut self, stat: &Stat) {
+impl Sizes {
+    pub(crate) fn total(&self) -> u64 {
+        self.size
+    }
+
+    pub(crate) fn add(&mut self, stat: &Stat) {
         if stat.st_nlink < 2 || self.linked.insert((stat.st_dev, stat.st_ino)) {
             self.size += size_of(stat);
         }

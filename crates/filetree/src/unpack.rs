@@ -36,7 +36,8 @@ use std::io::Read;
 use rustix::fs::FileType;
 
 use crate::{
-    Error, Fault, Limit, RootDir,
+    Error, Fault, Limit, RootDir, Written,
+    checksum::Writing,
     whiteout::{Flavour, META_PREFIX, Meaning, PREFIX, meaning},
 };
 
@@ -74,7 +75,7 @@ impl Budget {
 }
 
 /// What an archive held.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unpacked {
     /// Entries of every kind.
     pub entries: u64,
@@ -84,6 +85,8 @@ pub struct Unpacked {
     pub skipped: u64,
     /// Entries whose owner this process may not set; they belong to the process.
     pub foreign_owners: u64,
+    /// What was written into the files of a layer, for its [`contents`](fn@crate::contents).
+    pub written: Written,
 }
 
 /// Unpacks a layer (uncompressed) into an empty directory, in overlay's form. The stream is read to its end.
@@ -113,7 +116,7 @@ pub fn unpack_layer(
     meter.check_bytes(drained)?;
     hide_lower_root(&mut tree, lowers)?;
     tree.finish_dirs()?;
-    Ok(meter.finish(&tree))
+    Ok(meter.finish(tree))
 }
 
 /// Counts what an archive holds against its budget.
@@ -153,9 +156,10 @@ impl<'a> Meter<'a> {
         }
     }
 
-    pub(crate) fn finish(mut self, tree: &Tree<'_>) -> Unpacked {
+    pub(crate) fn finish(mut self, tree: Tree<'_>) -> Unpacked {
         self.unpacked.skipped = tree.skipped;
         self.unpacked.foreign_owners = tree.foreign_owners;
+        self.unpacked.written = tree.written;
         self.unpacked
     }
 }
@@ -230,8 +234,10 @@ fn put_file<R: Read>(
     dress: &Dress<'_>,
 ) -> Result<(), Error> {
     let path = || dir.path_of(name);
+    let sparse = entry.is_sparse();
+    // Holes do not go by.
+    let mut sum = (tree.lowers.is_some() && !sparse).then(Writing::new);
     tree.make_file(dir, name, dress, |fd| {
-        let sparse = entry.is_sparse();
         if sparse {
             rustix::fs::ftruncate(fd, entry.size).map_err(Error::io("set the size of", path()))?;
         }
@@ -240,8 +246,12 @@ fn put_file<R: Read>(
                 let to = rustix::fs::SeekFrom::Start(offset);
                 rustix::fs::seek(fd, to).map_err(Error::io("write", path()))?;
             }
+            if let Some(sum) = &mut sum {
+                sum.add(bytes);
+            }
             write_all(fd, bytes).map_err(Error::io("write", path()))
-        })
+        })?;
+        Ok(sum.map(Writing::finish))
     })
 }
 

@@ -15,6 +15,10 @@ pub struct Layer {
     /// How many bytes its files contain; `None` in a record of before that was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<u64>,
+    /// What its files contain and how they are called, where that is not what it is packed from again: as `filetree::contents`
+    /// makes it, while it is unpacked. `None` in a record of before that was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
     /// The blob that it was unpacked from, as loaded or pulled; `None` for what was built: that is packed again, byte
     /// for byte, when it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +122,7 @@ mod tests {
             diff_id,
             size: 3,
             contents: Some(2),
+            checksum: Some("xxh64-1-0".to_owned()),
             blob: Some(blob.clone()),
             rewritten: None,
             fetch_again: false,

@@ -116,7 +116,8 @@ fn compare(
         let reason = format!("its files are not those of its blob `{}`", blob.digest);
         return Ok(Verdict::Broken(reason));
     }
-    let right = Layer { diff_id, size, blob: Some(blob), ..found };
+    let checksum = Some(again.contents()?.checksum.to_string());
+    let right = Layer { diff_id, size, checksum, blob: Some(blob), ..found };
     Ok(with_record(said, right, contents))
 }
 
@@ -183,9 +184,17 @@ pub(super) fn unpack_again(
         unpacked => unpacked?,
     };
     let (diff_id, size) = (unpacked.diff_id(), unpacked.size());
-    let contents = Some(filetree::contents_size(unpacked.snapshot.fs())?);
+    let contents = unpacked.contents()?;
     let rewritten = said.layer.as_ref().and_then(|layer| layer.rewritten);
-    let layer = Layer { diff_id, size, contents, blob: Some(blob), rewritten, fetch_again: false };
+    let layer = Layer {
+        diff_id,
+        size,
+        contents: Some(contents.size),
+        checksum: Some(contents.checksum.to_string()),
+        blob: Some(blob),
+        rewritten,
+        fetch_again: false,
+    };
     Ok(Some((unpacked.snapshot.seal()?, layer)))
 }
 

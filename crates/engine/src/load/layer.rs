@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use filetree::{RootDir, Underneath};
+use filetree::{Contents, RootDir, Underneath, Written};
 use oci::{ChainId, Descriptor, DiffId, Hasher, media_type};
 use store::{BlobWriter, Layer, Open, Snapshot, SnapshotId};
 
@@ -56,9 +56,15 @@ pub(crate) struct Unpacked {
     pub(crate) snapshot: Snapshot<Open>,
     diff_id: DiffId,
     size: u64,
+    written: Written,
 }
 
 impl Unpacked {
+    /// Returns what its files contain.
+    pub(crate) fn contents(&self) -> Result<Contents, Error> {
+        Ok(filetree::contents(self.snapshot.fs(), &self.written)?)
+    }
+
     /// The digest of its tar.
     pub(crate) fn diff_id(&self) -> DiffId {
         self.diff_id
@@ -78,17 +84,18 @@ pub(crate) fn unpack_verified(
     below: &dyn Underneath,
 ) -> Result<Unpacked, Error> {
     let snapshot = rootfs::fresh(engine, &[])?;
-    let (diff_id, size) = unpack(engine, input, &snapshot, below).map_err(|error| match error {
-        Error::Files(error) => {
-            Error::Layer { name: source.name.to_owned(), source: Box::new(error) }
-        }
-        error => error,
-    })?;
+    let (diff_id, size, written) =
+        unpack(engine, input, &snapshot, below).map_err(|error| match error {
+            Error::Files(error) => {
+                Error::Layer { name: source.name.to_owned(), source: Box::new(error) }
+            }
+            error => error,
+        })?;
     if diff_id != *source.diff_id {
         let reason = format!("it is not the layer {} of the config", source.diff_id);
         return Err(Error::Archive { name: source.name.to_owned(), reason });
     }
-    Ok(Unpacked { snapshot, diff_id, size })
+    Ok(Unpacked { snapshot, diff_id, size, written })
 }
 
 /// Makes a layer visible, whose blob is in the store and whose layers below are.
@@ -99,14 +106,21 @@ pub(crate) fn publish(
     below: Option<&SnapshotId>,
     chain: &ChainId,
 ) -> Result<SnapshotId, Error> {
-    let Unpacked { snapshot, diff_id, size } = unpacked;
     if let Some(below) = below {
-        rootfs::take_root_metadata(&engine.store().snapshot_dir(below), snapshot.fs())?;
+        rootfs::take_root_metadata(&engine.store().snapshot_dir(below), unpacked.snapshot.fs())?;
     }
-    let contents = Some(filetree::contents_size(snapshot.fs())?);
+    let contents = unpacked.contents()?;
+    let Unpacked { snapshot, diff_id, size, .. } = unpacked;
     let snapshot = snapshot.seal()?;
-    let layer =
-        Layer { diff_id, size, contents, blob: Some(blob), rewritten: None, fetch_again: false };
+    let layer = Layer {
+        diff_id,
+        size,
+        contents: Some(contents.size),
+        checksum: Some(contents.checksum.to_string()),
+        blob: Some(blob),
+        rewritten: None,
+        fetch_again: false,
+    };
     engine.store().set_layer(&snapshot, &layer)?;
     engine.store().set_snapshot_of_chain(chain, &snapshot)?;
     Ok(snapshot)
@@ -118,21 +132,21 @@ pub(crate) fn lowers(engine: &Engine, below: &[SnapshotId]) -> Result<Vec<RootDi
     below.iter().rev().map(open).collect()
 }
 
-/// Decompresses a layer and unpacks it into `snapshot`; returns its digest and size as a tar.
+/// Decompresses a layer and unpacks it into `snapshot`; returns its digest and size as a tar, and what was written.
 pub(crate) fn unpack(
     engine: &Engine,
     input: impl Read + Send,
     snapshot: &Snapshot<Open>,
     below: &dyn Underneath,
-) -> Result<(DiffId, u64), Error> {
+) -> Result<(DiffId, u64, Written), Error> {
     let budget = &engine.limits().layer;
     let root = RootDir::open(snapshot.fs())?;
     filetree::decompress_ahead(input, budget, |plain| {
         let mut plain = Hashed { input: plain, hasher: Hasher::sha256(), size: 0 };
-        filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), budget)?;
+        let unpacked = filetree::unpack_layer(&mut plain, &root, below, engine.flavour(), budget)?;
         // What stands behind the end of the archive belongs to the digest too.
         io::copy(&mut plain, &mut io::sink()).map_err(Error::io("read", "the end of a layer"))?;
-        Ok((DiffId::new(plain.hasher.finish()), plain.size))
+        Ok((DiffId::new(plain.hasher.finish()), plain.size, unpacked.written))
     })?
 }
 

@@ -30,20 +30,23 @@ pub(super) enum Made {
 }
 
 impl Tree<'_> {
-    /// Makes a file; its contents are written by `fill`.
+    /// Makes a file; its contents are written by `fill`, which returns their checksum if it knows it.
     pub(super) fn make_file(
         &mut self,
         dir: &Dir,
         name: &[u8],
         dress: &Dress<'_>,
-        fill: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>,
+        fill: impl FnOnce(BorrowedFd<'_>) -> Result<Option<u64>, Error>,
     ) -> Result<(), Error> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = self
             .replacing(dir, name, || crate::interrupted::openat(&dir.fd, name, flags, NEW_FILE))?;
-        fill(fd.as_fd())?;
+        let sum = fill(fd.as_fd())?;
         let path = || dir.path_of(name);
+        if self.lowers.is_some() {
+            self.written.note(&fd, sum).map_err(Error::io("look at", path()))?;
+        }
         // In this order: a new owner takes the set-id bits and the capabilities away.
         self.own(path, |owner| deed::give(&fd, owner), dress)?;
         self.set_xattrs(Carrier::Open(fd.as_fd()), dress.xattrs, path)?;

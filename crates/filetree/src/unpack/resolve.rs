@@ -208,7 +208,8 @@ impl Tree<'_> {
                 let xattrs = Carrier::Open(source.as_fd()).all_travelling();
                 let xattrs = xattrs.map_err(Error::io("read the attributes of", path()))?;
                 self.make_file(dir, name, &dress_of(&stat, &xattrs), |fd| {
-                    copy(source.as_fd(), fd).map_err(Error::io("copy", path()))
+                    copy(source.as_fd(), fd).map_err(Error::io("copy", path()))?;
+                    Ok(None)
                 })?;
             }
         }

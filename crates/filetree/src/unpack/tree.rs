@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use crate::{
-    Error, RootDir, deed,
+    Error, RootDir, Written, deed,
     owner::Owner,
     pack::walk::{Visit, Walk, open_dir},
     root::{Timestamp, stat_at},
@@ -51,6 +51,8 @@ pub(crate) struct Tree<'a> {
     pub(super) opaque: BTreeSet<Vec<u8>>,
     /// The files that are here only because a hard link needed them.
     pub(super) copied_up: BTreeSet<Vec<u8>>,
+    /// What was written into the files of a snapshot.
+    pub(super) written: Written,
     /// Devices and attributes that could not be made.
     pub(super) skipped: u64,
     /// Owners that could not be set.
@@ -92,6 +94,7 @@ impl<'a> Tree<'a> {
             dirs: BTreeMap::new(),
             opaque: BTreeSet::new(),
             copied_up: BTreeSet::new(),
+            written: Written::default(),
             skipped: 0,
             foreign_owners: 0,
         }

@@ -15,8 +15,15 @@ fn filled(scratch: &Scratch) -> (Store, SnapshotId, ImageId) {
     let id = snapshot.seal().unwrap();
     let diff_id = DiffId::new(Digest::of(b"its tar"));
     let contents = Some(8);
-    let layer =
-        Layer { diff_id, size: 7, contents, blob: None, rewritten: None, fetch_again: false };
+    let layer = Layer {
+        diff_id,
+        size: 7,
+        contents,
+        checksum: None,
+        blob: None,
+        rewritten: None,
+        fetch_again: false,
+    };
     store.set_layer(&id, &layer).unwrap();
     let record = Record {
         snapshot: id,
