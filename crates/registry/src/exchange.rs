@@ -150,7 +150,7 @@ impl Exchanges {
         let (head, body) = response.into_parts();
         let idle = Arc::clone(&self.idle);
         let lease = Some((idle, connection)).filter(|_| head.version == Version::HTTP_11);
-        Ok(Answer {
+        let mut answer = Answer {
             url: url.clone(),
             status: head.status,
             headers: head.headers,
@@ -159,7 +159,12 @@ impl Exchanges {
             limits: *self.limits(),
             waited: Duration::ZERO,
             window: 0,
-        })
+        };
+        // Nobody reads what has no bytes, as the answers to all that an upload is made of.
+        if answer.body.is_end_stream() {
+            answer.keep_connection().await;
+        }
+        Ok(answer)
     }
 
     fn request(

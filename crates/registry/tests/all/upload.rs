@@ -66,6 +66,34 @@ async fn a_blob_is_sent_once() {
 }
 
 #[tokio::test]
+async fn uploads_go_over_one_connection() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    let server = Server::start(move |request| served.serve(request));
+    let client = client();
+    for number in 0..5 {
+        let bytes = [layer(), vec![number]].concat();
+        upload(&client, &server.reference("team/app:1"), &bytes).await.unwrap();
+        assert!(warehouse.blob("team/app", &bytes));
+    }
+    assert_eq!((methods(&server).len(), server.connections()), (15, 1));
+}
+
+#[tokio::test]
+async fn a_registry_may_close_after_each_answer() {
+    let warehouse = Warehouse::default();
+    let served = warehouse.clone();
+    // Says nothing of closing.
+    let server = Server::start(move |request| served.serve(request).close());
+    let client = client_with(impatient());
+    for number in 0..5 {
+        let bytes = [layer(), vec![number]].concat();
+        upload(&client, &server.reference("team/app:1"), &bytes).await.unwrap();
+        assert!(warehouse.blob("team/app", &bytes));
+    }
+}
+
+#[tokio::test]
 async fn what_another_repository_has_is_mounted() {
     let warehouse = Warehouse::default();
     warehouse.put("team/base", &layer());
