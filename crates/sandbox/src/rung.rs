@@ -9,6 +9,7 @@ mod ids;
 mod survey;
 
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 
 use rustix::mount::FsOpenFlags;
@@ -203,8 +204,13 @@ fn check_root() -> Result<(), Error> {
     check_mounts()
 }
 
-/// One call that needs what all mounts need, and changes nothing.
+/// Calls that need what all mounts need, and change nothing.
 fn check_mounts() -> Result<(), Error> {
+    // To let go of an overlay that was only begun takes the kernel as long as to unmount one: it waits for all processors.
+    if knows_overlay() && may_mount() {
+        return Ok(());
+    }
+    // A kernel that does not know it yet loads it now; one that refuses says why.
     let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC);
     match overlay {
         Ok(_) => Ok(()),
@@ -216,6 +222,19 @@ fn check_mounts() -> Result<(), Error> {
             "allow them in the seccomp filter or security module of this container, or start it with --privileged",
         )),
     }
+}
+
+/// Whether the kernel lists overlays among its file systems.
+fn knows_overlay() -> bool {
+    fs::read_to_string("/proc/filesystems").is_ok_and(|list| {
+        list.lines().any(|line| line.split_whitespace().next_back() == Some("overlay"))
+    })
+}
+
+/// Whether this process may mount, by a call with flags that do not exist: filters and the kernel look at the rights first.
+fn may_mount() -> bool {
+    let flags = FsOpenFlags::from_bits_retain(u32::MAX);
+    matches!(rustix::mount::fsopen("overlay", flags), Err(rustix::io::Errno::INVAL))
 }
 
 /// Mounts an overlay of directories that are everywhere, to be read, and lets go of it: that it can be mounted at all says
