@@ -9,15 +9,16 @@ mod source;
 mod surroundings;
 mod targets;
 
-use std::{collections::BTreeMap, fs, io, panic, path::Path, sync::Arc, thread};
+use std::{collections::BTreeMap, fs, future::Future, io, panic, path::Path, sync::Arc, thread};
 
 use engine::{
     BuildRequest, BuiltTarget, Cancel, ContextSource, Engine, Events, Lock, NamedContext,
 };
+use tokio::{runtime::Builder as Runtime, sync::oneshot};
 
 pub(crate) use self::options::Build;
 use self::options::Jobs;
-use super::{cancel_on_signal, check, runtime};
+use super::{cancel_on_signal, check};
 use crate::{
     args, environment,
     mending::{Again, mending},
@@ -92,14 +93,12 @@ fn execute(
         engine = engine.with_lock(Arc::new(lock));
     }
     // What is long is done by threads of its own; the tasks between them are few.
-    let runtime = runtime(1)?;
-    let build = || {
-        runtime.block_on(async {
-            tokio::spawn(cancel_on_signal(cancel.clone()));
-            engine::build(&engine, request, events.clone()).await
-        })
-    };
-    let built = on_another_thread(build)?;
+    let runtime = Runtime::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Failure::io("start", "the runtime"))?;
+    let cancel = cancel.clone();
+    let events = events.clone();
+    let build = async move { engine::build(&engine, request, events).await };
+    let built = beside_signals(&runtime, cancel, build)?;
     if built.is_ok() {
         // All is done but to wait for signals.
         runtime.shutdown_background();
@@ -107,15 +106,33 @@ fn execute(
     Ok(built?)
 }
 
-/// Does something while the first thread of the process, to which the kernel gives its signals, only waits for it: one that
-/// reads from a file system which does not answer would keep them.
-fn on_another_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+/// Does something on a thread of its own. The first thread of the process, to which the kernel gives its signals, waits for
+/// them and does the tasks of the runtime: one that reads from a file system which does not answer would keep the signals.
+fn beside_signals<T: Send + 'static>(
+    runtime: &tokio::runtime::Runtime,
+    cancel: Cancel,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Failure> {
     // As much as the first one has.
     const STACK: usize = 8 << 20;
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        let ended = thread.map_err(Failure::io("start", "a thread"))?.join();
-        Ok(ended.unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    let handle = runtime.handle().clone();
+    let (tell, told) = oneshot::channel();
+    let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
+        // The other end waits as long as this one is there.
+        let _ = tell.send(handle.block_on(work));
+    });
+    let thread = thread.map_err(Failure::io("start", "a thread"))?;
+    runtime.block_on(async {
+        tokio::spawn(cancel_on_signal(cancel));
+        match told.await {
+            Ok(ended) => Ok(ended),
+            Err(_) => match thread.join() {
+                Err(panic) => panic::resume_unwind(panic),
+                Ok(()) => {
+                    Err(Failure::io("hear from", "a thread")(io::ErrorKind::BrokenPipe.into()))
+                }
+            },
+        }
     })
 }
 

@@ -13,6 +13,7 @@ use engine::{Event, StepNumber};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
+use super::Moment;
 use crate::{command::output::tell, environment, text};
 
 /// Time between two frames.
@@ -21,7 +22,7 @@ const FRAME: Duration = Duration::from_millis(100);
 const FALLBACK: (usize, usize) = (24, 80);
 
 /// Shows events until the build ends.
-pub(super) fn show(events: Receiver<Event>) {
+pub(super) fn show(events: Receiver<Moment>) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20));
     if let Ok(style) = ProgressStyle::with_template("{msg}") {
         bar.set_style(style);
@@ -82,11 +83,11 @@ impl Model {
     }
 
     /// Takes in what comes until the next frame is due; lines to be kept go to `done`. Returns whether the build has ended.
-    fn take(&mut self, events: &Receiver<Event>, done: &mut Vec<String>) -> bool {
+    fn take(&mut self, events: &Receiver<Moment>, done: &mut Vec<String>) -> bool {
         let due = Instant::now() + FRAME;
         loop {
             match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(event) => done.extend(self.learn(event)),
+                Ok((_, event)) => done.extend(self.learn(event)),
                 Err(RecvTimeoutError::Timeout) => return false,
                 Err(RecvTimeoutError::Disconnected) => return true,
             }

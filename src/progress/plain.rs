@@ -3,26 +3,25 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufWriter, Write},
-    iter,
     sync::mpsc::Receiver,
     time::Instant,
 };
 
 use engine::{Event, StepNumber, Stream};
 
+use super::{Moment, in_batches};
 use crate::text;
 
 /// Shows events until the build ends.
-pub(super) fn show(events: Receiver<Event>) {
+pub(super) fn show(events: Receiver<Moment>) {
     let mut plain = Plain { out: BufWriter::new(io::stderr()), steps: BTreeMap::new(), last: None };
-    while let Ok(first) = events.recv() {
-        // What has come together is written together: a call to the kernel for each word would cost more than a cached step.
-        for event in iter::once(first).chain(events.try_iter()) {
+    in_batches(&events, |batch| {
+        for (at, event) in batch {
             // Nobody reads what cannot be written; the build goes on.
-            let _ = plain.show(event);
+            let _ = plain.show(event, at);
         }
         let _ = plain.out.flush();
-    }
+    });
 }
 
 struct Plain<W> {
@@ -40,7 +39,7 @@ struct Step {
 }
 
 impl<W: Write> Plain<W> {
-    fn show(&mut self, event: Event) -> io::Result<()> {
+    fn show(&mut self, event: Event, now: Instant) -> io::Result<()> {
         match event {
             Event::Note(text) => match self.last {
                 Some(step) => writeln!(self.out, "#{step} {text}"),
@@ -49,20 +48,19 @@ impl<W: Write> Plain<W> {
             Event::Warning(text) => writeln!(self.out, "{}", text::message(&text)),
             Event::Started { step, heading } => {
                 let heading = heading.to_string();
-                self.steps.insert(
-                    step,
-                    Step { heading, began: Instant::now(), partial: BTreeMap::new() },
-                );
+                self.steps.insert(step, Step { heading, began: now, partial: BTreeMap::new() });
                 self.turn_to(step)
             }
-            Event::Output { step, stream, bytes } => self.output(step, stream, &bytes),
-            Event::Missed { step, reason } => self.line(step, &format!("not cached: {reason}")),
-            Event::Cached { step } => self.line(step, "CACHED"),
+            Event::Output { step, stream, bytes } => self.output(step, stream, &bytes, now),
+            Event::Missed { step, reason } => {
+                self.line(step, &format!("not cached: {reason}"), now)
+            }
+            Event::Cached { step } => self.line(step, "CACHED", now),
             Event::Done { step, elapsed } => {
-                self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()))
+                self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()), now)
             }
             Event::Failed { step, message } => {
-                self.line(step, &format!("ERROR: {}", text::message(&message)))
+                self.line(step, &format!("ERROR: {}", text::message(&message)), now)
             }
         }
     }
@@ -84,18 +82,24 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    fn line(&mut self, step: StepNumber, text: &str) -> io::Result<()> {
+    fn line(&mut self, step: StepNumber, text: &str, now: Instant) -> io::Result<()> {
         self.turn_to(step)?;
         let partial = self.steps.get_mut(&step).map(|step| std::mem::take(&mut step.partial));
         for line in
             partial.into_iter().flatten().map(|(_, line)| line).filter(|line| !line.is_empty())
         {
-            self.output_line(step, &line)?;
+            self.output_line(step, &line, now)?;
         }
         writeln!(self.out, "#{step} {text}")
     }
 
-    fn output(&mut self, number: StepNumber, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    fn output(
+        &mut self,
+        number: StepNumber,
+        stream: Stream,
+        bytes: &[u8],
+        now: Instant,
+    ) -> io::Result<()> {
         self.turn_to(number)?;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(step) = self.steps.get_mut(&number) else { return Ok(()) };
@@ -103,14 +107,15 @@ impl<W: Write> Plain<W> {
             partial.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
                 let line = std::mem::take(partial);
-                self.output_line(number, &line)?;
+                self.output_line(number, &line, now)?;
             }
         }
         Ok(())
     }
 
-    fn output_line(&mut self, step: StepNumber, line: &[u8]) -> io::Result<()> {
-        let seconds = self.steps.get(&step).map_or(0.0, |step| step.began.elapsed().as_secs_f64());
+    fn output_line(&mut self, step: StepNumber, line: &[u8], now: Instant) -> io::Result<()> {
+        let since = |step: &Step| now.saturating_duration_since(step.began).as_secs_f64();
+        let seconds = self.steps.get(&step).map_or(0.0, since);
         let end = line.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |end| end + 1);
         write!(self.out, "#{step} {seconds:.3} ")?;
         self.out.write_all(&line[..end])?;
@@ -139,19 +144,20 @@ mod tests {
     #[test]
     fn lines_of_two_steps_stand_apart() {
         let mut plain = Plain { out: Vec::new(), steps: BTreeMap::new(), last: None };
-        for event in [
-            started(1, "FROM busybox"),
-            Event::Done { step: 1, elapsed: Duration::ZERO },
-            started(2, "RUN a\nb"),
-            Event::Output { step: 2, stream: Stream::Stdout, bytes: b"one\ntw".to_vec() },
-            Event::Output { step: 2, stream: Stream::Stderr, bytes: b"aside\n".to_vec() },
-            Event::Output { step: 2, stream: Stream::Stdout, bytes: b"o\r\nend".to_vec() },
-            Event::Done { step: 2, elapsed: Duration::from_millis(1500) },
+        let began = Instant::now();
+        for (millis, event) in [
+            (0, started(1, "FROM busybox")),
+            (1, Event::Done { step: 1, elapsed: Duration::ZERO }),
+            (2, started(2, "RUN a\nb")),
+            (3, Event::Output { step: 2, stream: Stream::Stdout, bytes: b"one\ntw".to_vec() }),
+            (4, Event::Output { step: 2, stream: Stream::Stderr, bytes: b"aside\n".to_vec() }),
+            (1002, Event::Output { step: 2, stream: Stream::Stdout, bytes: b"o\r\nend".to_vec() }),
+            (1502, Event::Done { step: 2, elapsed: Duration::from_millis(1500) }),
         ] {
-            plain.show(event).unwrap();
+            plain.show(event, began + Duration::from_millis(millis)).unwrap();
         }
         let text = String::from_utf8(plain.out).unwrap();
-        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 0.000 one\n#2 0.000 aside\n#2 0.000 two\n#2 0.000 end\n#2 DONE 1.5s\n";
+        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 0.001 one\n#2 0.002 aside\n#2 1.000 two\n#2 1.500 end\n#2 DONE 1.5s\n";
         assert_eq!(text, expected);
     }
 }

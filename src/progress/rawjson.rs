@@ -13,8 +13,8 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufWriter, Write},
-    iter,
     sync::mpsc::Receiver,
+    time::Instant,
 };
 
 use engine::{Event, StepNumber, Stream};
@@ -23,17 +23,18 @@ use oci::Digest;
 use registry::base64;
 use serde_json::{Value, json};
 
+use super::{Moment, in_batches};
+
 /// Shows events until the build ends.
-pub(super) fn show(events: Receiver<Event>) {
+pub(super) fn show(events: Receiver<Moment>) {
     let mut raw = RawJson { out: BufWriter::new(io::stderr()), steps: BTreeMap::new() };
-    while let Ok(first) = events.recv() {
-        // What has come together is written together: a call to the kernel for each word would cost more than a cached step.
-        for event in iter::once(first).chain(events.try_iter()) {
+    in_batches(&events, |batch| {
+        for (at, event) in batch {
             // Nobody reads what cannot be written; the build goes on.
-            let _ = raw.show(event, Timestamp::now());
+            let _ = raw.show(event, timestamp(at));
         }
         let _ = raw.out.flush();
-    }
+    });
 }
 
 /// Tells of an image as BuildKit tells of its export: a vertex with a status for the id and one for each name.
@@ -124,6 +125,12 @@ fn warning(text: &str) -> Value {
         true => json!({ "warnings": [{ "level": 1, "short": short }] }),
         false => json!({ "warnings": [{ "level": 1, "short": short, "detail": detail }] }),
     }
+}
+
+/// The time of day of a moment that has just passed.
+fn timestamp(at: Instant) -> Timestamp {
+    let now = Timestamp::now();
+    now.checked_sub(at.elapsed()).unwrap_or(now)
 }
 
 fn time(time: Timestamp) -> String {

@@ -1,6 +1,9 @@
 //! What a build tells while it runs. The engine never sees a terminal: it sends these values into a channel.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use plan::redact;
 
@@ -112,11 +115,11 @@ impl std::fmt::Display for Heading {
 ///
 /// A receiver that went away is no reason to stop building, so sending never fails.
 #[derive(Debug, Clone)]
-pub struct Events(Option<mpsc::Sender<Event>>);
+pub struct Events(Option<mpsc::Sender<(Instant, Event)>>);
 
 impl Events {
-    /// Sends to this channel.
-    pub fn to(channel: mpsc::Sender<Event>) -> Self {
+    /// Sends to this channel, each event with the moment at which it happened: it may be looked at later.
+    pub fn to(channel: mpsc::Sender<(Instant, Event)>) -> Self {
         Self(Some(channel))
     }
 
@@ -129,7 +132,7 @@ impl Events {
     pub(crate) fn send(&self, event: Event) {
         if let Some(channel) = &self.0 {
             // The receiver is gone: nobody watches any more.
-            let _ = channel.send(event.redacted());
+            let _ = channel.send((Instant::now(), event.redacted()));
         }
     }
 }
