@@ -1,6 +1,7 @@
 //! Stages side by side: each starts when the stages it refers to are done, and none that is not needed runs.
 
 mod jobs;
+mod starter;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,15 +13,15 @@ use std::{
 use dockerfile::Source;
 use oci::{History, ImageId, Platform};
 use plan::{Base, Joint, Stage, StageId, StepKey};
-use sandbox::{BuildNetwork, Zygote};
+use sandbox::BuildNetwork;
 use store::{Ancestor, Lease, Record, SnapshotId};
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinSet, block_in_place, spawn_blocking},
 };
 
-use self::jobs::Jobs;
 pub(crate) use self::jobs::processors;
+use self::{jobs::Jobs, starter::Starter};
 use crate::{
     BuildRequest, Engine, Error, Event, Events, Heading, Place, StepNumber,
     commit::{self, Packing},
@@ -45,7 +46,7 @@ pub(crate) struct Build {
     /// The layers that are being packed.
     pub(crate) packing: Packing,
     /// What starts the RUNs.
-    pub(crate) zygote: Zygote,
+    pub(crate) starter: Starter,
     /// How many steps are done side by side.
     pub(crate) jobs: Jobs,
     /// What is mounted on in them.
@@ -161,7 +162,7 @@ impl Build {
             events,
             lease: Arc::new(engine.store.lease()?),
             packing: Packing::default(),
-            zygote: Zygote::default(),
+            starter: Starter::new(&plan),
             jobs: Jobs::new(request.jobs),
             stubs: Stubs::default(),
             network: Mutex::new(None),

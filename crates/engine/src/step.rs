@@ -25,6 +25,9 @@ pub(crate) fn run(
     below: &Tip,
 ) -> Result<(Tip, Outcome), Error> {
     let at = locator(build, stage, step);
+    if matches!(step.op, Op::Run(_)) {
+        build.starter.pass();
+    }
     // What is in no layer may be of any size.
     let is_in_image = build.is_in_image(stage.id);
     let most = if is_in_image { build.engine.limits().layer.bytes } else { u64::MAX };

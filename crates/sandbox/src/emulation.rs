@@ -107,7 +107,7 @@ impl Inside {
         let watch = Watch::Owners { sockets: self.sockets };
         let program = match rights.filtered {
             true => seccomp::program(rights.capabilities, watch),
-            false => seccomp::owners_only(self.sockets),
+            false => seccomp::owners_only(self.sockets).into(),
         };
         let listener = sys::install_asking_filter(&program)
             .map_err(Error::setup("install a system call filter that asks"))?;

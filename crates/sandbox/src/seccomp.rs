@@ -17,6 +17,9 @@ mod granted;
 mod owned;
 mod table;
 
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
 use crate::Capabilities;
 use crate::sys::Instruction;
 pub(crate) use asked::Asked;
@@ -187,8 +190,31 @@ pub(crate) fn owners_only(sockets: bool) -> Vec<Instruction> {
     program
 }
 
+/// What makes a filter what it is, and the filter.
+type Known = ((Capabilities, Watch), Vec<Instruction>);
+
+/// The filters that most programs get.
+static USUAL: OnceLock<[Known; 2]> = OnceLock::new();
+
+/// Writes down the filters that most programs get, for all copies of this process.
+pub(crate) fn remember_usual() {
+    let usual = |watch| {
+        let capabilities = Capabilities::DEFAULT;
+        ((capabilities, watch), write(capabilities, watch))
+    };
+    USUAL.get_or_init(|| [usual(Watch::Sockets), usual(Watch::Nothing)]);
+}
+
 /// The filter for programs of this machine and of its 32-bit variant, with these capabilities.
-pub(crate) fn program(capabilities: Capabilities, watch: Watch) -> Vec<Instruction> {
+pub(crate) fn program(capabilities: Capabilities, watch: Watch) -> Cow<'static, [Instruction]> {
+    let known = USUAL.get().into_iter().flatten().find(|(of, _)| *of == (capabilities, watch));
+    match known {
+        Some((_, program)) => Cow::Borrowed(program),
+        None => Cow::Owned(write(capabilities, watch)),
+    }
+}
+
+fn write(capabilities: Capabilities, watch: Watch) -> Vec<Instruction> {
     let native = native();
     let small = if native.id == AARCH64.id { ARM } else { I386 };
     let native_search = search_with_x32(&native, capabilities, watch);

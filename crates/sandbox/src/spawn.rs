@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustix::net::SendFlags;
 use rustix::net::Shutdown;
-use supervisor::Outputs;
+use supervisor::Ready;
 use supervisor::Supervisor;
 
 use crate::Confinement;
@@ -80,13 +80,14 @@ pub struct Killer {
 /// setting up come from [`Child::wait`], as they happen while the caller already goes on; with
 /// [`Terminal::Pty`] they may come from here, too.
 pub fn spawn(spec: Spec) -> Result<Child, Error> {
-    spawn_by(spec, Supervisor::start)
+    let terminal = spec.terminal;
+    spawn_by(spec, || Ready::start(terminal))
 }
 
 /// The same, with a supervisor that is made by `make`.
 pub(crate) fn spawn_by(
     spec: Spec,
-    make: impl FnOnce(Outputs) -> Result<Supervisor, Error>,
+    make: impl FnOnce() -> Result<Ready, Error>,
 ) -> Result<Child, Error> {
     check(&spec)?;
     let terminal = spec.terminal;
@@ -96,20 +97,16 @@ pub(crate) fn spawn_by(
 
 /// Starts a supervisor for an order.
 pub(crate) fn start(order: &Order, luggage: &Luggage, terminal: Terminal) -> Result<Child, Error> {
-    start_by(order, luggage, terminal, Supervisor::start)
+    start_by(order, luggage, terminal, || Ready::start(terminal))
 }
 
 fn start_by(
     order: &Order,
     luggage: &Luggage,
     terminal: Terminal,
-    make: impl FnOnce(Outputs) -> Result<Supervisor, Error>,
+    make: impl FnOnce() -> Result<Ready, Error>,
 ) -> Result<Child, Error> {
-    let (outputs, stdout, stderr) = match terminal {
-        Terminal::None => piped()?,
-        Terminal::Pty => (Outputs::null()?, None, None),
-    };
-    let mut supervisor = make(outputs)?;
+    let Ready { mut supervisor, stdout, stderr } = make()?;
     supervisor.order(order, luggage)?;
 
     let mut child = Child {
@@ -130,14 +127,6 @@ fn start_by(
         }
     }
     Ok(child)
-}
-
-/// Pipes for what a program writes, and their other ends.
-fn piped() -> Result<(Outputs, Option<OwnedFd>, Option<OwnedFd>), Error> {
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let (read_stdout, stdout) = pipe().map_err(Error::setup("make a pipe"))?;
-    let (read_stderr, stderr) = pipe().map_err(Error::setup("make a pipe"))?;
-    Ok((Outputs { stdout, stderr }, Some(read_stdout), Some(read_stderr)))
 }
 
 impl Child {
@@ -222,8 +211,8 @@ impl Child {
                 }
             }
         };
-        let status = self.supervisor.wait().map_err(Error::setup("wait for it"))?;
-        match report {
+        let lost = || Error::SupervisorLost { how: "it has said something out of turn".to_owned() };
+        let exit = match report {
             Report::Exited(code) => Ok(Exit::Code(code)),
             Report::Killed(signal) => Ok(Exit::Signal(signal)),
             Report::Failed(failure) => Err(failure.into()),
@@ -232,8 +221,10 @@ impl Child {
             | Report::Started(_)
             | Report::OutOfMemory
             | Report::Covered(_)
-            | Report::NetworkReady => Err(Error::SupervisorLost { how: status.to_string() }),
-        }
+            | Report::NetworkReady => return Err(lost()),
+        };
+        self.supervisor.finish().map_err(Error::setup("wait for it"))?;
+        exit
     }
 }
 

@@ -83,10 +83,15 @@ pub fn reexec_if_asked() {
     }
     let report = match wire::receive_order(socket) {
         Ok(Some((order, luggage))) => follow(&order, &luggage, socket),
+        // A copy that was not needed.
+        Ok(None) if is_zygote => sys::exit_now(0),
         Ok(None) => return,
         Err(error) => Err(Error::setup("read the order")(error)),
     };
     let report = report.unwrap_or_else(|error| Report::Failed(error.into()));
+    // The caller does not wait for the end of this process: its luggage is dropped by now, and this closes the output, which
+    // others read to its end. It cannot fail for what is open.
+    let _ = rustix::stdio::dup2_stdout(socket).and_then(|()| rustix::stdio::dup2_stderr(socket));
     // If the caller is gone there is nobody to tell.
     let _ = wire::send_report(socket, &report, None);
     sys::exit_now(0)

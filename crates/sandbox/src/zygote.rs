@@ -14,17 +14,25 @@ use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use rustix::process::Pid;
+use rustix::process::WaitOptions;
+use rustix::process::waitpid;
 
 use crate::Child;
 use crate::Error;
 use crate::Spec;
+use crate::Terminal;
+use crate::seccomp;
 use crate::signals;
 use crate::spawn;
+use crate::spawn::supervisor::Leaving;
 use crate::spawn::supervisor::Outputs;
+use crate::spawn::supervisor::Ready;
 use crate::spawn::supervisor::Supervisor;
 use crate::spawn::supervisor::execute;
 use crate::spawn::supervisor::sockets;
@@ -43,36 +51,68 @@ const MAGIC: &[u8] = b"kiln-zygote/1";
 #[derive(Debug, Default)]
 pub struct Zygote {
     process: Mutex<Option<Process>>,
+    leaving: Arc<Leaving>,
 }
 
 #[derive(Debug)]
 struct Process {
     pid: Pid,
     socket: Option<OwnedFd>,
+    /// A copy that was asked for before it is needed.
+    spare: Option<Asked>,
+}
+
+/// A copy that the zygote has not told of yet: its socket, and what it writes to.
+#[derive(Debug)]
+struct Asked {
+    socket: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
 }
 
 impl Zygote {
     /// As [`crate::spawn()`].
     pub fn spawn(&self, spec: Spec) -> Result<Child, Error> {
-        spawn::spawn_by(spec, |outputs| self.start(outputs))
+        match spec.terminal {
+            Terminal::None => spawn::spawn_by(spec, || self.take()),
+            // Made with other outputs.
+            Terminal::Pty => spawn::spawn(spec),
+        }
     }
 
-    /// Makes a supervisor, which waits for its order.
-    fn start(&self, outputs: Outputs) -> Result<Supervisor, Error> {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Has a process made for the next sandbox, to be called some time before it is spawned: this does not wait for it. What
+    /// goes wrong is found by [`Zygote::spawn`].
+    pub fn prepare(&self) {
+        self.leaving.look_round();
+        let mut process = self.lock();
+        if process.is_none() {
+            *process = Process::start().ok();
+        }
+        if let Some(process) = &mut *process
+            && process.spare.is_none()
+        {
+            process.spare = process.ask().ok();
+        }
+    }
+
+    /// Returns a supervisor, which waits for its order.
+    fn take(&self) -> Result<Ready, Error> {
+        let mut process = self.lock();
         if process.is_none() {
             *process = Some(Process::start()?);
         }
-        let (ours, theirs) = sockets()?;
-        let made = process.as_ref().map(|it| it.copy(&theirs, &outputs));
-        match made {
-            Some(Ok(pid)) => Ok(Supervisor::of(pid, ours)),
+        match process.as_mut().map(|process| process.take(&self.leaving)) {
+            Some(Ok(ready)) => Ok(ready),
             // It was killed, or may have no more processes: the error of trying by oneself says more.
             _ => {
                 *process = None;
-                Supervisor::start(outputs)
+                Ready::start(Terminal::None)
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,13 +120,40 @@ impl Process {
     fn start() -> Result<Self, Error> {
         let (ours, theirs) = sockets()?;
         let pid = execute(ARG0, theirs, Stdio::null(), Stdio::null())?;
-        Ok(Self { pid, socket: Some(ours) })
+        Ok(Self { pid, socket: Some(ours), spare: None })
     }
 
-    fn copy(&self, socket: &OwnedFd, outputs: &Outputs) -> std::io::Result<Pid> {
-        let line = self.socket.as_ref().ok_or(rustix::io::Errno::PIPE)?.as_fd();
-        wire::send(line, MAGIC, &[socket.as_fd(), outputs.stdout.as_fd(), outputs.stderr.as_fd()])?;
-        let (answer, _) = wire::receive(line)?;
+    /// Returns the spare copy or a new one.
+    fn take(&mut self, leaving: &Arc<Leaving>) -> Result<Ready, Error> {
+        let (asked, pid) = match self.take_spare() {
+            Some(spare) => spare,
+            None => (self.ask()?, self.hear().map_err(Error::setup("copy the process"))?),
+        };
+        let supervisor = Supervisor::of(pid, asked.socket, Arc::clone(leaving));
+        Ok(Ready { supervisor, stdout: Some(asked.stdout), stderr: Some(asked.stderr) })
+    }
+
+    /// Returns the spare copy, unless somebody has killed it.
+    fn take_spare(&mut self) -> Option<(Asked, Pid)> {
+        let spare = self.spare.take()?;
+        let pid = self.hear().ok()?;
+        let lives = matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None));
+        lives.then_some((spare, pid))
+    }
+
+    fn ask(&self) -> Result<Asked, Error> {
+        let failed = "copy the process";
+        let line = self.line().map_err(Error::setup(failed))?;
+        let (ours, theirs) = sockets()?;
+        let (outputs, stdout, stderr) = Outputs::piped()?;
+        let all = [theirs.as_fd(), outputs.stdout.as_fd(), outputs.stderr.as_fd()];
+        wire::send(line, MAGIC, &all).map_err(Error::setup(failed))?;
+        Ok(Asked { socket: ours, stdout, stderr })
+    }
+
+    /// Waits for the answer to what was asked first of what has no answer yet.
+    fn hear(&self) -> std::io::Result<Pid> {
+        let (answer, _) = wire::receive(self.line()?)?;
         let answer = answer.try_into().map(i32::from_le_bytes);
         match answer.map(|number| (number, Pid::from_raw(number.max(0)))) {
             Ok((_, Some(pid))) => Ok(pid),
@@ -94,13 +161,21 @@ impl Process {
             Err(_) => Err(rustix::io::Errno::PIPE.into()),
         }
     }
+
+    fn line(&self) -> Result<BorrowedFd<'_>, rustix::io::Errno> {
+        self.socket.as_ref().map(AsFd::as_fd).ok_or(rustix::io::Errno::PIPE)
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Both see that nobody wants them any more, and end side by side.
+        let spare = self.take_spare().map(|(_, pid)| pid);
         self.socket = None;
-        // It fails only when somebody else has waited for it.
-        let _ = wait_for(self.pid);
+        for pid in spare.into_iter().chain([self.pid]) {
+            // It fails only when somebody else has waited for it.
+            let _ = wait_for(pid);
+        }
     }
 }
 
@@ -113,6 +188,7 @@ pub(crate) fn live(caller: BorrowedFd<'_>) -> Result<(), Error> {
     let alone = Alone::check().map_err(Error::setup(failed))?;
     // Once for all copies.
     sys::ignored_signals();
+    seccomp::remember_usual();
     loop {
         let (message, descriptors) = wire::receive(caller).map_err(Error::setup(failed))?;
         let Ok([socket, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {

@@ -46,6 +46,8 @@ pub(crate) fn run(
 ) -> Result<Snapshot<Open>, Error> {
     ensure_runs(build)?;
     foreign::ensure_runs(&build.engine, &place.platform, below)?;
+    // What it is to run by comes into being while what it is to run on does.
+    build.starter.prepare();
     let snapshot = rootfs::fresh(&build.engine, below)?;
     // Who may unmount would get to see the stubs, and could have them removed in the layer.
     let stubs = (run.security == Security::Sandbox).then_some(&build.stubs);
@@ -114,7 +116,7 @@ fn execute(
     spec: Spec,
     number: StepNumber,
 ) -> Result<Vec<PathBuf>, Error> {
-    let mut child = build.zygote.spawn(spec)?;
+    let mut child = build.starter.spawn(spec)?;
     let _watch = build.request.cancel.watch(child.killer());
     let pipes = [(Stream::Stdout, child.take_stdout()), (Stream::Stderr, child.take_stderr())];
     let pipes = pipes.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe?))).collect();

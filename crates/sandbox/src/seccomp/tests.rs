@@ -364,7 +364,7 @@ fn the_supervisor_is_asked_about_owners() {
     for sockets in [false, true] {
         for capabilities in [Capabilities::NONE, Capabilities::DEFAULT, Capabilities::ALL] {
             let filtered = program(capabilities, Watch::Owners { sockets });
-            for program in [filtered, owners_only(sockets)] {
+            for program in [filtered, owners_only(sockets).into()] {
                 let verdict = |number: libc::c_long, arguments| {
                     run_with(&program, native.id, number as u32, arguments)
                 };

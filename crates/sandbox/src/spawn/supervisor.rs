@@ -9,6 +9,9 @@ use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use rustix::net::AddressFamily;
 use rustix::net::Shutdown;
@@ -18,6 +21,7 @@ use rustix::process::Pid;
 use rustix::process::WaitOptions;
 
 use crate::Error;
+use crate::Terminal;
 use crate::executable;
 use crate::supervisor::ARG0;
 use crate::wire;
@@ -25,15 +29,66 @@ use crate::wire::Luggage;
 use crate::wire::Order;
 use crate::wire::Report;
 
+/// A supervisor that waits for its order, and the read ends of what it writes to, and the program after it.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+}
+
+impl Ready {
+    /// Starts one, with pipes unless there is to be a terminal.
+    pub(crate) fn start(terminal: Terminal) -> Result<Self, Error> {
+        let (outputs, stdout, stderr) = match terminal {
+            Terminal::None => {
+                Outputs::piped().map(|(all, out, err)| (all, Some(out), Some(err)))?
+            }
+            Terminal::Pty => (Outputs::null()?, None, None),
+        };
+        Ok(Self { supervisor: Supervisor::start(outputs)?, stdout, stderr })
+    }
+}
+
 /// The supervisor process, a child of this one, and the socket to it.
 ///
 /// It is tied to this process by the socket and not by a parent death signal, which would come
 /// when the calling *thread* ends.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    pid: Pid,
+    /// None once somebody else waits for its end.
+    pid: Option<Pid>,
     ended: Option<ExitStatus>,
     pub(super) socket: Arc<OwnedFd>,
+    /// Who waits for its end when it has nothing left to do, if that is not this.
+    leaving: Option<Arc<Leaving>>,
+}
+
+/// Processes that have nothing left to do but to end, which takes them longer than what others can do meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct Leaving(Mutex<Vec<Pid>>);
+
+impl Leaving {
+    fn lock(&self) -> MutexGuard<'_, Vec<Pid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of those that have ended.
+    pub(crate) fn look_round(&self) {
+        let has_ended = |pid: &Pid| {
+            !matches!(rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None))
+        };
+        self.lock().retain(|pid| !has_ended(pid));
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        for pid in self.lock().drain(..) {
+            // It fails only when somebody else has waited for it.
+            let _ = wait_for(pid);
+        }
+    }
 }
 
 /// Where a supervisor, and the program after it, writes.
@@ -44,6 +99,14 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
+    /// Pipes, and the ends to read from.
+    pub(crate) fn piped() -> Result<(Self, OwnedFd, OwnedFd), Error> {
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (read_stdout, stdout) = pipe().map_err(Error::setup("make a pipe"))?;
+        let (read_stderr, stderr) = pipe().map_err(Error::setup("make a pipe"))?;
+        Ok((Self { stdout, stderr }, read_stdout, read_stderr))
+    }
+
     /// Nowhere.
     pub(crate) fn null() -> Result<Self, Error> {
         let null = || {
@@ -66,12 +129,12 @@ impl Supervisor {
     pub(crate) fn start(outputs: Outputs) -> Result<Self, Error> {
         let (ours, theirs) = sockets()?;
         let pid = execute(ARG0, theirs, outputs.stdout.into(), outputs.stderr.into())?;
-        Ok(Self::of(pid, ours))
+        Ok(Self { pid: Some(pid), ended: None, socket: Arc::new(ours), leaving: None })
     }
 
-    /// Takes one that was started by others as a child of this process.
-    pub(crate) fn of(pid: Pid, socket: OwnedFd) -> Self {
-        Self { pid, ended: None, socket: Arc::new(socket) }
+    /// Takes one that was started by others as a child of this process; `leaving` waits for its end.
+    pub(crate) fn of(pid: Pid, socket: OwnedFd, leaving: Arc<Leaving>) -> Self {
+        Self { pid: Some(pid), ended: None, socket: Arc::new(socket), leaving: Some(leaving) }
     }
 
     /// Tells it what to do.
@@ -101,12 +164,23 @@ impl Supervisor {
         Error::SupervisorLost { how }
     }
 
+    /// To be called when it has said its last word: all that it was to do is done then, and nothing that others could use is
+    /// open any more. Waits for its end only if nobody else does.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        match &self.leaving {
+            Some(leaving) => leaving.lock().extend(self.pid.take()),
+            None => drop(self.wait()?),
+        }
+        Ok(())
+    }
+
     /// Waits for its end; any number of times.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.ended {
             return Ok(status);
         }
-        let status = wait_for(self.pid)?;
+        let pid = self.pid.ok_or(io::ErrorKind::NotFound)?;
+        let status = wait_for(pid)?;
         self.ended = Some(status);
         Ok(status)
     }
@@ -114,6 +188,9 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if self.pid.is_none() {
+            return;
+        }
         // Ends everything, if it has not ended. Both fail only when it has, or was waited for.
         let _ = rustix::net::shutdown(&*self.socket, Shutdown::Both);
         let _ = self.wait();
