@@ -56,6 +56,7 @@ mod wait;
 use std::time::Duration;
 
 use engine::{Cancel, Engine};
+use filetree::Deeds;
 use sandbox::{Rung, Standing};
 use store::{Marks, Store};
 
@@ -179,15 +180,27 @@ fn wish(isolation: &Option<Isolation>) -> Option<Rung> {
 
 /// Works with a store where this process stands.
 fn engine(store: Store, Standing { rung, missed }: Standing) -> Result<Engine, Failure> {
-    store.ensure_marks(match rung {
+    let gives_files = sandbox::gives_files()?;
+    let missed: Vec<String> =
+        missed.iter().map(|(rung, error)| doctor::obstacle(*rung, error)).collect();
+    let marks = store.ensure_marks(match rung {
         Rung::Root | Rung::UserNamespace | Rung::FuseOverlay => Marks::Overlay,
         Rung::OneId => Marks::Deeds,
+        Rung::FilesOnly if !gives_files => Marks::NamesAndDeeds,
         Rung::Chroot | Rung::FilesOnly => Marks::Names,
-    })?;
-    if rung.keeps_deeds() {
-        filetree::keep_deeds();
+    });
+    if marks.is_err() {
+        // The rung may be another one than yesterday; then this is what has changed.
+        missed.iter().for_each(|why| output::tell(&format!("note: not {why}")));
     }
-    let missed = missed.iter().map(|(rung, error)| doctor::obstacle(*rung, error)).collect();
+    marks?;
+    filetree::keep_deeds(match rung {
+        Rung::OneId => Deeds::Owners,
+        Rung::FilesOnly if !gives_files => Deeds::All,
+        Rung::Root | Rung::UserNamespace | Rung::FuseOverlay | Rung::Chroot | Rung::FilesOnly => {
+            Deeds::None
+        }
+    });
     Ok(Engine::new(store, rung).with_missed(missed).with_limits(environment::limits()))
 }
 

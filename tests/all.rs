@@ -72,6 +72,8 @@ mod build {
     mod errors;
     /// `# syntax=kiln`: INCLUDE and COPY --if-exists.
     mod extensions;
+    /// Builds of an ordinary user where nothing can be run.
+    mod files_only;
     /// ADD and contexts from git repositories.
     mod git;
     /// Heredocs of RUN and COPY.

@@ -217,6 +217,8 @@ fn a_container_without_a_place_has_an_exit_code_of_its_own() {
     let with = |rung: &str, words: &[&str]| env.kiln(words).env("KILN_ISOLATION", rung).run();
     for words in [&["run", "busybox", "true"][..], &["container", "run", "busybox", "true"]] {
         with("root", words).fails(125).says(&["isolation `root` does not work here"]);
+        // It works, but not with this store.
+        with("none", words).fails(125).says(&["use another one (`--root`)"]);
         with("", words).ok();
     }
     with("root", &["create", "busybox"]).fails(1);

@@ -56,6 +56,13 @@ impl TestEnv {
         Self::create(Some(account)).with_base()
     }
 
+    /// The same on a rung of the isolation ladder.
+    pub(crate) fn of_on(account: Account, rung: &'static str) -> Self {
+        let mut env = Self::create(Some(account));
+        env.isolation = Some(rung);
+        env.with_base()
+    }
+
     /// The same as another user who may use FUSE, with overlays that `fuse-overlayfs` serves.
     pub(crate) fn served(account: Account) -> Self {
         let mut env = Self::create(Some(account));

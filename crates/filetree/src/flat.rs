@@ -24,7 +24,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps},
     io::Errno,
 };
 
@@ -32,6 +32,7 @@ pub use self::{changes::collect, lay::lay, scan::Scan};
 use crate::{
     Error,
     copy::data::Mover,
+    deed,
     pack::walk::{open_dir, open_file},
     root::read_link_at,
     unpack::tree::remove_below,
@@ -70,8 +71,7 @@ impl<'a> Copier<'a> {
             if let Some(first) = self.links.get(&id) {
                 let (dir, first) = split(first);
                 let dir = self.open(dir)?;
-                return rustix::fs::linkat(dir, first, to, name, AtFlags::empty())
-                    .map_err(Error::io("link", shown(path)));
+                return deed::link(dir, first, to, name).map_err(Error::io("link", shown(path)));
             }
             self.links.insert(id, path.to_vec());
         }
@@ -86,7 +86,8 @@ impl<'a> Copier<'a> {
             }
             FileType::Socket | FileType::Directory => Ok(()),
             kind => {
-                rustix::fs::mknodat(to, name, kind, Mode::RUSR, stat.st_rdev)
+                let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+                deed::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, device)
                     .map_err(Error::io("create the node", shown(path)))?;
                 dress_node(from, name, stat, to, path)
             }
@@ -116,13 +117,12 @@ impl<'a> Copier<'a> {
 
 /// Gives an open file or directory the owner, the attributes and the mode of another, but not the times.
 fn dress(from: BorrowedFd<'_>, stat: &Stat, to: BorrowedFd<'_>, path: &[u8]) -> Result<(), Error> {
-    let (uid, gid) = owner(stat);
     // The owner first: a change of it clears set-id bits and capabilities.
-    rustix::fs::fchown(to, uid, gid).map_err(Error::io("set the owner of", shown(path)))?;
+    deed::give(to, (stat.st_uid, stat.st_gid))
+        .map_err(Error::io("set the owner of", shown(path)))?;
     copy_attributes(Carrier::Open(from), Carrier::Open(to))
         .map_err(Error::io("set the attributes of", shown(path)))?;
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))
-        .map_err(Error::io("set the mode of", shown(path)))
+    deed::chmod(to, stat.st_mode & 0o7777).map_err(Error::io("set the mode of", shown(path)))
 }
 
 /// The same for what must not be opened, with its times.
@@ -133,16 +133,15 @@ fn dress_node(
     to: BorrowedFd<'_>,
     path: &[u8],
 ) -> Result<(), Error> {
-    let (uid, gid) = owner(stat);
+    let (kind, owner) = (FileType::from_raw_mode(stat.st_mode), (stat.st_uid, stat.st_gid));
     let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(to, name, uid, gid, nofollow)
-        .map_err(Error::io("set the owner of", shown(path)))?;
+    deed::give_at(to, name, kind, owner).map_err(Error::io("set the owner of", shown(path)))?;
     let (source, target) = (path_through(from, name.to_bytes()), path_through(to, name.to_bytes()));
     copy_attributes(Carrier::Path(&source), Carrier::Path(&target))
         .map_err(Error::io("set the attributes of", shown(path)))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+    if kind != FileType::Symlink {
         // It was made a moment ago and is no link.
-        rustix::fs::chmodat(to, name, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())
+        deed::chmod_at(to, name, kind, stat.st_mode & 0o7777)
             .map_err(Error::io("set the mode of", shown(path)))?;
     }
     rustix::fs::utimensat(to, name, &times(stat), nofollow)
@@ -165,10 +164,6 @@ fn copy_attributes(from: Carrier<'_>, to: Carrier<'_>) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
 }
 
 fn times(stat: &Stat) -> Timestamps {

@@ -68,7 +68,7 @@ pub use compress::{
 };
 pub use copy::{Filling, Layout, Placement, Unfilled, copy};
 pub use copy_out::copy_out;
-pub use deed::{chown, keep_deeds, lstat};
+pub use deed::{Deeds, chown, keep_deeds, lstat};
 pub use difference::{Difference, DifferenceKind, differences};
 pub use error::{Error, Exclusion, Fault, Limit};
 pub use flat::{Scan, collect, lay};

@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::deed::is_deed;
+use crate::deed::{capabilities, is_deed};
 
 /// One attribute: its full name and its value.
 pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
@@ -31,7 +31,7 @@ pub(crate) fn travels(name: &[u8]) -> bool {
     let prefixes: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
     let overlay = prefixes.iter().any(|prefix| name.starts_with(prefix));
     let security = name.starts_with(b"security.") && name != b"security.capability";
-    !overlay && !security && name != oci::Deed::ATTRIBUTE.as_bytes()
+    !overlay && !security && !name.starts_with(oci::Deed::PREFIX.as_bytes())
 }
 
 /// What carries the attributes.
@@ -79,6 +79,7 @@ impl Carrier<'_> {
 
     /// Sets one attribute.
     pub(crate) fn set(self, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+        let name = kept_as(name);
         match self {
             Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
             Self::Path(path) => lsetxattr(path, name, value, XattrFlags::empty()),
@@ -87,6 +88,7 @@ impl Carrier<'_> {
 
     /// Removes one attribute.
     pub(crate) fn remove(self, name: &[u8]) -> Result<(), Errno> {
+        let name = kept_as(name);
         match self {
             Self::Open(fd) => fremovexattr(fd, name),
             Self::Path(path) => lremovexattr(path, name),
@@ -101,9 +103,11 @@ impl Carrier<'_> {
     /// Returns those of the attributes `names` that travel, sorted by name.
     pub(crate) fn travelling(self, names: &[u8]) -> Result<Vec<Xattr>, Errno> {
         let mut xattrs = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && travels(name))
-        {
-            if let Some(value) = self.value(name)?
+        for kept in names.split(|byte| *byte == 0) {
+            let name = name_of(kept);
+            if !name.is_empty()
+                && travels(name)
+                && let Some(value) = self.value(kept)?
                 && !is_deed(name, &value)
             {
                 xattrs.push((name.to_vec(), value));
@@ -111,6 +115,22 @@ impl Carrier<'_> {
         }
         xattrs.sort();
         Ok(xattrs)
+    }
+}
+
+/// The name under which an attribute is kept.
+fn kept_as(name: &[u8]) -> &[u8] {
+    match name == oci::Deed::CAPABILITY.as_bytes() {
+        true => capabilities().as_bytes(),
+        false => name,
+    }
+}
+
+/// The name of an attribute that is kept under this one.
+fn name_of(kept: &[u8]) -> &[u8] {
+    match kept == capabilities().as_bytes() {
+        true => oci::Deed::CAPABILITY.as_bytes(),
+        false => kept,
     }
 }
 
@@ -146,6 +166,7 @@ mod tests {
             "security.selinux",
             "security.ima",
             "user.kiln.deed",
+            "user.kiln.mode",
         ] {
             assert!(!travels(name.as_bytes()), "{name}");
         }

@@ -6,6 +6,9 @@
 //! | a regular file, a directory | [`Deed::ATTRIBUTE`] | `UID:GID`, or `UID:GID:c:MAJOR:MINOR` (`b` for a block device) |
 //! | a link, a FIFO, a socket | [`Deed::CAPABILITY`], as the kernel lets those have no other | 20 bytes: `struct vfs_cap_data`, version 2, the two ids in the place of the lower capabilities, `MARK` in that of the upper ones |
 //!
+//! An ordinary user without any namespace writes down more: [`Deed::MODE`], [`Deed::CAPABILITIES`] and [`Deed::LINKS`], in the
+//! place of [`Deed::CAPABILITY`].
+//!
 //! No deed says 0:0. Nothing but reading and writing the values is here.
 
 /// In the place of the capabilities 32 to 63, both permitted and inheritable: there are no such.
@@ -42,6 +45,19 @@ impl Deed {
 
     /// The attribute of everything else. It gives no capabilities: nothing that has it as a deed can be executed.
     pub const CAPABILITY: &'static str = "security.capability";
+
+    /// What the names of all attributes begin with that kiln writes for itself.
+    pub const PREFIX: &'static str = "user.kiln.";
+
+    /// The attribute of a file or a directory whose mode an ordinary user cannot give it without being kept out: octal.
+    pub const MODE: &'static str = "user.kiln.mode";
+
+    /// The attribute of a file whose capabilities an ordinary user may not give it, as they are in [`Deed::CAPABILITY`].
+    pub const CAPABILITIES: &'static str = "user.kiln.capability";
+
+    /// What the name of a directory's attribute begins with that lists what in it can have no attributes and belongs to the
+    /// same owner; `UID:GID` follows.
+    pub const LINKS: &'static str = "user.kiln.links.";
 
     /// Whether it says nothing that one without a deed does not.
     pub fn is_plain(&self) -> bool {

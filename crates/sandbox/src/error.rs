@@ -144,7 +144,7 @@ pub enum Error {
     },
     /// Something that only a rung with namespaces and mounts can do.
     #[error(
-        "{what} needs namespaces and mounts, which isolation `chroot` is without; `kiln doctor` tells what would allow them"
+        "{what} needs namespaces and mounts, which this isolation is without; `kiln doctor` tells what would allow them"
     )]
     NeedsNamespaces {
         /// What.

@@ -107,6 +107,7 @@ pub use rung::Finding;
 pub use rung::Rung;
 pub use rung::Standing;
 pub use rung::enter;
+pub use rung::gives_files;
 pub use rung::survey;
 pub use signals::Termination;
 pub use spawn::Child;

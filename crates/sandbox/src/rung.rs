@@ -109,11 +109,6 @@ impl Rung {
         matches!(self, Self::UserNamespace | Self::FuseOverlay | Self::OneId)
     }
 
-    /// Whether every file belongs to the same id, so that owners and devices are written down beside files.
-    pub fn keeps_deeds(self) -> bool {
-        self == Self::OneId
-    }
-
     /// Whether programs can be run on it.
     pub fn runs(self) -> bool {
         self != Self::FilesOnly
@@ -130,7 +125,9 @@ impl fmt::Display for Rung {
             Rung::Chroot => {
                 "no namespaces: changed root directory and Landlock, on a copy of the layers"
             }
-            Rung::FilesOnly => "no isolation: files can be copied, nothing can be run",
+            Rung::FilesOnly => {
+                "no isolation: files can be copied, nothing can be run; an ordinary user's owners and modes are written down"
+            }
         })
     }
 }
@@ -166,10 +163,8 @@ pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
             Err(error) => missed.push((rung, error)),
         }
     }
-    // What an ordinary user should have is the second one.
-    let wanted = missed.into_iter().find(|(rung, _)| *rung == Rung::UserNamespace);
-    Err(wanted
-        .map_or_else(|| lacking("nothing works here", "see `kiln doctor`"), |(_, error)| error))
+    // The last one works everywhere.
+    Ok(Standing { rung: Rung::FilesOnly, missed })
 }
 
 fn try_to_enter(rung: Rung) -> Result<(), Error> {
@@ -180,7 +175,8 @@ fn try_to_enter(rung: Rung) -> Result<(), Error> {
         Rung::OneId if is_root_of_namespace()? && has_one_id()? => check_proc(),
         Rung::OneId => climb::climb(Ids::One).and_then(|()| check_proc()),
         Rung::Chroot => check_chroot(),
-        Rung::FilesOnly => check_owners(),
+        // Files can always be copied.
+        Rung::FilesOnly => Ok(()),
     }
 }
 
@@ -272,14 +268,12 @@ fn check_proc() -> Result<(), Error> {
     }
 }
 
-fn check_owners() -> Result<(), Error> {
-    match effective()?.contains(CapabilitySet::CHOWN) {
-        true => Ok(()),
-        false => Err(lacking(
-            "this user cannot give files to their owners",
-            "run as root, which may be a container's",
-        )),
-    }
+/// Whether this process can give files to their owners. Where it cannot they are written down.
+///
+/// # Errors
+/// [`Error::OwnIds`], and the kernel's.
+pub fn gives_files() -> Result<bool, Error> {
+    Ok(effective()?.contains(CapabilitySet::CHOWN) && !has_one_id()?)
 }
 
 fn check_chroot() -> Result<(), Error> {

@@ -44,6 +44,9 @@ pub enum Error {
             Some(Marks::Overlay) => "layers can be mounted, and files belong to their owners",
             Some(Marks::Names) => "layers cannot be mounted",
             Some(Marks::Deeds) => "files cannot belong to their owners",
+            Some(Marks::NamesAndDeeds) => {
+                "layers cannot be mounted, and files cannot belong to their owners"
+            }
             None => "a newer kiln made it",
         }
     )]

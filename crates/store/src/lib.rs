@@ -6,7 +6,7 @@
 //! ```text
 //! <root>/                            0700
 //!   format                           `kiln-store 1`
-//!   marks                            there if snapshots mark deletions by names, as layers do
+//!   marks                            there if snapshots mark deletions by names, as layers do, or owners are written down
 //!   lock                             flock: shared to look up and hold or to write a record, exclusive to collect
 //!   kept/                            what a syncfs has covered: survives a power cut
 //!     blobs/<algorithm>/<hex>        manifests, layers as loaded or packed

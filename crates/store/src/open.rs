@@ -38,10 +38,12 @@ pub enum Marks {
     Names,
     /// As overlay does, and owners and devices beside files ([`oci::Deed`]): where files cannot belong to anybody.
     Deeds,
+    /// By names, and owners, devices and modes beside files: for an ordinary user where nothing can be mounted.
+    NamesAndDeeds,
 }
 
 impl Marks {
-    const ALL: [Self; 3] = [Self::Overlay, Self::Names, Self::Deeds];
+    const ALL: [Self; 4] = [Self::Overlay, Self::Names, Self::Deeds, Self::NamesAndDeeds];
 
     /// What the file says that is there for all but the first.
     fn text(self) -> Option<&'static str> {
@@ -49,6 +51,7 @@ impl Marks {
             Self::Overlay => None,
             Self::Names => Some("names\n"),
             Self::Deeds => Some("deeds\n"),
+            Self::NamesAndDeeds => Some("names deeds\n"),
         }
     }
 }

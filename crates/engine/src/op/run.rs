@@ -105,7 +105,14 @@ pub(crate) fn run(
 fn ensure_runs(build: &Build) -> Result<(), Error> {
     match build.engine.rung() {
         Rung::Root | Rung::UserNamespace | Rung::FuseOverlay | Rung::OneId | Rung::Chroot => Ok(()),
-        Rung::FilesOnly => Err(Error::NothingRuns { reasons: build.engine.missed().to_vec() }),
+        Rung::FilesOnly => {
+            let mut reasons = build.engine.missed().to_vec();
+            if reasons.is_empty() {
+                reasons
+                    .push("isolation `none`, which was asked for, can copy files only".to_owned());
+            }
+            Err(Error::NothingRuns { reasons })
+        }
     }
 }
 

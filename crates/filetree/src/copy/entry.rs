@@ -125,8 +125,7 @@ pub(super) fn dress(
         let _ = Carrier::Open(fd).set(name, value);
     }
     if chowned || !xattrs.is_empty() || now.st_mode & 0o7777 != mode {
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))
-            .map_err(Error::io("change the mode of", path))?;
+        deed::chmod(fd, mode).map_err(Error::io("change the mode of", path))?;
     }
     if let Some(mtime) = mtime {
         rustix::fs::futimens(fd, &mtime.to_timestamps())
@@ -208,13 +207,13 @@ fn make_node(
         made => made?,
     }
     // It was made a moment ago and is no link; the kernel has no call that would make sure of it.
-    let mode = Mode::from_raw_mode(style.mode(source.meta));
-    rustix::fs::chmodat(target.dir, target.name, mode, AtFlags::empty())
+    let mode = style.mode(source.meta);
+    deed::chmod_at(target.dir, target.name, kind, mode)
         .map_err(Error::io("change the mode of", target.path))?;
     dress_node(source, target, style, kind)?;
-    if style.mode(source.meta) & 0o6000 != 0 {
+    if mode & 0o6000 != 0 {
         // The change of owner has cleared the set-id bits.
-        rustix::fs::chmodat(target.dir, target.name, mode, AtFlags::empty())
+        deed::chmod_at(target.dir, target.name, kind, mode)
             .map_err(Error::io("change the mode of", target.path))?;
     }
     Ok(())

@@ -10,10 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::{
-    fs::{AtFlags, Mode, linkat},
-    io::Errno,
-};
+use rustix::{fs::Mode, io::Errno};
 
 use crate::{
     Error,
@@ -22,7 +19,7 @@ use crate::{
         entry::{self, Source, Target},
         existing_times,
     },
-    queue,
+    deed, queue,
     root::{is_dir, open_dir_below, stat_at},
     select::{
         Match,
@@ -54,8 +51,7 @@ pub(super) fn merge(
     closed.sort_by(|(one, _): &(PathBuf, u32), (other, _)| other.cmp(one));
     for (dir, mode) in closed {
         let fd = merger.open(&dir)?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))
-            .map_err(Error::io("change the mode of", path.join(&dir)))?;
+        deed::chmod(&fd, mode).map_err(Error::io("change the mode of", path.join(&dir)))?;
     }
     Ok(())
 }
@@ -166,8 +162,9 @@ impl<'a> Merger<'a> {
                     Some(self.style.time(meta)),
                 )
             }
-            Looks::Top | Looks::Passed(_) => rustix::fs::fchmod(target, Mode::from_raw_mode(mode))
-                .map_err(Error::io("change the mode of", shown)),
+            Looks::Top | Looks::Passed(_) => {
+                deed::chmod(target, mode).map_err(Error::io("change the mode of", shown))
+            }
         }
     }
 
@@ -182,7 +179,7 @@ impl<'a> Merger<'a> {
             let (_, times) = existing_times(new.as_fd(), &path)?;
             let target = Target { dir: new.as_fd(), name: &to.name, path: &path };
             entry::replacing(target, self.laying.later, "create the hard link", || {
-                linkat(&old, &*from.name, &new, &*to.name, AtFlags::empty())
+                deed::link(&old, &*from.name, &new, &*to.name)
             })?;
             // The directory had its time already.
             rustix::fs::futimens(&new, &times).map_err(Error::io("set the times of", &path))?;

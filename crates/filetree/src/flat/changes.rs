@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat};
+use rustix::fs::{FileType, Mode, Stat};
 
 use super::{Copier, Scan, dress, open_below, scan::Facts, shown, split, times};
-use crate::{Error, Flavour, RootDir, root::is_dir, whiteout::is_whiteout};
+use crate::{Error, Flavour, RootDir, deed, root::is_dir, whiteout::is_whiteout};
 
 /// Puts what is different in a tree `after` something from what it was `before` into `upper`, an empty directory.
 ///
@@ -135,7 +135,7 @@ impl Collector<'_> {
     /// The root looks as the tree's does; its time too.
     fn root(&mut self) -> Result<(), Error> {
         let from = open_below(self.tree.as_fd(), b"").map_err(Error::io("open", "/"))?;
-        let stat = rustix::fs::fstat(&from).map_err(Error::io("look at", "/"))?;
+        let stat = deed::fstat(&from).map_err(Error::io("look at", "/"))?;
         let to = self.copier.open(b"")?;
         dress(from.as_fd(), &stat, to.as_fd(), b"")?;
         self.made.insert(Vec::new(), stat);
@@ -149,8 +149,7 @@ impl Collector<'_> {
         let name = CString::new(name).unwrap_or_default();
         let from = open_below(self.tree.as_fd(), parent).map_err(failed("open"))?;
         let to = self.copier.open(parent)?;
-        let stat = rustix::fs::statat(&from, &name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed("look at"))?;
+        let stat = deed::statat(&from, name.as_c_str()).map_err(failed("look at"))?;
         if !is_dir(&stat) {
             // To a layer it would be a deletion, which nobody meant: overlay does not let one be made either.
             return match is_whiteout(&stat) {

@@ -13,7 +13,7 @@ use rustix::{
 
 use super::{Copier, dress, remove, shown, times};
 use crate::{
-    Error, Flavour, RootDir,
+    Error, Flavour, RootDir, deed,
     pack::walk::{Visit, Walk, open_dir},
     root::is_dir,
     whiteout::{Meaning, is_whiteout, meaning},
@@ -26,7 +26,7 @@ use crate::{
 pub fn lay(snapshot: &Path, flavour: Flavour, tree: &RootDir) -> Result<(), Error> {
     let source = RootDir::open(snapshot)?;
     let root = open_dir(source.as_fd(), c".").map_err(Error::io("open", "/"))?;
-    let stat = rustix::fs::fstat(&root).map_err(Error::io("look at", "/"))?;
+    let stat = deed::fstat(&root).map_err(Error::io("look at", "/"))?;
     let mut layer = Layer {
         flavour,
         copier: Copier::new(tree.as_fd()),
@@ -68,8 +68,7 @@ impl Layer<'_> {
             return self.enter(walk, name, &path);
         }
         let from = walk.dir()?;
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(Error::io("look at", shown(&path)))?;
+        let stat = deed::statat(from, name).map_err(Error::io("look at", shown(&path)))?;
         remove(self.here.as_fd(), name.to_bytes(), &path)?;
         if is_whiteout(&stat) {
             return Ok(());
@@ -80,7 +79,7 @@ impl Layer<'_> {
     fn enter(&mut self, walk: &mut Walk, name: &CStr, path: &[u8]) -> Result<(), Error> {
         let failed = |action| Error::io(action, shown(path));
         let source = open_dir(walk.dir()?, name).map_err(failed("open"))?;
-        let stat = rustix::fs::fstat(&source).map_err(failed("look at"))?;
+        let stat = deed::fstat(&source).map_err(failed("look at"))?;
         if self.flavour.is_opaque(source.as_fd()).map_err(failed("look at"))? {
             remove(self.here.as_fd(), name.to_bytes(), path)?;
         }

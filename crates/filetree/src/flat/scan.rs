@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Statx, StatxFlags};
 
 use super::shown;
 use crate::{
-    Error, RootDir,
+    Error, RootDir, deed,
     pack::walk::{Visit, Walk, open_dir},
     root::Timestamp,
     xattr::{Carrier, Xattr},
@@ -113,8 +113,13 @@ impl Scan {
             .all_travelling()
             .map_err(Error::io("read the attributes of", shown(path)))?;
         self.newest = self.newest.max(time(stat.stx_ctime));
+        let mut looks = (stat.stx_mode, stat.stx_uid, stat.stx_gid);
+        if deed::are_kept() {
+            let told = deed::fstat(directory).map_err(Error::io("look at", shown(path)))?;
+            looks = (told.st_mode as u16, told.st_uid, told.st_gid);
+        }
         Ok(Facts::Directory {
-            looks: (stat.stx_mode, stat.stx_uid, stat.stx_gid),
+            looks,
             modified: time(stat.stx_mtime),
             attributes,
             identity: (stat.stx_ino, time(stat.stx_btime)),

@@ -208,8 +208,7 @@ fn make_dir(
             .map_err(Error::io("change the owner of", path))?;
     }
     // After the owner: a change of owner clears the set-id bits.
-    rustix::fs::fchmod(&fd, Mode::from_raw_mode(new.mode))
-        .map_err(Error::io("change the mode of", path))?;
+    crate::deed::chmod(&fd, new.mode).map_err(Error::io("change the mode of", path))?;
     Ok(fd)
 }
 

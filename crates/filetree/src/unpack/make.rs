@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
@@ -50,8 +50,7 @@ impl Tree<'_> {
         // In this order: a new owner takes the set-id bits and the capabilities away.
         self.own(path, |owner| deed::give(&fd, owner), dress)?;
         self.set_xattrs(Carrier::Open(fd.as_fd()), dress.xattrs, path)?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(dress.mode))
-            .map_err(Error::io("set the mode of", path()))?;
+        deed::chmod(&fd, dress.mode).map_err(Error::io("set the mode of", path()))?;
         rustix::fs::futimens(&fd, &dress.mtime.to_timestamps())
             .map_err(Error::io("set the times of", path()))
     }
@@ -148,9 +147,7 @@ impl Tree<'_> {
         if present.is_some_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)) {
             return Ok(false);
         }
-        self.replacing(dir, name, || {
-            rustix::fs::linkat(&from.fd, target, &dir.fd, name, AtFlags::empty())
-        })?;
+        self.replacing(dir, name, || deed::link(&from.fd, target, &dir.fd, name))?;
         Ok(true)
     }
 

@@ -117,7 +117,7 @@ impl<'a> Tree<'a> {
         }
         if kind != FileType::Symlink {
             // Follows links, but this is none, and nobody can have made it one.
-            rustix::fs::chmodat(&dir.fd, name, Mode::from_raw_mode(dress.mode), AtFlags::empty())
+            deed::chmod_at(&dir.fd, name, kind, dress.mode)
                 .map_err(Error::io("set the mode of", path()))?;
         }
         rustix::fs::utimensat(&dir.fd, name, &dress.mtime.to_timestamps(), nofollow)
@@ -183,8 +183,7 @@ impl<'a> Tree<'a> {
         for (path, dir) in std::mem::take(&mut self.dirs).iter().rev() {
             let shown = || host_path(path);
             let fd = self.open_dir(path).map_err(Error::io("open", shown()))?;
-            rustix::fs::fchmod(&fd, Mode::from_raw_mode(dir.mode))
-                .map_err(Error::io("set the mode of", shown()))?;
+            deed::chmod(&fd, dir.mode).map_err(Error::io("set the mode of", shown()))?;
             if let Some(mtime) = dir.mtime {
                 rustix::fs::futimens(&fd, &mtime.to_timestamps())
                     .map_err(Error::io("set the times of", shown()))?;

@@ -1,0 +1,119 @@
+//! As an ordinary user on the last rung, without any namespace: nothing runs, no file can be given to anybody, modes bind this
+//! user, too; and the images are those that root builds.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::account::Account;
+use crate::support::archive::Layout;
+use crate::support::context::Context;
+use crate::support::env::{IMAGE, TestEnv};
+
+/// A store of such a user; `None` where there can be none.
+fn files_only() -> Option<TestEnv> {
+    Account::without_ids().map(|account| TestEnv::of_on(account, "none"))
+}
+
+/// What a file can be that an ordinary user cannot make, or not read once it is made.
+const ODD: &str = "FROM busybox
+RUN mkdir -p /o/closed /o/set /o/sticky && touch /o/f /o/closed/f && ln -s f /o/l && ln /o/l /o/l2 && mkfifo /o/p && ln /o/f /o/f2
+RUN chown -h 7:8 /o/l && chown 9:10 /o/p && chown 5:6 /o /o/f && chmod 000 /o/f && chmod 6711 /o/set && chmod 1777 /o/sticky
+RUN mknod /o/n c 1 7 && chown 1:2 /o/n && chmod 640 /o/n && cp /bin/busybox /o/s && chown 3 /o/s && chmod 4111 /o/s
+RUN echo x >/o/closed/g && ln -s x /o/closed/k && chown -h 3:4 /o/closed/k && chmod 0400 /o/closed/g && chmod 0 /o/closed
+RUN rm /etc/group && mkdir /gone && touch /gone/f
+RUN rm -r /gone && rm -r /home && mkdir -m 555 /home && touch /home/new
+";
+
+const DOCKERFILE: &str = "FROM odd AS one
+COPY --chown=5:6 a d /a/
+COPY --chmod=0400 a /secret
+COPY --chmod=0555 d /shut/
+COPY --chmod=4711 --chown=app a /set
+WORKDIR /home/app/w
+COPY a /o/closed/new
+COPY a /o/f
+FROM busybox
+COPY --from=one /o /copied/
+COPY --from=one --chown=20:21 /o /owned
+COPY --from=one --chmod=700 /o/closed /opened
+COPY --from=one /secret /shut /set /o/l2 /
+";
+
+fn context(env: &TestEnv) -> Context {
+    let context = env.context(DOCKERFILE);
+    context.files(&["a", "d/b"]).symlink("d/l", "b");
+    context
+}
+
+/// The layers of a stage, plain and without the moment in them.
+fn layers(env: &TestEnv, context: &Context, args: &[&str]) -> Vec<Vec<u8>> {
+    let dest = env.path("image.tar");
+    let output = format!(
+        "--output=type=oci,compression=uncompressed,rewrite-timestamp=true,dest={}",
+        dest.display()
+    );
+    let build = env.kiln(["build", "--progress=plain", &output]).args(args);
+    build.args(["--build-arg=SOURCE_DATE_EPOCH=1000"]).args([context.path()]).run().ok();
+    Layout::of_tar(&fs::read(dest).unwrap()).layers()
+}
+
+#[test]
+fn the_images_are_those_of_root() {
+    let Some(env) = files_only() else { return };
+    let root = TestEnv::new();
+    root.build_text(ODD);
+    root.ok(&["tag", IMAGE, "odd"]);
+    root.ok(&["save", "-o", &root.str("odd.tar"), "odd"]);
+    fs::copy(root.path("odd.tar"), env.path("odd.tar")).unwrap();
+    env.ok(&["load", "-i", &env.str("odd.tar")]);
+    let contexts = (context(&env), context(&root));
+    for args in [&["--target=one"][..], &[]] {
+        let found = layers(&env, &contexts.0, args);
+        let expected = layers(&root, &contexts.1, args);
+        assert_eq!(found.len(), expected.len());
+        for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let entries = crate::build::ladder::entries;
+            assert_eq!(entries(found), entries(expected), "layer {number}");
+            assert!(found == expected, "layer {number}");
+        }
+    }
+    // From the cache the same, and what other commands read of it.
+    env.building(&contexts.0, &["--build-arg=SOURCE_DATE_EPOCH=1000"]).run().ok().has_cached(11);
+    env.ok(&["fsck"]);
+    env.ok(&["save", "-o", &env.str("saved.tar"), IMAGE]);
+    root.ok(&["load", "-i", &env.str("saved.tar")]);
+    assert_eq!(root.sh("stat -c '%a %u:%g' /copied/closed /copied/s"), "0 0:0\n4111 3:0");
+    env.ok(&["rmi", "-f", IMAGE, "odd"]);
+    env.ok(&["prune", "-af"]);
+    let left = env.store().join("snapshots");
+    assert_eq!(fs::read_dir(left).unwrap().count(), 0, "what is closed to its owner goes, too");
+}
+
+#[test]
+fn no_file_of_the_store_is_more_than_the_user_may_have() {
+    let Some(env) = files_only() else { return };
+    let context =
+        env.context("FROM busybox\nCOPY --chmod=6755 --chown=9:9 a /a\nCOPY --chmod=0 a /b\n");
+    context.files(&["a"]);
+    env.build(&context, &[]);
+    for file in env.files_of_store() {
+        let mode = fs::symlink_metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o6000, 0, "{}", file.display());
+    }
+    let tree = env.tree(&context, &[]);
+    assert_eq!((tree.owner("a"), tree.owner("b")), ("6755 9:9".to_owned(), "0 0:0".to_owned()));
+}
+
+#[test]
+fn what_has_to_be_run_is_refused() {
+    let Some(env) = files_only() else { return };
+    let context = env.context("FROM busybox\nCOPY a /a\nRUN true\n");
+    context.files(&["a"]);
+    let output = env.build_fails(&context, &[]);
+    output.says(&["cannot run commands here", "`none`, which was asked for", "Dockerfile:3"]);
+    let run = env.kiln(["run", "busybox", "true"]).run().fails(125);
+    run.says(&["a container needs namespaces", "kiln doctor"]);
+    // Its files are of no use where they could belong to somebody, and the other way round.
+    let other = env.kiln(["images"]).env("KILN_ISOLATION", "oneid").run().fails(1);
+    other.says(&["files cannot belong to their owners", "--isolation"]);
+}
