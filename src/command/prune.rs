@@ -223,7 +223,7 @@ fn remove_containers(engine: &Engine, selected: &Selected) -> Result<u64, Failur
     let mut removed = Vec::new();
     for container in &selected.containers {
         let size = container::written_size(engine, container)?;
-        // One that was started meanwhile stays.
+        // One that was started meanwhile stays, and one that does not come to its end.
         match container::remove(engine, container, container::Removal::default()) {
             Ok(()) => {
                 bytes += size;
@@ -231,6 +231,7 @@ fn remove_containers(engine: &Engine, selected: &Selected) -> Result<u64, Failur
             }
             Err(
                 engine::Error::Running { .. }
+                | engine::Error::NotEnded { .. }
                 | engine::Error::Store(store::Error::NoSuchContainer { .. }),
             ) => {}
             Err(error) => return Err(error.into()),

@@ -211,6 +211,20 @@ fn several_at_once_and_one_of_them_wrong() {
     nothing_is_left(&env);
 }
 
+/// As on a machine that has no time for whoever ends with it.
+#[test]
+fn removal_waits_for_who_has_the_container() {
+    let env = TestEnv::new();
+    env.ok(&["create", "--name", "had", "busybox", "true"]);
+    let directory = fs::File::open(&env.container_directories()[0]).unwrap();
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let removing = env.kiln(["rm", "-f", "had"]).spawn();
+    std::thread::sleep(Duration::from_secs(11));
+    drop(directory);
+    removing.wait().ok();
+    assert_eq!(env.container_directories(), Vec::<std::path::PathBuf>::new());
+}
+
 #[test]
 fn one_that_runs_is_removed_by_force_only() {
     let env = TestEnv::new();

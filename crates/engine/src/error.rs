@@ -384,6 +384,17 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A container that is ending, and has not come to an end.
+    #[error(
+        "container `{name}` has not ended within {seconds} seconds: a process of it, or its keeper, may wait for a disk or a file \
+         system that does not answer; try again"
+    )]
+    NotEnded {
+        /// Its name.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The record of a container holds what this version does not know.
     #[error("cannot read the record of container `{id}`")]
     ContainerRecord {

@@ -26,8 +26,9 @@ const GRACE: i64 = 10;
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 
-/// How long to wait for somebody who has the container for a moment.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for somebody who has the container for a moment, or for one to end that was killed: on a machine without memory
+/// or processors to spare that takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What stops a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,15 +52,14 @@ pub fn stop_to_restart(engine: &Engine, container: &Container, how: Stop) -> Res
 /// Sends a container's program a signal.
 ///
 /// # Errors
-/// [`Error::NotRunning`].
+/// [`Error::NotRunning`]; [`Error::NotEnded`] after a kill.
 pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<(), Error> {
     let sent = control::request(engine, container, &Request::Signal { program: 0, signal });
     if signal == KILL {
         // As with Docker, it is dead when the command returns.
         let (_, stream) = sent?;
         drop(stream);
-        wait_until_gone(engine, container)?;
-        return Ok(());
+        return wait_until_gone(engine, container);
     }
     sent.map(drop)
 }
@@ -130,7 +130,7 @@ pub struct Removal {
 /// Removes a container with everything it has written.
 ///
 /// # Errors
-/// [`Error::Running`]; [`store::Error::NoSuchContainer`].
+/// [`Error::Running`]; [`Error::NotEnded`]; [`store::Error::NoSuchContainer`].
 pub fn remove(engine: &Engine, container: &Container, removal: Removal) -> Result<(), Error> {
     remove_container(engine, container, removal.force)?;
     match removal.volumes {
@@ -146,7 +146,10 @@ fn remove_container(engine: &Engine, container: &Container, force: bool) -> Resu
             kept.remove()?;
             return Ok(());
         }
-        let running = Error::Running { name: container.name.clone() };
+        // Only after another try: meanwhile, somebody may have let it go.
+        if Instant::now() > deadline {
+            return Err(not_ended(container));
+        }
         if force {
             match kill(engine, container, KILL) {
                 Ok(()) | Err(Error::NotRunning { .. }) => {}
@@ -157,10 +160,7 @@ fn remove_container(engine: &Engine, container: &Container, force: bool) -> Resu
                 return Ok(());
             }
         } else if engine.store().container_state(&container.id)?.status != Status::Exited {
-            return Err(running);
-        }
-        if Instant::now() > deadline {
-            return Err(running);
+            return Err(Error::Running { name: container.name.clone() });
         }
         thread::sleep(Duration::from_millis(5));
     }
@@ -220,8 +220,15 @@ fn exited(stream: &UnixStream) -> io::Result<i32> {
 /// Waits until nobody keeps the container.
 fn wait_until_gone(engine: &Engine, container: &Container) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
-    while engine.store().is_container_kept(&container.id)? && Instant::now() < deadline {
+    while engine.store().is_container_kept(&container.id)? {
+        if Instant::now() > deadline {
+            return Err(not_ended(container));
+        }
         thread::sleep(Duration::from_millis(2));
     }
     Ok(())
+}
+
+fn not_ended(container: &Container) -> Error {
+    Error::NotEnded { name: container.name.clone(), seconds: PATIENCE.as_secs() }
 }
