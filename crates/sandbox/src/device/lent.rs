@@ -55,7 +55,12 @@ fn lend_directory(
     let mut ahead = vec![PathBuf::new()];
     while let Some(directory) = ahead.pop() {
         let here = host.join(&directory);
-        for entry in std::fs::read_dir(&here).map_err(failed(&here))? {
+        let entries = match std::fs::read_dir(&here) {
+            // Somebody's own in `/dev/shm`, or just gone: there is no device for us in it.
+            Err(error) if directory != Path::new("") && is_not_ours(&error) => continue,
+            entries => entries.map_err(failed(&here))?,
+        };
+        for entry in entries {
             let entry = entry.map_err(failed(&here))?;
             let name = directory.join(entry.file_name());
             let kind = entry.file_type().map_err(failed(&here))?;
@@ -71,6 +76,10 @@ fn lend_directory(
         }
     }
     Ok(())
+}
+
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound)
 }
 
 /// Lends one node, if it is there and is one.
