@@ -34,6 +34,8 @@ mod support {
     pub(crate) mod repository;
     /// What a test asks of the machine, and what happens where it lacks it.
     pub(crate) mod requires;
+    /// What killed tests have left.
+    mod sweep;
     /// A terminal, and somebody who types in it.
     pub(crate) mod terminal;
     /// A token server for a registry.

@@ -269,7 +269,10 @@ impl Faults {
         let lasts = options.iter().any(|option| option.ends_with('+'));
         let mut injected = injected.take(if lasts { 1 } else { usize::MAX });
         let place = self.env.str("");
-        let of_files = injected.clone().all(|line| line.contains(&place));
+        // Threads share their work in another way each time: it may be another call than the one that was chosen.
+        let interrupts = options.iter().any(|option| option.contains(":error=EINTR"));
+        let can_be = |line: &str| line.contains(&place) && (!interrupts || is_interruptible(line));
+        let of_files = injected.clone().all(can_be);
         let is_spoilt = injected.next().is_some() && of_files;
         // A process that ends a build kills what it has started, too.
         let kills = options.iter().any(|option| option.contains(":signal="));
@@ -330,6 +333,12 @@ fn can_wait(name: &str, arguments: &str) -> bool {
     ];
     let is_opendir = arguments.contains("O_NONBLOCK|O_CLOEXEC|O_DIRECTORY");
     !is_opendir && WAIT.contains(&name)
+}
+
+/// The same of a line of strace's.
+fn is_interruptible(line: &str) -> bool {
+    let call = line.split_once(' ').and_then(|(_thread, call)| call.trim_start().split_once('('));
+    call.is_some_and(|(name, arguments)| can_wait(name, arguments))
 }
 
 /// Whether a call by this name, with these arguments, changes what is on the disk, or what a lock says.

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use serde_json::Value;
@@ -15,7 +16,8 @@ use super::account::Account;
 use super::archive::Tree;
 use super::base;
 use super::context::Context;
-use super::process::{Kiln, Output};
+use super::process::{Kiln, Output, PATIENCE};
+use super::sweep;
 
 /// The name that [`TestEnv::build`] gives its image.
 pub(crate) const IMAGE: &str = "test:latest";
@@ -26,6 +28,8 @@ mount -t tmpfs none /mnt && mknod /mnt/fuse c 10 229 && chmod 666 /mnt/fuse && m
 
 pub(crate) struct TestEnv {
     dir: PathBuf,
+    /// As long as it is open, the directory is in use.
+    _held: File,
     account: Option<Account>,
     isolation: Option<&'static str>,
     /// What root does before kiln starts.
@@ -87,10 +91,20 @@ impl TestEnv {
         // Tests are threads of one process or processes of their own, depending on the runner.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("kiln-test-{}-{number}", std::process::id()));
+        sweep::once();
+        let name = format!("{}{}-{number}", sweep::PREFIX, std::process::id());
+        let dir = std::env::temp_dir().join(name);
         fs::create_dir_all(&dir).unwrap();
+        let held = sweep::hold(&dir);
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        let env = Self { dir, account, isolation: None, before: None, contexts: Cell::new(0) };
+        let env = Self {
+            dir,
+            _held: held,
+            account,
+            isolation: None,
+            before: None,
+            contexts: Cell::new(0),
+        };
         if let Some(account) = &env.account {
             // The build directory may well be out of this user's reach.
             fs::copy(base::kiln(), env.path("kiln")).unwrap();
@@ -299,8 +313,17 @@ impl TestEnv {
 impl Drop for TestEnv {
     fn drop(&mut self) {
         self.remove_containers();
-        if remove(&self.dir) {
-            return;
+        // A process in the background may just be bringing the store to the disk, and make a file where all were gone.
+        let is_root = rustix::process::geteuid().is_root();
+        let deadline = Instant::now() + if is_root { PATIENCE } else { Duration::ZERO };
+        loop {
+            if remove(&self.dir) {
+                return;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
         // Without root, files of a store belong to other ids of a user namespace, and only from inside can they be removed.
         let mut command = Command::new("unshare");
@@ -312,7 +335,7 @@ impl Drop for TestEnv {
 }
 
 /// Removes a tree in which directories may lack the permission to write.
-fn remove(dir: &Path) -> bool {
+pub(super) fn remove(dir: &Path) -> bool {
     if fs::remove_dir_all(dir).is_ok() {
         return true;
     }
