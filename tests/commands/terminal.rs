@@ -23,8 +23,8 @@ fn a_shell_in_a_terminal() {
     terminal.resize(33, 99);
     terminal.type_keys("until stty size | grep 33; do sleep 0.02; done\r");
     terminal.wait_for("\r\n33 99\r\n");
-    // Ctrl-C is for what runs there.
-    terminal.type_keys("echo wait; sleep 1000\r");
+    // Ctrl-C is for what runs there. It has to run by then: a shell that is just starting something may lose it.
+    terminal.type_keys("sh -c 'echo wait; exec sleep 1000'\r");
     terminal.wait_for("wait\r\n");
     terminal.type_keys("\x03");
     terminal.wait_for("^C");
