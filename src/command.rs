@@ -180,9 +180,8 @@ fn wish(isolation: &Option<Isolation>) -> Option<Rung> {
 
 /// Works with a store where this process stands.
 fn engine(store: Store, Standing { rung, missed }: Standing) -> Result<Engine, Failure> {
-    let gives_files = sandbox::gives_files()?;
-    let missed: Vec<String> =
-        missed.iter().map(|(rung, error)| doctor::obstacle(*rung, error)).collect();
+    let gives_files = rung != Rung::FilesOnly || sandbox::gives_files()?;
+    let missed = doctor::obstacles(&missed);
     let marks = store.ensure_marks(match rung {
         Rung::Root | Rung::UserNamespace | Rung::FuseOverlay => Marks::Overlay,
         Rung::OneId => Marks::Deeds,

@@ -55,9 +55,21 @@ fn row(finding: &Finding, is_chosen: bool) -> Data {
     }))
 }
 
-/// Why a rung does not work, in one line.
-pub(super) fn obstacle(rung: Rung, error: &sandbox::Error) -> String {
-    let mut text = format!("{}: {error}", rung.name());
+/// Why rungs do not work, a line for each reason.
+pub(super) fn obstacles(missed: &[(Rung, sandbox::Error)]) -> Vec<String> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (rung, error) in missed {
+        let why = obstacle(error);
+        match lines.last_mut() {
+            Some((names, last)) if *last == why => names.push_str(&format!(", {}", rung.name())),
+            _ => lines.push((rung.name().to_owned(), why)),
+        }
+    }
+    lines.into_iter().map(|(names, why)| format!("{names}: {why}")).collect()
+}
+
+fn obstacle(error: &sandbox::Error) -> String {
+    let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         text.push_str(&format!(": {cause}"));

@@ -14,6 +14,11 @@ fn files_only() -> Option<TestEnv> {
     Account::without_ids().map(|account| TestEnv::of_on(account, "none"))
 }
 
+/// Lets the rest be in a user namespace with all ids in which nobody makes another one.
+const NO_NAMESPACES: &str = r#"unshare --user --keep-caps sh -c '
+until grep -q . /proc/self/gid_map; do sleep 0.02; done; echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh "$@" &
+for map in uid_map gid_map; do until echo "0 0 4294967295" 2>/dev/null >/proc/$!/$map; do sleep 0.02; done 2>/dev/null; done; wait $!"#;
+
 /// What a file can be that an ordinary user cannot make, or not read once it is made.
 const ODD: &str = "FROM busybox
 RUN mkdir -p /o/closed /o/set /o/sticky && touch /o/f /o/closed/f && ln -s f /o/l && ln /o/l /o/l2 && mkfifo /o/p && ln /o/f /o/f2
@@ -116,4 +121,23 @@ fn what_has_to_be_run_is_refused() {
     // Its files are of no use where they could belong to somebody, and the other way round.
     let other = env.kiln(["images"]).env("KILN_ISOLATION", "oneid").run().fails(1);
     other.says(&["files cannot belong to their owners", "--isolation"]);
+}
+
+#[test]
+fn it_is_taken_where_nothing_else_works() {
+    let Some(env) = files_only().map(|env| env.on("auto").after(NO_NAMESPACES)) else { return };
+    let chosen = env.ok(&["doctor", "--format", "{{.Chosen}}{{.Name}}"]).text();
+    assert!(chosen.contains("*none"), "{chosen}");
+    let context = env.context("FROM busybox\nCOPY --chown=5:6 --chmod=400 a /a\n");
+    context.files(&["a"]);
+    env.build(&context, &[]).says(&["isolation: `none`"]);
+    assert_eq!(env.tree(&context, &[]).owner("a"), "400 5:6");
+    context.dockerfile("FROM busybox\nRUN true\n");
+    let reasons = "userns, fuse, oneid: cannot make a user namespace";
+    let refused = env.building(&context, &[]).run().fails(1);
+    refused.says(&["cannot run commands here", reasons]);
+    // Why a store of another day is of no use, too.
+    fs::write(env.store().join("marks"), "deeds\n").unwrap();
+    let refused = env.kiln(["images"]).run().fails(1);
+    refused.says(&["note: not", reasons, "files cannot belong to their owners"]);
 }
