@@ -7,6 +7,7 @@ use oci::ImageId;
 use plan::Joint;
 use sandbox::Rung;
 use store::{Image, Lease};
+use tokio::task::spawn_blocking;
 
 use crate::{
     BuildRequest, Engine, Error, Event, Events, Mistake, Target, Times, check, commit,
@@ -155,6 +156,9 @@ async fn execute(
     build.trails.save(engine, ran.is_err());
     ran?;
 
+    // What only RUNs need goes while the image is put together.
+    build.starter.rest();
+    let going = build.stubs.take().map(|stubs| spawn_blocking(move || drop(stubs)));
     build.packing.finish().await?;
     let mut stages = build.plan.targets.iter();
     let mut built = Vec::with_capacity(build.request.targets.len());
@@ -176,6 +180,10 @@ async fn execute(
     if let Some(limit) = build.request.storage_limit {
         // What was built stays, even if it is more than that: the next step is told.
         room::keep(engine, limit)?;
+    }
+    if let Some(going) = going {
+        // What cannot be removed stays, with a warning.
+        let _ = going.await;
     }
     Ok(built)
 }

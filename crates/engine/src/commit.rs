@@ -134,12 +134,19 @@ impl Packing {
         let places = self.places.get_or_init(|| Arc::new(Semaphore::new(processors())));
         let (engine, places) = (build.engine.clone(), Arc::clone(places));
         let hopeless = Arc::clone(&self.hopeless);
-        state.tasks.spawn(async move {
-            // Never closed.
-            let _place = places.acquire().await;
-            let packed = spawn_blocking(move || hopeless.pack(&engine, snapshot)).await;
-            packed.unwrap_or(Err(LOST)).map_err(at)
-        });
+        let pack = move || hopeless.pack(&engine, snapshot).map_err(at);
+        match Arc::clone(&places).try_acquire_owned() {
+            // Without a task that waits for it, which would be woken at both ends.
+            Ok(place) => state.tasks.spawn_blocking(move || {
+                let _place = place;
+                pack()
+            }),
+            Err(_) => state.tasks.spawn(async move {
+                // Never closed.
+                let _place = places.acquire().await;
+                spawn_blocking(pack).await.unwrap_or(Err(LOST))
+            }),
+        };
         Ok(())
     }
 

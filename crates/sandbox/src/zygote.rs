@@ -60,6 +60,8 @@ struct Process {
     socket: Option<OwnedFd>,
     /// A copy that was asked for before it is needed.
     spare: Option<Asked>,
+    /// A spare copy that was told to end.
+    dismissed: Option<Pid>,
 }
 
 /// A copy that the zygote has not told of yet: its socket, and what it writes to.
@@ -95,6 +97,13 @@ impl Zygote {
         }
     }
 
+    /// Lets its process end, if there is one: no sandbox is to be spawned for some time. Who drops this waits for that.
+    pub fn rest(&self) {
+        if let Some(process) = &mut *self.lock() {
+            process.dismiss();
+        }
+    }
+
     /// Returns a supervisor, which waits for its order.
     fn take(&self) -> Result<Ready, Error> {
         let mut process = self.lock();
@@ -120,7 +129,13 @@ impl Process {
     fn start() -> Result<Self, Error> {
         let (ours, theirs) = sockets()?;
         let pid = execute(ARG0, theirs, Stdio::null(), Stdio::null())?;
-        Ok(Self { pid, socket: Some(ours), spare: None })
+        Ok(Self { pid, socket: Some(ours), spare: None, dismissed: None })
+    }
+
+    /// Lets it and its spare copy see that nobody wants them any more, so that they end, side by side.
+    fn dismiss(&mut self) {
+        self.dismissed = self.take_spare().map(|(_, pid)| pid).or(self.dismissed);
+        self.socket = None;
     }
 
     /// Returns the spare copy or a new one.
@@ -169,10 +184,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both see that nobody wants them any more, and end side by side.
-        let spare = self.take_spare().map(|(_, pid)| pid);
-        self.socket = None;
-        for pid in spare.into_iter().chain([self.pid]) {
+        self.dismiss();
+        for pid in self.dismissed.into_iter().chain([self.pid]) {
             // It fails only when somebody else has waited for it.
             let _ = wait_for(pid);
         }

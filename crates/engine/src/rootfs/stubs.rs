@@ -10,6 +10,7 @@
 //! is on top.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -22,7 +23,14 @@ use crate::{Engine, Error};
 
 /// The stub layers of a build.
 #[derive(Debug, Default)]
-pub(crate) struct Stubs(Mutex<Option<TempDir>>);
+pub(crate) struct Stubs(Mutex<Option<Layers>>);
+
+#[derive(Debug)]
+struct Layers {
+    directory: TempDir,
+    /// The names of those that are there. Of most builds all steps need the same one.
+    made: BTreeSet<&'static str>,
+}
 
 /// What the top-most layer that has an entry of this name has there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,39 +48,52 @@ impl Stubs {
         engine: &Engine,
         snapshots: &[SnapshotId],
     ) -> Result<PathBuf, Error> {
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = match &*made {
-            Some(directory) => directory,
-            None => made.insert(make(engine)?),
+        let mut layers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let layers = match &mut *layers {
+            Some(layers) => layers,
+            None => {
+                let (directory, made) = (engine.store.temp_dir()?, BTreeSet::new());
+                layers.insert(Layers { directory, made })
+            }
         };
-        let name = if has_etc(engine, snapshots)? { WITH_ETC } else { WITHOUT_ETC };
-        Ok(directory.path().join(name))
+        let has_etc = has_etc(engine, snapshots)?;
+        let name = if has_etc { WITH_ETC } else { WITHOUT_ETC };
+        let layer = layers.directory.path().join(name);
+        if !layers.made.contains(name) {
+            make(&layer, has_etc)?;
+            layers.made.insert(name);
+        }
+        Ok(layer)
+    }
+
+    /// Gives them up: no step needs them any more. They go when the result is dropped, which takes a while.
+    pub(crate) fn take(&self) -> Option<TempDir> {
+        let layers = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        layers.map(|layers| layers.directory)
     }
 }
 
 const WITH_ETC: &str = "with-etc";
 const WITHOUT_ETC: &str = "without-etc";
 
-fn make(engine: &Engine) -> Result<TempDir, Error> {
-    let made = engine.store.temp_dir()?;
+fn make(layer: &Path, with_etc: bool) -> Result<(), Error> {
     let directory = |path: &Path| {
         let created = fs::DirBuilder::new().mode(0o755).create(path);
         created.map_err(Error::io("create", path))
     };
-    for name in [WITH_ETC, WITHOUT_ETC] {
-        let layer = made.path().join(name);
-        directory(&layer)?;
-        for name in ["dev", "proc", "sys"] {
-            directory(&layer.join(name))?;
+    directory(layer)?;
+    for name in ["dev", "proc", "sys"] {
+        directory(&layer.join(name))?;
+    }
+    if with_etc {
+        let etc = layer.join("etc");
+        directory(&etc)?;
+        for name in ["hosts", "resolv.conf"] {
+            let file = etc.join(name);
+            fs::write(&file, "").map_err(Error::io("create", &file))?;
         }
     }
-    let etc = made.path().join(WITH_ETC).join("etc");
-    directory(&etc)?;
-    for name in ["hosts", "resolv.conf"] {
-        let file = etc.join(name);
-        fs::write(&file, "").map_err(Error::io("create", &file))?;
-    }
-    Ok(made)
+    Ok(())
 }
 
 /// Whether `/etc` of this root file system is a directory.

@@ -30,6 +30,11 @@ impl Starter {
         self.zygote.prepare();
     }
 
+    /// To be called when no RUN will be spawned any more.
+    pub(crate) fn rest(&self) {
+        self.zygote.rest();
+    }
+
     /// As [`sandbox::spawn`]; prepares for the next one if there may be one.
     pub(crate) fn spawn(&self, spec: Spec) -> Result<Child, sandbox::Error> {
         let child = self.zygote.spawn(spec)?;

@@ -126,7 +126,11 @@ fn a_zygotes_spare_process(world: &World) {
     assert_eq!(run("c"), expected("c"));
     assert_eq!(run("d"), expected("d"));
 
-    // One that was not needed goes with the zygote.
+    // One that was not needed goes with the zygote, whether that is told to rest or dropped.
+    zygote.prepare();
+    zygote.rest();
+    wait_for_zygotes(0);
+    assert_eq!(run("e"), expected("e"));
     zygote.prepare();
     drop(zygote);
     assert!(zygotes().is_empty());
