@@ -181,6 +181,60 @@ fn a_bomb_of_files_goes_off_at_the_limit() {
 
 /// Several processes unpack layers at once in which a directory becomes a link out and a directory again: each layer has a
 /// directory of its own, and no other's links count.
+/// Overlay shows the names of such whiteouts where no other layer has the directory: they were listed in a container and not
+/// there, and in the way of whoever copied or packed the directory.
+#[test]
+fn whiteouts_that_hide_nothing_leave_no_trace() {
+    let env = TestEnv::new();
+    let layout = Crafted::create(env.path("layout"));
+    let first = Tarball::new()
+        .file(".wh.never", "")
+        .file("d/.wh.never", "")
+        .file("d/f", "f")
+        .file("old/.wh.never", "")
+        .file("old/gone", "");
+    let second = Tarball::new()
+        .file("old/.wh.gone", "")
+        .file("old/.wh.never", "")
+        .file("old/.wh..wh..opq", "")
+        .file(".wh.new", "")
+        .file("new/.wh.never", "")
+        .file("new/x", "x");
+    let (first, second) = (first.finish(), second.finish());
+    let mut one = layout.image(std::slice::from_ref(&first), |_| {});
+    let mut both = layout.image(&[first, second], |_| {});
+    one["annotations"] = json!({NAME: "one:1"});
+    both["annotations"] = json!({NAME: "both:1"});
+    layout.list(&[one, both]);
+    env.kiln(["load", "-i"]).args([layout.path()]).run().ok();
+    let saved = env.str("saved.tar");
+    env.ok(&["save", "-o", &saved, "both:1"]);
+    for (name, expected) in [
+        ("one", &["d", "d/f", "old", "old/gone"][..]),
+        ("both", &["d", "d/f", "new", "new/x", "old"]),
+    ] {
+        for dockerfile in
+            [format!("FROM {name}:1\n"), format!("FROM scratch\nCOPY --from={name}:1 / /\n")]
+        {
+            let tree = env.tree(&env.context(&dockerfile), &["--no-cache"]);
+            let paths = tree.0.keys().filter(|path| !path.is_empty() && *path != ".");
+            assert_eq!(paths.collect::<Vec<_>>(), expected, "{dockerfile}");
+        }
+        let ls =
+            format!("FROM busybox\nRUN --mount=from={name}:1,target=/m ls -lR /m && rm -rf /m/x\n");
+        env.build_text(&ls).says_not(&["never"]);
+        let copied = format!(
+            "FROM {name}:1\nCOPY --from=busybox / /\nRUN ls -lR /d /old && rm -r /d /old\n"
+        );
+        env.build_text(&copied).says_not(&["never"]);
+    }
+    env.ok(&["fsck"]);
+    let other = TestEnv::empty();
+    other.ok(&["load", "-i", &saved]);
+    assert_eq!(other.id("both:1"), env.id("both:1"), "it is the same image");
+    other.ok(&["fsck"]);
+}
+
 #[test]
 fn layers_that_are_unpacked_at_once_do_not_meet() {
     let env = TestEnv::empty();

@@ -115,6 +115,7 @@ pub fn unpack_layer(
     let drained = reader.drain(budget.bytes)?;
     meter.check_bytes(drained)?;
     hide_lower_root(&mut tree, lowers)?;
+    tree.remove_useless_whiteouts()?;
     tree.finish_dirs()?;
     Ok(meter.finish(tree))
 }

@@ -174,9 +174,11 @@ fn packed(dir: &Path) -> Vec<u8> {
 }
 
 fn unpacked(layer: &[u8]) -> TempDir {
-    let dir = TempDir::new();
-    let budget = Budget::GENEROUS;
-    unpack_layer(&mut &layer[..], &dir.root(), &[], Flavour::Trusted, &budget).unwrap();
+    let (dir, below) = (TempDir::new(), TempDir::new());
+    // Whiteouts of nothing are not made.
+    below.write("gone/file", "").write("deleted", "");
+    let (budget, below) = (Budget::GENEROUS, [below.root()]);
+    unpack_layer(&mut &layer[..], &dir.root(), &below, Flavour::Trusted, &budget).unwrap();
     dir
 }
 

@@ -6,15 +6,16 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
 use crate::{Error, deed, xattr::Carrier};
 
 use super::{
-    path::join,
-    tree::{Dir, DirMode, Dress, Tree, is_dir},
+    below::Below,
+    path::{join, split},
+    tree::{Dir, DirMode, Dress, Tree, host_path, is_dir},
 };
 
 /// What new things are made with until their own mode is set: nobody else may use them before they are complete.
@@ -159,7 +160,10 @@ impl Tree<'_> {
         }
         let Some(lowers) = self.lowers else { return Ok(()) };
         match lowers.flavour.make_whiteout(dir.fd.as_fd(), name) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.whiteouts.insert(path);
+                Ok(())
+            }
             Err(Errno::EXIST) => {
                 if self.stat(dir, name)?.is_some_and(|stat| is_dir(&stat)) {
                     let fd = Arc::new(self.open_child(dir, name)?);
@@ -169,6 +173,39 @@ impl Tree<'_> {
             }
             Err(errno) => Err(Error::io("create the whiteout", dir.path_of(name))(errno)),
         }
+    }
+
+    /// Takes away the whiteouts that hide nothing. Overlay leaves whiteouts out of the listing only of a directory that a lower
+    /// layer has too: anywhere else, their names would be listed and not be there.
+    pub(super) fn remove_useless_whiteouts(&mut self) -> Result<(), Error> {
+        let Some(lowers) = self.lowers else { return Ok(()) };
+        for path in std::mem::take(&mut self.whiteouts) {
+            let shown = || host_path(&path);
+            let hides =
+                !self.is_in_opaque(&path) && !matches!(lowers.look_up(&path), Ok(Below::Nothing));
+            if hides {
+                continue;
+            }
+            let (parent, name) = split(&path);
+            let fd = self.open_dir(parent).map_err(Error::io("open", shown()))?;
+            let dir = Dir { path: parent.to_vec(), fd: Arc::new(fd) };
+            let is_unhidden = lowers.flavour.unhide(dir.fd.as_fd(), name);
+            if is_unhidden.map_err(Error::io("remove the whiteout", shown()))? {
+                continue;
+            }
+            // Something else may have taken its place.
+            if self.stat(&dir, name)?.is_some_and(|stat| self.is_deletion(&stat)) {
+                rustix::fs::unlinkat(&dir.fd, name, AtFlags::empty())
+                    .map_err(Error::io("remove the whiteout", shown()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a directory on the way to `path` hides what lower layers have in it; never the root, which cannot.
+    fn is_in_opaque(&self, path: &[u8]) -> bool {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.map(|(end, _)| &path[..end]).any(|directory| self.opaque.contains(directory))
     }
 
     /// Lets nothing of the lower layers show in a directory.

@@ -115,16 +115,46 @@ fn deletions_take_overlays_form() {
     if !is_root("deletions_take_overlays_form") {
         return;
     }
-    let dir = unpack(
-        layer()
-            .dir("d")
-            .file("d/.wh.gone", "")
-            .file(".wh.top", "")
-            .dir("o")
-            .file("o/.wh..wh..opq", ""),
-    );
+    let below = unpack(layer().dir("d").file("d/gone", "").file("top", ""));
+    let dir = layer()
+        .dir("d")
+        .file("d/.wh.gone", "")
+        .file(".wh.top", "")
+        .dir("o")
+        .file("o/.wh..wh..opq", "");
+    let dir = unpack_on(&dir.end(), &[&below]).unwrap();
     lists(&dir, &["d 755 0:0 /d", "c 0 0:0 /d/gone 0", "d 755 0:0 /o", "c 0 0:0 /top 0"]);
     assert!(is_opaque(&dir, "o") && !is_opaque(&dir, "d"));
+}
+
+/// Overlay would list their names wherever no lower layer has the directory, too.
+#[test]
+fn whiteouts_that_hide_nothing_are_not_made() {
+    if !is_root("whiteouts_that_hide_nothing_are_not_made") {
+        return;
+    }
+    let dir = unpack(layer().file(".wh.a", "").dir("d").file("d/.wh.b", "").file("d/c", "c"));
+    lists(&dir, &["d 755 0:0 /d", "f 644 0:0 /d/c c"]);
+    let below = unpack(layer().dir("d").file("d/b", "b").file("f", "f").dir("g").file("g/h", ""));
+    let top = layer()
+        .file(".wh.never", "")
+        .file("d/.wh.never", "")
+        .file("d/.wh.b", "")
+        // What is put in its place is no whiteout.
+        .file("d/.wh.again", "")
+        .file("d/again", "2")
+        .dir("f")
+        .file("f/.wh.inner", "")
+        // The mark may come later.
+        .file("g/.wh.h", "")
+        .file("g/.wh..wh..opq", "");
+    let top = unpack_on(&top.end(), &[&below]).unwrap();
+    let expected = ["d 755 0:0 /d", "f 644 0:0 /d/again 2", "c 0 0:0 /d/b 0", "d 755 0:0 /f"];
+    lists(&top, &[&expected[..], &["d 755 0:0 /g"]].concat());
+    // What a layer in between has deleted is no more there than what never was.
+    let third = layer().file("d/.wh.b", "").file("g/.wh.h", "").file("d/.wh.again", "").end();
+    let third = unpack_on(&third, &[&top, &below]).unwrap();
+    lists(&third, &["d 755 0:0 /d", "c 0 0:0 /d/again 0", "d 755 0:0 /g"]);
 }
 
 #[test]
@@ -162,7 +192,8 @@ fn an_opaque_root_deletes_by_name() {
         return;
     }
     let bottom = unpack(layer().file("old", "").dir("kept").file("kept/x", "").file("again", "1"));
-    let middle = unpack(layer().file(".wh.old", "").file("file", ""));
+    let middle = layer().file(".wh.old", "").file("file", "").end();
+    let middle = unpack_on(&middle, &[&bottom]).unwrap();
     let top = layer().file(".wh..wh..opq", "").dir("kept").file("again", "2").file("new", "").end();
     let top = unpack_on(&top, &[&middle, &bottom]).unwrap();
     lists(&top, &["f 644 0:0 /again 2", "c 0 0:0 /file 0", "d 755 0:0 /kept", "f 644 0:0 /new "]);

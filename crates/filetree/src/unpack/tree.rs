@@ -49,6 +49,8 @@ pub(crate) struct Tree<'a> {
     pub(super) dirs: BTreeMap<Vec<u8>, DirMode>,
     /// The directories that were made opaque, by path.
     pub(super) opaque: BTreeSet<Vec<u8>>,
+    /// The whiteouts that were made, by path; something else may have taken their place.
+    pub(super) whiteouts: BTreeSet<Vec<u8>>,
     /// The files that are here only because a hard link needed them.
     pub(super) copied_up: BTreeSet<Vec<u8>>,
     /// What was written into the files of a snapshot.
@@ -93,6 +95,7 @@ impl<'a> Tree<'a> {
             current: None,
             dirs: BTreeMap::new(),
             opaque: BTreeSet::new(),
+            whiteouts: BTreeSet::new(),
             copied_up: BTreeSet::new(),
             written: Written::default(),
             skipped: 0,
@@ -174,6 +177,7 @@ impl<'a> Tree<'a> {
         let gone = join(&dir.path, name);
         self.dirs.retain(|path, _| !is_within(path, &gone));
         self.opaque.retain(|path| !is_within(path, &gone));
+        self.whiteouts.retain(|path| !is_within(path, &gone));
         self.copied_up.retain(|path| !is_within(path, &gone));
         Ok(())
     }
@@ -237,7 +241,7 @@ impl Dir {
 }
 
 /// Returns a path as messages show it: absolute inside the root.
-fn host_path(path: &[u8]) -> PathBuf {
+pub(super) fn host_path(path: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec([b"/", path].concat()))
 }
 
