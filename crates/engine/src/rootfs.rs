@@ -239,7 +239,7 @@ pub(crate) fn adopt_kept(engine: &Engine, container: &Container) -> Result<(), E
 }
 
 /// Lists what may be no change of what was written into `upper`.
-pub(crate) fn unsettled<'a>(engine: &Engine, upper: &'a Path) -> Result<Unsettled<'a>, Error> {
+pub(crate) fn unsettled(engine: &Engine, upper: &Path) -> Result<Unsettled, Error> {
     let served = match engine.rung {
         Rung::FuseOverlay => Served::ByProgram,
         _ => Served::ByKernel,

@@ -167,7 +167,7 @@ fn settle(build: &Build, step: &Step, snapshot: &Snapshot<Open>, below: &Tip) ->
         return Ok(());
     }
     let merged = rootfs::readable(&build.engine, &below.snapshots)?;
-    Ok(unsettled.settle(merged.root(), build.engine.flavour())?)
+    Ok(unsettled.settle(merged.root())?)
 }
 
 /// Whether a step's layer can lie on any root file system.

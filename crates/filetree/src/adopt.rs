@@ -30,7 +30,7 @@ use walkdir::{DirEntry, WalkDir};
 use crate::{
     Error, Flavour,
     interrupted::openat,
-    settle::keeping_times,
+    settle::keeping_times_of,
     whiteout::{self, Meaning},
 };
 
@@ -69,7 +69,7 @@ fn adopt(entry: &DirEntry, flavour: Flavour) -> Result<(), Error> {
     let (path, name) = (entry.path(), entry.file_name().as_bytes());
     let Some(directory) = path.parent() else { return Ok(()) };
     if name == BESIDE_OPAQUE && entry.file_type().is_char_device() {
-        return remove_mark(path);
+        return remove_mark(directory, path);
     }
     let is_mark =
         entry.file_type().is_file() && entry.metadata().is_ok_and(|metadata| metadata.size() == 0);
@@ -77,23 +77,23 @@ fn adopt(entry: &DirEntry, flavour: Flavour) -> Result<(), Error> {
         Meaning::Opaque if is_mark => {
             let opaque = flavour.make_opaque(open(directory)?.as_fd());
             opaque.map_err(Error::io("make opaque", directory))?;
-            remove_mark(path)
+            remove_mark(directory, path)
         }
         Meaning::Whiteout(hidden) if is_mark => {
             let open = open(directory)?;
-            keeping_times(path, |path| match flavour.make_whiteout(open.as_fd(), hidden) {
+            keeping_times_of(&open, path, || match flavour.make_whiteout(open.as_fd(), hidden) {
                 Ok(()) | Err(Errno::EXIST) => Ok(()),
                 Err(errno) => Err(Error::io("make a whiteout instead of", path)(errno)),
             })?;
-            remove_mark(path)
+            remove_mark(directory, path)
         }
         _ => Ok(()),
     }
 }
 
 /// Removes a file that the program has made for itself.
-fn remove_mark(path: &Path) -> Result<(), Error> {
-    keeping_times(path, |path| {
+fn remove_mark(directory: &Path, path: &Path) -> Result<(), Error> {
+    keeping_times_of(open(directory)?, path, || {
         rustix::fs::unlinkat(CWD, path, AtFlags::empty()).map_err(Error::io("remove", path))
     })
 }

@@ -68,6 +68,18 @@ pub enum Error {
         limit: u64,
     },
 
+    /// A path is longer than a layer can hold it.
+    #[error(
+        "{} is a path of more than {most} bytes, which nobody could unpack from a layer",
+        shortened(path)
+    )]
+    LongPath {
+        /// The path inside the snapshot.
+        path: PathBuf,
+        /// How long it may be.
+        most: usize,
+    },
+
     /// The files of a layer contain more than they may, with this one.
     #[error(
         "`{}` has {size} bytes, and all files of a layer together may have no more than {allowed}",
@@ -241,11 +253,18 @@ impl Error {
 const SHOWN_NAME: usize = 255;
 
 fn entry_of(entry: &std::path::Path) -> String {
-    let name = entry.to_string_lossy();
+    if entry.as_os_str().is_empty() {
+        return "the archive".to_owned();
+    }
+    format!("the entry {} of the archive", shortened(entry))
+}
+
+/// The beginning of a path, quoted.
+fn shortened(path: &std::path::Path) -> String {
+    let name = path.to_string_lossy();
     match name.char_indices().nth(SHOWN_NAME) {
-        _ if name.is_empty() => "the archive".to_owned(),
-        Some((end, _)) => format!("the entry {:?}… of the archive", &name[..end]),
-        None => format!("the entry {entry:?} of the archive"),
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{path:?}"),
     }
 }
 

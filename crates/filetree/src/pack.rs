@@ -359,6 +359,9 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     }
 
     fn append(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        if self.flavour.is_some() {
+            ensure_path(entry.name.strip_suffix(b"/").unwrap_or(entry.name))?;
+        }
         self.header.clear();
         header::encode(entry, &mut self.header);
         self.out.append(&self.header)
@@ -392,6 +395,19 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
             carrier.travelling(&names).map_err(Error::io("read the attributes of", path()))?;
         Ok(attributes)
     }
+}
+
+/// The longest path that anybody who unpacks a layer can make, in bytes.
+const LONGEST_PATH: usize = 4095;
+
+/// Refuses a path that nobody could unpack.
+pub(crate) fn ensure_path(path: &[u8]) -> Result<(), Error> {
+    use std::os::unix::ffi::OsStrExt;
+    if path.len() <= LONGEST_PATH {
+        return Ok(());
+    }
+    let path = Path::new("/").join(std::ffi::OsStr::from_bytes(path));
+    Err(Error::LongPath { path, most: LONGEST_PATH })
 }
 
 /// Whether an error says that something is gone, or another thing, since its name was read.

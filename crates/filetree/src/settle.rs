@@ -7,31 +7,59 @@
 //! `fuse-overlayfs` leaves more: a whiteout of every directory that is removed, also where there is nothing below, and
 //! directories that have lost their set-group-id bit on the way up.
 
-use std::{io, os::unix::fs::FileTypeExt, path::Path};
+use std::{
+    ffi::{CString, OsStr},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+};
 
 use rustix::{
-    fs::{
-        AtFlags, CWD, Mode, Stat, Timespec, Timestamps, lgetxattr, lremovexattr, lstat, utimensat,
-    },
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps},
     io::Errno,
 };
-use walkdir::{DirEntry, WalkDir};
 
 use crate::{
     Error, Flavour, RootDir, deed,
+    pack::{
+        ensure_path,
+        walk::{Visit, Walk, open_dir},
+    },
+    root::open_dir_below,
     xattr::{Carrier, Xattr},
 };
 
 /// The directories of a snapshot that nobody writes to any more: what may turn out to be no change.
 #[derive(Debug)]
-pub struct Unsettled<'a> {
-    upper: &'a Path,
-    /// Children before their parents, so that a chain of empty directories goes as a whole; with what each was before
-    /// its children went, which changes its time.
-    directories: Vec<(DirEntry, Stat)>,
+pub struct Unsettled {
+    root: RootDir,
+    flavour: Flavour,
+    /// Children before their parents, so that a chain of empty directories goes as a whole.
+    directories: Vec<Directory>,
     /// What may be whiteouts of nothing.
-    whiteouts: Vec<DirEntry>,
+    whiteouts: Vec<Whiteout>,
     served_by: Served,
+}
+
+#[derive(Debug)]
+struct Directory {
+    /// Relative to the snapshot.
+    path: PathBuf,
+    /// What it was before its children went, which changes its time.
+    stat: Stat,
+    /// Whether it hides what is below it.
+    is_opaque: bool,
+    /// Whether a directory above it does that already.
+    is_hidden: bool,
+}
+
+#[derive(Debug)]
+struct Whiteout {
+    path: PathBuf,
+    /// Whether a directory above it hides what is below it already.
+    is_hidden: bool,
 }
 
 /// Who served the overlay whose upper directory it is.
@@ -43,38 +71,63 @@ pub enum Served {
     ByProgram,
 }
 
-impl<'a> Unsettled<'a> {
+/// A directory on the way of the listing.
+struct Found {
+    directory: Directory,
+    /// The one that it is in, by its place in the list; `None` for the top.
+    parent: Option<usize>,
+    /// Whether there is something else in it than directories.
+    is_filled: bool,
+}
+
+impl Unsettled {
     /// Lists the directories of `upper`, overlay's upper directory, that nothing says to be a change: those that have a mark,
     /// and those without anything but directories. Of what a program has served, all.
-    pub fn list(upper: &'a Path, flavour: Flavour, served_by: Served) -> Result<Self, Error> {
-        let mut directories = Vec::new();
+    ///
+    /// # Errors
+    /// [`Error::LongPath`] for a directory that no layer can hold, and the operating system's.
+    pub fn list(upper: &Path, flavour: Flavour, served_by: Served) -> Result<Self, Error> {
+        let root = RootDir::open(upper)?;
+        let top = open_dir(root.as_fd(), c".").map_err(Error::io("open", "/"))?;
+        let mut walk = Walk::new(top)?;
+        let mut found: Vec<Found> = Vec::new();
         let mut whiteouts = Vec::new();
-        // Whether there is something else than directories, at each depth of the way to the current entry.
-        let mut is_filled = Vec::new();
-        for entry in WalkDir::new(upper).min_depth(1).contents_first(true) {
-            let entry = entry.map_err(|error| {
-                let path = error.path().unwrap_or(upper).to_owned();
-                let source = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
-                Error::Io { action: "list", path, source }
-            })?;
-            let depth = entry.depth();
-            is_filled.resize(is_filled.len().max(depth + 1), false);
-            // The contents of a directory came before it.
-            let stays = !entry.file_type().is_dir() || std::mem::take(&mut is_filled[depth]);
-            is_filled[depth - 1] |= stays;
-            if entry.file_type().is_dir() {
-                let is_settled =
-                    served_by == Served::ByKernel && stays && !has_own_mark(entry.path(), flavour)?;
-                if !is_settled {
-                    let stat =
-                        deed::lstat(entry.path()).map_err(Error::io("look at", entry.path()))?;
-                    directories.push((entry, stat));
+        // The directory that the walk stands in.
+        let mut current: Option<usize> = None;
+        while let Some(visit) = walk.next()? {
+            let (name, kind) = match visit {
+                Visit::Name(name, kind) => (name, kind),
+                Visit::Left(_) => {
+                    current = current.and_then(|index| found[index].parent);
+                    continue;
                 }
-            } else if served_by == Served::ByProgram && entry.file_type().is_char_device() {
-                whiteouts.push(entry);
+            };
+            let parent = current.map(|index| &mut found[index]);
+            let is_hidden =
+                parent.as_ref().is_some_and(|it| it.directory.is_hidden || it.directory.is_opaque);
+            if kind != FileType::Directory {
+                if let Some(parent) = parent {
+                    parent.is_filled = true;
+                }
+                if served_by == Served::ByProgram && kind == FileType::CharacterDevice {
+                    let path = relative(&walk, &name);
+                    whiteouts.push(Whiteout { path, is_hidden });
+                }
+                continue;
             }
+            let shown = || walk.path_of(name.to_bytes());
+            let path = relative(&walk, &name);
+            ensure_path(path.as_os_str().as_bytes())?;
+            let fd = open_dir(walk.dir()?, &name).map_err(Error::io("open", shown()))?;
+            let stat = deed::fstat(&fd).map_err(Error::io("look at", shown()))?;
+            let is_opaque = has_mark(fd.as_fd(), flavour, &shown)?;
+            let directory = Directory { path, stat, is_opaque, is_hidden };
+            found.push(Found { directory, parent: current, is_filled: false });
+            current = Some(found.len() - 1);
+            walk.enter(fd, &name)?;
         }
-        Ok(Self { upper, directories, whiteouts, served_by })
+        let directories = unsettled(found, served_by);
+        Ok(Self { root, flavour, directories, whiteouts, served_by })
     }
 
     /// Whether there is nothing to settle.
@@ -87,139 +140,157 @@ impl<'a> Unsettled<'a> {
     ///
     /// # Errors
     /// The operating system's; what was removed by then was nothing that counts.
-    pub fn settle(&self, below: &RootDir, flavour: Flavour) -> Result<(), Error> {
+    pub fn settle(&self, below: &RootDir) -> Result<(), Error> {
         for whiteout in &self.whiteouts {
-            settle_whiteout(self.upper, flavour, below, whiteout)?;
+            self.settle_whiteout(below, whiteout)?;
         }
-        for (directory, stat) in &self.directories {
-            match self.served_by {
-                Served::ByKernel => settle_directory(self.upper, flavour, below, directory, stat)?,
-                Served::ByProgram => {
-                    let stat = give_back_group_bit(self.upper, below, directory, *stat)?;
-                    settle_directory(self.upper, flavour, below, directory, &stat)?;
-                }
+        for directory in &self.directories {
+            let covered = below
+                .symlink_metadata(&directory.path)
+                .map_err(Error::io("look at", &directory.path))?;
+            let mut stat = directory.stat;
+            if self.served_by == Served::ByProgram {
+                stat = self.give_back_group_bit(directory, covered.as_ref())?;
             }
+            let covered = covered.filter(|it| is_directory(it) && !directory.is_hidden);
+            self.settle_directory(directory, &stat, below, covered)?;
         }
         Ok(())
     }
-}
 
-/// Removes a whiteout that hides nothing.
-fn settle_whiteout(
-    upper: &Path,
-    flavour: Flavour,
-    below: &RootDir,
-    whiteout: &DirEntry,
-) -> Result<(), Error> {
-    let path = whiteout.path();
-    let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
-    let stat = lstat(path).map_err(Error::io("look at", path))?;
-    let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    let is_hidden = is_hidden(upper, flavour, path)?;
-    match (stat.st_rdev, covered.filter(|_| !is_hidden)) {
-        (0, None) => keeping_times(path, |path| {
-            std::fs::remove_file(path).map_err(Error::io("remove", path))
-        }),
-        _ => Ok(()),
+    /// Removes a whiteout that hides nothing.
+    fn settle_whiteout(&self, below: &RootDir, whiteout: &Whiteout) -> Result<(), Error> {
+        let path = &whiteout.path;
+        let (parent, name) = self.parent_of(path)?;
+        let stat = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::io("look at", path))?;
+        let covered = below.symlink_metadata(path).map_err(Error::io("look at", path))?;
+        match (stat.st_rdev, covered.filter(|_| !whiteout.is_hidden)) {
+            (0, None) => keeping_times_of(&parent, path, || {
+                rustix::fs::unlinkat(&parent, &name, AtFlags::empty())
+                    .map_err(Error::io("remove", path))
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A directory that has on top of what it covers the same mode but for the bit had that bit before it was copied up. One
+    /// from which a program has taken just this bit looks the same, and is much rarer.
+    fn give_back_group_bit(
+        &self,
+        directory: &Directory,
+        covered: Option<&Stat>,
+    ) -> Result<Stat, Error> {
+        const BIT: u32 = 0o2000;
+        let (path, stat) = (&directory.path, directory.stat);
+        let lost =
+            |covered: &Stat| stat.st_mode & BIT == 0 && covered.st_mode == stat.st_mode | BIT;
+        if !covered.is_some_and(|covered| lost(covered) && covered.st_gid == stat.st_gid) {
+            return Ok(stat);
+        }
+        let fd = self.open(path)?;
+        let mode = Mode::from_raw_mode(stat.st_mode | BIT);
+        rustix::fs::fchmod(&fd, mode).map_err(Error::io("set the mode of", path))?;
+        deed::fstat(&fd).map_err(Error::io("look at", path))
+    }
+
+    fn settle_directory(
+        &self,
+        directory: &Directory,
+        stat: &Stat,
+        below: &RootDir,
+        covered: Option<Stat>,
+    ) -> Result<(), Error> {
+        let path = &directory.path;
+        let mark = self.flavour.opaque().filter(|_| directory.is_opaque);
+        match (covered, mark) {
+            (None, Some(mark)) => Carrier::Open(self.open(path)?.as_fd())
+                .remove(mark.as_bytes())
+                .map_err(Error::io("clear a mark of", path)),
+            (Some(covered), None) if self.is_unchanged(path, stat, below, &covered)? => {
+                self.remove_if_empty(path)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_unchanged(
+        &self,
+        path: &Path,
+        stat: &Stat,
+        below: &RootDir,
+        covered: &Stat,
+    ) -> Result<bool, Error> {
+        let facts = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid, s.st_mtime, s.st_mtime_nsec);
+        Ok(facts(stat) == facts(covered)
+            && attributes(RootDir::from_fd(self.open(path)?))?
+                == attributes(below.open_root(path)?)?)
+    }
+
+    /// Removes a directory if it is empty; the one that it is in keeps its times, as if it had never been there.
+    fn remove_if_empty(&self, path: &Path) -> Result<(), Error> {
+        let (parent, name) = self.parent_of(path)?;
+        keeping_times_of(&parent, path, || {
+            match rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+                removed => removed.map_err(Error::io("remove", path)),
+            }
+        })
+    }
+
+    fn open(&self, path: &Path) -> Result<OwnedFd, Error> {
+        open_dir_below(self.root.as_fd(), path).map_err(Error::io("open", path))
+    }
+
+    /// Opens the directory that something is in.
+    fn parent_of(&self, path: &Path) -> Result<(OwnedFd, CString), Error> {
+        let parent = self.open(path.parent().unwrap_or(Path::new("")))?;
+        // It came from a CString, so there is no NUL in it.
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        Ok((parent, CString::new(name).unwrap_or_default()))
     }
 }
 
-/// Whether a directory above `path` hides what is below it already.
-fn is_hidden(upper: &Path, flavour: Flavour, path: &Path) -> Result<bool, Error> {
+/// Of all directories, parents before their children, those that may be no change, the other way round.
+fn unsettled(mut found: Vec<Found>, served_by: Served) -> Vec<Directory> {
+    let mut directories = Vec::new();
+    while let Some(Found { directory, parent, is_filled }) = found.pop() {
+        // Its children came before it.
+        if let Some(parent) = parent.filter(|_| is_filled) {
+            found[parent].is_filled = true;
+        }
+        if served_by == Served::ByProgram || !is_filled || directory.is_opaque {
+            directories.push(directory);
+        }
+    }
+    directories
+}
+
+fn relative(walk: &Walk, name: &std::ffi::CStr) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&[walk.prefix(), name.to_bytes()].concat()))
+}
+
+/// Whether a directory has a mark that hides what is below it; marks in names are made where they are needed only. One that
+/// cannot be read is not taken for none: what it hides would be there again.
+fn has_mark(
+    directory: BorrowedFd<'_>,
+    flavour: Flavour,
+    shown: &impl Fn() -> PathBuf,
+) -> Result<bool, Error> {
     let Some(mark) = flavour.opaque() else { return Ok(false) };
-    for directory in path.ancestors().skip(1).take_while(|directory| *directory != upper) {
-        if has_mark(directory, mark)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// A directory that has on top of `below` the same mode but for the bit had that bit before it was copied up. One from which a
-/// program has taken just this bit looks the same, and is much rarer.
-fn give_back_group_bit(
-    upper: &Path,
-    below: &RootDir,
-    directory: &DirEntry,
-    stat: Stat,
-) -> Result<Stat, Error> {
-    const BIT: u32 = 0o2000;
-    let path = directory.path();
-    let Ok(relative) = path.strip_prefix(upper) else { return Ok(stat) };
-    let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    let lost = |covered: &Stat| stat.st_mode & BIT == 0 && covered.st_mode == stat.st_mode | BIT;
-    if !covered.is_some_and(|covered| lost(&covered) && covered.st_gid == stat.st_gid) {
-        return Ok(stat);
-    }
-    let mode = Mode::from_raw_mode(stat.st_mode | BIT);
-    rustix::fs::chmod(path, mode).map_err(Error::io("set the mode of", path))?;
-    lstat(path).map_err(Error::io("look at", path))
-}
-
-fn settle_directory(
-    upper: &Path,
-    flavour: Flavour,
-    below: &RootDir,
-    directory: &DirEntry,
-    stat: &Stat,
-) -> Result<(), Error> {
-    let path = directory.path();
-    let Ok(relative) = path.strip_prefix(upper) else { return Ok(()) };
-    let covered = below.symlink_metadata(relative).map_err(Error::io("look at", relative))?;
-    let is_hidden = is_hidden(upper, flavour, path)?;
-    let covered = covered.filter(|it| is_directory(it) && !is_hidden);
-    let is_opaque = has_own_mark(path, flavour)?;
-    let mark = flavour.opaque().filter(|_| is_opaque);
-    match (covered, mark) {
-        (None, Some(mark)) => lremovexattr(path, mark).map_err(Error::io("clear a mark of", path)),
-        (Some(covered), None) if is_unchanged((path, stat), relative, below, &covered)? => {
-            remove_if_empty(path)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a directory hides what is below it. Marks in names are made where they are needed only.
-fn has_own_mark(path: &Path, flavour: Flavour) -> Result<bool, Error> {
-    flavour.opaque().map_or(Ok(false), |mark| has_mark(path, mark))
-}
-
-/// Whether a directory has a mark. One that cannot be read is not taken for none: what it hides would be there again.
-fn has_mark(path: &Path, mark: &str) -> Result<bool, Error> {
-    match lgetxattr(path, mark, &mut [0; 8]) {
+    match rustix::fs::fgetxattr(directory, mark, &mut [0; 8]) {
         Ok(_) => Ok(true),
         // What is longer than a mark is none.
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
-        Err(errno) => Err(Error::io("read the attributes of", path)(errno)),
+        Err(errno) => Err(Error::io("read the attributes of", shown())(errno)),
     }
 }
 
 fn is_directory(stat: &Stat) -> bool {
-    rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir()
-}
-
-fn is_unchanged(
-    (path, stat): (&Path, &Stat),
-    relative: &Path,
-    below: &RootDir,
-    covered: &Stat,
-) -> Result<bool, Error> {
-    let facts = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid, s.st_mtime, s.st_mtime_nsec);
-    Ok(facts(stat) == facts(covered)
-        && attributes(RootDir::from_fd(open(path)?))? == attributes(below.open_root(relative)?)?)
-}
-
-fn open(path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
-    use rustix::fs::OFlags;
-
-    use crate::interrupted::openat;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(Error::io("open", path))
+    FileType::from_raw_mode(stat.st_mode).is_dir()
 }
 
 fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
-    use rustix::fs::OFlags;
-    use std::os::fd::AsFd;
     // The descriptor of a tree may be one that cannot be read; the directory itself can.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let readable =
@@ -229,35 +300,27 @@ fn attributes(directory: RootDir) -> Result<Vec<Xattr>, Error> {
         .map_err(Error::io("read the attributes of", "."))
 }
 
-/// Removes a directory if it is empty; the one that it is in keeps its times, as if it had never been there.
-fn remove_if_empty(path: &Path) -> Result<(), Error> {
-    keeping_times(path, |path| match std::fs::remove_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        removed => removed.map_err(Error::io("remove", path)),
-    })
-}
-
-/// Removes something; the directory that it is in is as old as before.
-pub(crate) fn keeping_times(
+/// Removes something; the directory that it is in is as old as before. `path` is what messages call it.
+pub(crate) fn keeping_times_of(
+    parent: impl AsFd,
     path: &Path,
-    remove: impl FnOnce(&Path) -> Result<(), Error>,
+    remove: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let parent = path.parent().unwrap_or(path);
-    let before = lstat(parent).map_err(Error::io("look at", parent))?;
-    remove(path)?;
+    let shown = || path.parent().unwrap_or(path);
+    let before = rustix::fs::fstat(&parent).map_err(Error::io("look at", shown()))?;
+    remove()?;
     let times = Timestamps {
         last_access: Timespec { tv_sec: before.st_atime, tv_nsec: before.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ },
     };
-    utimensat(CWD, parent, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(Error::io("set the times of", parent))
+    rustix::fs::futimens(&parent, &times).map_err(Error::io("set the times of", shown()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
 
-    use rustix::fs::{XattrFlags, lsetxattr};
+    use rustix::fs::{CWD, XattrFlags, lgetxattr, lsetxattr, lstat};
 
     use super::*;
 
@@ -293,7 +356,7 @@ mod tests {
             let below = RootDir::open(&self.0.join("below")).unwrap();
             Unsettled::list(&self.upper(), Flavour::User, Served::ByKernel)
                 .unwrap()
-                .settle(&below, Flavour::User)
+                .settle(&below)
                 .unwrap();
         }
     }
@@ -332,7 +395,8 @@ mod tests {
         let upper = scratch.upper();
         let list = |served_by| {
             let unsettled = Unsettled::list(&upper, Flavour::User, served_by).unwrap();
-            let names = unsettled.directories.iter().map(|(entry, _)| entry.file_name().to_owned());
+            let names = unsettled.directories.iter();
+            let names = names.map(|it| it.path.file_name().unwrap().to_owned());
             names.collect::<Vec<_>>()
         };
         fs::create_dir_all(upper.join("a/b/c")).unwrap();
@@ -342,6 +406,29 @@ mod tests {
         assert_eq!(list(Served::ByProgram), ["c", "b", "a"]);
         fs::create_dir(upper.join("a/d")).unwrap();
         assert_eq!(list(Served::ByKernel), ["d"]);
+    }
+
+    /// As deep as a path in a layer can lead, below a snapshot whose own path is longer than nothing.
+    #[test]
+    fn the_longest_paths_are_settled_and_longer_ones_named() {
+        let scratch = Scratch::new("deep");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let name = "n".repeat(204);
+        let mut at = rustix::fs::open(scratch.upper(), flags, Mode::empty()).unwrap();
+        for _ in 0..19 {
+            rustix::fs::mkdirat(&at, &*name, Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, &*name, flags, Mode::empty()).unwrap();
+        }
+        // 19 names with a slash after each, and this one.
+        rustix::fs::mkdirat(&at, &*"l".repeat(200), Mode::RWXU).unwrap();
+        scratch.settle();
+        let list = || Unsettled::list(&scratch.upper(), Flavour::User, Served::ByKernel);
+        let longest = &list().unwrap().directories[0].path;
+        assert_eq!(longest.as_os_str().len(), 4095);
+        rustix::fs::mkdirat(&at, &*"l".repeat(201), Mode::RWXU).unwrap();
+        assert!(matches!(list(), Err(Error::LongPath { .. })));
+        rustix::fs::unlinkat(&at, &*"l".repeat(201), AtFlags::REMOVEDIR).unwrap();
+        rustix::fs::unlinkat(&at, &*"l".repeat(200), AtFlags::REMOVEDIR).unwrap();
     }
 
     #[test]
@@ -406,11 +493,10 @@ mod tests {
         fs::write(scratch.upper().join("group/x"), "").unwrap();
 
         let below = RootDir::open(&scratch.0.join("below")).unwrap();
-        let unsettled = Unsettled::list(&scratch.0.join("upper"), Flavour::User, Served::ByProgram)
-            .map(|it| {
-                it.settle(&below, Flavour::Trusted).unwrap();
-            });
-        unsettled.unwrap();
+        Unsettled::list(&scratch.upper(), Flavour::Trusted, Served::ByProgram)
+            .unwrap()
+            .settle(&below)
+            .unwrap();
         let has = |name: &str| lstat(scratch.upper().join(name)).is_ok();
         let marked = |name| lgetxattr(scratch.upper().join(name), mark, &mut [0; 8]).is_ok();
         assert_eq!(["file", "never", "again/file"].map(has), [true, false, false]);

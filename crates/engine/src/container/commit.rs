@@ -113,7 +113,7 @@ fn written_layer(
     let directory = File::open(snapshot.fs()).map_err(Error::io("open", snapshot.fs()))?;
     mount_points.remove_from(directory.as_fd())?;
     let below = rootfs::readable(engine, &container.snapshots)?;
-    rootfs::unsettled(engine, snapshot.fs())?.settle(below.root(), engine.flavour())?;
+    rootfs::unsettled(engine, snapshot.fs())?.settle(below.root())?;
     match root.is_empty()? {
         true => Ok(None),
         false => Ok(Some(snapshot.seal()?)),
