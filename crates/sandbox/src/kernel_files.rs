@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::CWD;
+use rustix::fs::Dir;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -45,6 +46,10 @@ const READ_ONLY_IN_PROC: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"]
 
 /// Hidden directories: firmware tables, and power meters that betray what others compute.
 const HIDDEN_IN_SYS: &[&str] = &["firmware", "devices/virtual/powercap"];
+
+/// Where the processors are, and what each may have: how often it was too hot, which betrays what others compute, too.
+const PROCESSORS: &str = "devices/system/cpu";
+const HEAT: &str = "thermal_throttle";
 
 /// A new `/proc` for this process's pid namespace.
 pub(crate) fn proc() -> Result<OwnedFd, Error> {
@@ -148,7 +153,29 @@ pub(crate) fn attach_sys(
     for path in HIDDEN_IN_SYS {
         hide(sys, path, None, workshop).map_err(Error::setup("hide a part of `/sys`"))?;
     }
+    for path in counters_of_heat(sys).map_err(Error::setup("look for a part of `/sys`"))? {
+        hide(sys, &path, None, workshop).map_err(Error::setup("hide a part of `/sys`"))?;
+    }
     Ok(())
+}
+
+/// Finds the counters of all processors. Where the first one has none, none has.
+fn counters_of_heat(sys: &OwnedFd) -> Result<Vec<String>, Errno> {
+    if find(sys, &format!("{PROCESSORS}/cpu0/{HEAT}"))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let processors = rustix::fs::openat(sys, PROCESSORS, flags, Mode::empty())?;
+    let mut paths = Vec::new();
+    for entry in Dir::read_from(&processors)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        let number = name.strip_prefix("cpu").unwrap_or_default();
+        if number.parse::<u32>().is_ok() {
+            paths.push(format!("{PROCESSORS}/{name}/{HEAT}"));
+        }
+    }
+    Ok(paths)
 }
 
 /// Mounts control groups of version 2, seen from this process's own.
@@ -215,4 +242,33 @@ fn plain() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This machine may well have none.
+    #[test]
+    fn counters_of_all_processors_are_found() {
+        let sys = std::env::temp_dir().join(format!("kiln-heat-{}", std::process::id()));
+        let found = || {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let mut paths =
+                counters_of_heat(&rustix::fs::open(&sys, flags, Mode::empty()).unwrap()).unwrap();
+            paths.sort();
+            paths
+        };
+        let processors = sys.join(PROCESSORS);
+        for name in ["cpu1", "cpu0", "cpufreq", "power"] {
+            std::fs::create_dir_all(processors.join(name)).unwrap();
+        }
+        assert!(found().is_empty());
+        for name in ["cpu0", "cpu1", "cpu12"] {
+            std::fs::create_dir_all(processors.join(name).join(HEAT)).unwrap();
+        }
+        let expected = [0, 1, 12].map(|it| format!("{PROCESSORS}/cpu{it}/{HEAT}"));
+        assert_eq!(found(), expected);
+        std::fs::remove_dir_all(&sys).unwrap();
+    }
 }

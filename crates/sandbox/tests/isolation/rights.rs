@@ -161,7 +161,8 @@ fn hidden_paths(world: &World) {
             [ \"$(stat -c %t:%T /proc/$f)\" = 1:3 ] || echo /proc/$f is no /dev/null
             [ -z \"$(head -c 10 /proc/$f)\" ] || echo /proc/$f can be read
         done
-        for d in /proc/acpi /proc/asound /proc/scsi /sys/firmware /sys/devices/virtual/powercap; do
+        for d in /proc/acpi /proc/asound /proc/scsi /sys/firmware /sys/devices/virtual/powercap \
+                 /sys/devices/system/cpu/cpu*/thermal_throttle; do
             [ -e $d ] || continue
             [ -z \"$(ls -A $d)\" ] || echo $d is not empty
             touch $d/x 2>/dev/null && echo $d can be written
