@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use crate::support::env::TestEnv;
+use crate::support::env::{IMAGE, TestEnv};
+use crate::support::requires;
 
 /// What must never be shown.
 const SECRET: &str = "TOKEN-7f3a";
@@ -182,8 +183,47 @@ fn what_makes_no_sense_is_named() {
     }
 }
 
+/// The largest id that there is, in a context, by `--chown`, by a command, copied on, and in another store.
+#[test]
+fn the_largest_ids_are_kept() {
+    const MOST: u32 = u32::MAX - 1;
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::new();
+    let context = env.context(&format!(
+        "FROM busybox AS a\nCOPY f /by-context\nCOPY --chown={0}:{0} f /by-copy\nRUN touch /by-command && chown {MOST}:{MOST} /by-command\n\
+         FROM busybox\nCOPY --from=a /by-* /c/\nUSER {0}\n",
+        i32::MAX
+    ));
+    context.files(&["f"]);
+    std::os::unix::fs::chown(context.path().join("f"), Some(MOST), Some(MOST)).unwrap();
+    env.build(&context, &[]);
+    let owners = "cd /c && stat -c '%u:%g %n' by-*; id -u";
+    let most = i32::MAX;
+    let expected =
+        format!("{MOST}:{MOST} by-command\n0:0 by-context\n{most}:{most} by-copy\n{most}");
+    assert_eq!(env.sh(owners), expected);
+    let tar = env.str("image.tar");
+    env.ok(&["save", "-o", &tar, IMAGE]);
+    let other = TestEnv::empty();
+    other.ok(&["load", "-i", &tar]);
+    assert_eq!(other.sh(owners), expected);
+    // What Docker takes is no more than that.
+    for id in [1 << 31, u64::from(MOST), u64::from(u32::MAX), 1 << 32, 1 << 63] {
+        let context = env.context(&format!("FROM busybox\nCOPY --chown={id} f /\n"));
+        context.files(&["f"]);
+        env.building(&context, &[]).run().fails(1).says(&["Dockerfile:2"]);
+    }
+}
+
 #[test]
 fn a_front_end_is_never_fetched() {
     let env = TestEnv::new();
-    env.build_text("# syntax=127.0.0.1:1/evil/frontend\nFROM busybox\nRUN true\n");
+    let evil = "# syntax=127.0.0.1:1/evil/frontend\nFROM busybox\nRUN true\n";
+    env.build_text(evil).says(&["`127.0.0.1:1/evil/frontend` is not asked", "(line 1)"]);
+    // Docker's own would say the same as is said here.
+    let dockers =
+        env.build_text("# syntax=127.0.0.1:1/docker/dockerfile:1\nFROM busybox\nRUN true\n");
+    dockers.says_not(&["is not asked"]);
 }

@@ -28,9 +28,15 @@ impl Dockerfile {
     /// The line of `# syntax=kiln`, if the file asks for the extensions of the language.
     pub(crate) fn extended_by(&self) -> Option<usize> {
         let is_extended = Dialect::of(&self.directives) == Dialect::Kiln;
+        self.syntax_line().filter(|_| is_extended)
+    }
+
+    /// The line of `# syntax=`, whatever it names.
+    pub(crate) fn syntax_line(&self) -> Option<usize> {
+        self.directives.syntax.as_ref()?;
         // Above it there can be other directives only.
-        let line = || self.source.text().lines().position(|line| line.contains("syntax"));
-        if is_extended { line().map(|index| index + 1) } else { None }
+        let index = self.source.text().lines().position(|line| line.contains("syntax"))?;
+        Some(index + 1)
     }
 }
 

@@ -6,6 +6,7 @@
 //! | room | what its rules look at |
 //! |---|---|
 //! | `casing`, `name`, `comment`, `line` | how the file is written |
+//! | `front_end` | who is asked to read the file |
 //! | `from` | base images and their platforms |
 //! | `variable`, `secret`, `pair` | `ARG`, `ENV`, `LABEL` and what they define |
 //! | `argument` | values given for an `ARG` |
@@ -25,6 +26,7 @@ mod copy;
 mod expose;
 mod facts;
 mod from;
+mod front_end;
 mod install;
 mod line;
 mod name;
@@ -102,6 +104,7 @@ pub fn lint(file: &Dockerfile, examination: &Examination<'_>) -> Linted {
     }
     let mut findings = Findings::about(file, options);
     as_written(file, &mut findings);
+    front_end::check(file, &mut findings);
     name::check(file, &mut findings);
     casing::check_majority(file, &mut findings);
     argument::check(file, examination.request, &mut findings);

@@ -1,8 +1,8 @@
 //! The table of all rules.
 
 use super::{
-    argument, casing, command, comment, copy, expose, from, install, line, name, pair, secret,
-    variable, workdir,
+    argument, casing, command, comment, copy, expose, from, front_end, install, line, name, pair,
+    secret, variable, workdir,
 };
 
 /// A build check.
@@ -30,7 +30,7 @@ pub enum RuleSource {
 }
 
 /// Every rule, BuildKit's first.
-pub static RULES: [&Rule; 28] = [
+pub static RULES: [&Rule; 29] = [
     &casing::STAGE_NAME_CASING,
     &casing::FROM_AS_CASING,
     &line::NO_EMPTY_CONTINUATION,
@@ -59,6 +59,7 @@ pub static RULES: [&Rule; 28] = [
     &argument::MISSPELT_BUILD_ARG,
     &install::APT_UPDATE_ALONE,
     &install::COPY_BEFORE_DEPENDENCIES,
+    &front_end::FRONT_END_NOT_USED,
 ];
 
 impl Rule {

@@ -1,0 +1,4 @@
+# escape=\
+# syntax=example.com/evil/frontend:1 --option
+FROM a
+ENV A=1
