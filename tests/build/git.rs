@@ -238,6 +238,61 @@ fn submodules_come_from_servers_only() {
     }
 }
 
+/// CVE-2018-11235 and its kin: a submodule whose name or path leads elsewhere, to where hooks would be found.
+#[test]
+fn submodules_stay_where_they_are_put() {
+    let Some(setup) = Setup::new() else { return };
+    let canary = setup.env.path("canary");
+    let inner = Repository::create(setup.env.path("git/inner.git"));
+    let hook = format!("#!/bin/sh\ntouch {}\n", canary.display());
+    for name in ["post-checkout", "hooks/post-checkout"] {
+        inner.write(name, &hook);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(inner.path().join(name), mode).unwrap();
+    }
+    inner.write("i", "inner\n").commit("inner");
+    let id = inner.git(&["rev-parse", "HEAD"]);
+    // A link at the path of a submodule, or on the way to it.
+    symlink(".git", setup.repository.path().join("way")).unwrap();
+    setup.repository.commit("a link");
+    for (name, path) in [
+        ("../../../up", "s"),
+        ("../hooks", "s"),
+        ("s/../../../../up", "s"),
+        ("/absolute", "s"),
+        ("", "s"),
+        ("s", "../s"),
+        ("s", "way/hooks"),
+        ("s", "WAY/hooks"),
+        ("s", ".git/hooks"),
+        ("s", "--upload-pack=touch"),
+    ] {
+        let modules = format!("[submodule \"{name}\"]\n\tpath = {path}\n\turl = ../inner.git\n");
+        setup.repository.write(".gitmodules", &modules);
+        setup.repository.git(&["add", ".gitmodules"]);
+        // git does not put the worst ones into an index; then what it says of them is in the file alone.
+        let entry = format!("160000,{id},{path}");
+        let output = std::process::Command::new("git")
+            .arg("-C")
+            .arg(setup.repository.path())
+            .args(["update-index", "--add", "--cacheinfo", &entry])
+            .output();
+        let is_indexed = output.unwrap().status.success();
+        setup.repository.git(&["commit", "--quiet", "-m", "a submodule"]);
+        let context = setup.context("ADD $R /a");
+        let output = setup.env.building(&context, &[]).run();
+        assert!(output.status.code().is_some_and(|code| code < 2), "{name} {path}: {output}");
+        assert!(!canary.exists(), "{name} {path}: {output}");
+        for place in ["up", "git/up", "store/up", "absolute"] {
+            assert!(!setup.env.path(place).exists(), "{name} {path}: {place}");
+        }
+        assert!(!Path::new("/absolute").exists() && setup.env.ownerless().is_empty());
+        if is_indexed {
+            setup.repository.git(&["rm", "--quiet", "--cached", "--", path]);
+        }
+    }
+}
+
 #[test]
 fn the_hosts_configuration_means_nothing() {
     let Some(setup) = Setup::new() else { return };

@@ -26,6 +26,59 @@ fn owners_in_the_image_are_right() {
     assert_eq!(tree.owner("bin/sh"), TestEnv::new().tree(&context, &[]).owner("bin/sh"));
 }
 
+/// Ids that are no subordinate ones do not exist there: neither a command nor a COPY can give a file to them.
+#[test]
+fn owners_that_do_not_exist_are_told() {
+    let Some(env) = ordinary() else { return };
+    // Its own id and 65,536 subordinate ones.
+    env.build_text("FROM busybox\nRUN touch /f && chown 65536:65536 /f\n");
+    env.ok(&["rmi", IMAGE]);
+    for id in ["65537", "2147483647"] {
+        let by_command =
+            env.context(&format!("FROM busybox\nRUN touch /f && chown {id}:{id} /f\n"));
+        env.building(&by_command, &["--no-cache"]).run().fails(1).says(&["Dockerfile:2", "chown"]);
+        let by_copy = env.context(&format!("FROM busybox\nCOPY --chown={id}:{id} a /\n"));
+        by_copy.files(&["a"]);
+        let output = env.building(&by_copy, &[]).run().fails(1);
+        let output = output.says(&["Dockerfile:2", "`/a`"]);
+        assert!(!output.stderr.contains("panicked"), "{output}");
+    }
+    assert!(env.ownerless().is_empty());
+    env.ok(&["fsck"]);
+}
+
+/// What its owner may not read is in nobody's way unless it is wanted.
+#[test]
+fn what_cannot_be_read_is_named_where_it_is_copied() {
+    let Some(env) = ordinary() else { return };
+    let context = env.context("FROM busybox\nCOPY a /\n");
+    context.files(&["a", "closed/f", "secret"]).write("open/list", "");
+    for (name, mode) in [("closed", 0), ("secret", 0), ("open", 0o300)] {
+        context.chmod(name, mode);
+    }
+    env.build(&context, &[]);
+    env.ok(&["rmi", IMAGE]);
+    for (sources, named) in [
+        ("secret", "`/secret`"),
+        ("closed/f", "closed"),
+        ("closed", "closed"),
+        ("open", "open"),
+        (".", ""),
+        ("s*", "`/secret`"),
+    ] {
+        context.dockerfile(&format!("FROM busybox\nCOPY {sources} /c/\n"));
+        let output = env.build_fails(&context, &[]);
+        output.says(&["Dockerfile:2", named, "Permission denied"]);
+    }
+    context
+        .write(".dockerignore", "secret\nclosed\nopen\n")
+        .dockerfile("FROM busybox\nCOPY . /c/\n");
+    env.build(&context, &[]);
+    for name in ["closed", "open"] {
+        context.chmod(name, 0o755);
+    }
+}
+
 #[test]
 fn a_step_is_root_inside_and_nobody_outside() {
     let Some(env) = ordinary() else { return };
