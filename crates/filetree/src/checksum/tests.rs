@@ -1,3 +1,5 @@
+//! What is known of a tree after unpacking is what reading it finds, and what differs is told.
+
 use std::{fs, os::unix::fs::symlink};
 
 use super::*;
