@@ -12,6 +12,9 @@ use engine::{Event, StepNumber, Stream};
 use super::{Moment, in_batches};
 use crate::text;
 
+/// Longer lines are broken here, in bytes: a command may print without end and without a line's end.
+const LONGEST_LINE: usize = 1 << 20;
+
 /// Shows events until the build ends.
 pub(super) fn show(events: Receiver<Moment>) {
     let mut plain = Plain { out: BufWriter::new(io::stderr()), steps: BTreeMap::new(), last: None };
@@ -105,7 +108,7 @@ impl<W: Write> Plain<W> {
             let Some(step) = self.steps.get_mut(&number) else { return Ok(()) };
             let partial = step.partial.entry(stream).or_default();
             partial.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
+            if piece.ends_with(b"\n") || partial.len() >= LONGEST_LINE {
                 let line = std::mem::take(partial);
                 self.output_line(number, &line, now)?;
             }
@@ -139,6 +142,19 @@ mod tests {
             title: title.to_owned(),
         };
         Event::Started { step, heading }
+    }
+
+    #[test]
+    fn a_line_without_end_is_broken() {
+        let mut plain = Plain { out: Vec::new(), steps: BTreeMap::new(), last: None };
+        let now = Instant::now();
+        plain.show(started(1, "RUN yes"), now).unwrap();
+        let bytes = vec![b'x'; 64 * 1024];
+        for _ in 0..40 {
+            plain.output(1, Stream::Stdout, &bytes, now).unwrap();
+        }
+        assert!(plain.steps[&1].partial[&Stream::Stdout].len() < LONGEST_LINE);
+        assert_eq!(plain.out.iter().filter(|byte| **byte == b'x').count(), 2 * LONGEST_LINE);
     }
 
     #[test]
