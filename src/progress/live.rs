@@ -16,6 +16,9 @@ use rustix::termios::tcgetwinsize;
 use super::Moment;
 use crate::{command::output::tell, environment, text};
 
+/// How much of a line is kept, in bytes: no terminal is wider, and a command may print without a line's end.
+const LONGEST_LINE: usize = 16 * 1024;
+
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 /// The size of a terminal that does not tell its own.
@@ -164,7 +167,8 @@ impl Model {
 impl Running {
     fn output(&mut self, bytes: &[u8], most: usize) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
+            let room = LONGEST_LINE.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.partial);
                 // A tab would be wider than the one column that is counted for it.
@@ -223,6 +227,18 @@ mod tests {
         let frame = model(1, 20).frame(24, 80);
         assert_eq!(frame.last().map(String::as_str), Some(" => => line 19"));
         assert_eq!(frame.len(), 2 + 6);
+    }
+
+    #[test]
+    fn of_a_line_without_end_the_beginning_is_kept() {
+        let mut model = model(1, 0);
+        for bytes in std::iter::repeat_n(vec![b'x'; 1 << 16], 4) {
+            model.learn(Event::Output { step: 1, stream: Stream::Stdout, bytes });
+        }
+        assert_eq!(model.running[&1].partial.len(), LONGEST_LINE);
+        let bytes = b"x\nend\n".to_vec();
+        model.learn(Event::Output { step: 1, stream: Stream::Stdout, bytes });
+        assert_eq!(model.frame(24, 80).last().map(String::as_str), Some(" => => end"));
     }
 
     #[test]
