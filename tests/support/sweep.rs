@@ -1,9 +1,11 @@
 //! What tests have left behind that were killed, by who runs them or by a limit of time: they cannot clean up after themselves, so the
 //! next one does. Containers are ended with the processes that keep them, servers too, mounts are undone, files removed.
 //!
-//! A test holds the lock of its directory as long as it lives, and its process id is in the name.
+//! A test holds the lock of a file in its directory as long as it lives, and its process id is in the name. The directory
+//! itself is for kiln to lock, as that of a configuration which lies in it.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,11 +26,18 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// How long what was killed may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a test locks in its directory.
+const HELD: &str = ".held";
+
 /// Says that a directory is in use, until the file is closed.
 pub(super) fn hold(directory: &Path) -> File {
-    let file = File::open(directory).unwrap();
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
-    file
+    lock(directory).unwrap()
+}
+
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = File::create(directory.join(HELD))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 /// Sweeps the directory for temporary files, once in a process.
@@ -56,9 +65,7 @@ fn left(path: &Path, young: Duration) -> Option<File> {
     if !stat.is_dir() || is_young || Path::new(&format!("/proc/{process}")).exists() {
         return None;
     }
-    let file = File::open(path).ok()?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-    Some(file)
+    lock(path).ok()
 }
 
 fn clear(path: &Path) {
