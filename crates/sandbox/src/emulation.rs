@@ -28,6 +28,7 @@ mod look;
 mod process;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -40,7 +41,6 @@ use rustix::fs::OFlags;
 use rustix::fs::Uid;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
 use self::ids::Ids;
@@ -150,23 +150,33 @@ impl Outside {
         Ok(Busy(busy))
     }
 
-    /// Answers in a process that ends with this one, for who is about to enter other namespaces and can have no threads then.
-    /// What the program leaves running is not answered any more: those calls fail.
+    /// Answers in a process of its own, for who is about to enter other namespaces and can have no threads then. It ends with
+    /// the last process that has the filter: what the program leaves running is answered, too. Who gives up before has closed
+    /// the other end of the line.
     pub(crate) fn start_beside(self, rights: &Rights, alone: &Alone) -> Result<(), Error> {
         let failed = Error::setup("start a process that plays root");
-        let parent = rustix::process::getpid();
         if sys::fork_into(0, alone).map_err(failed)?.is_some() {
             return Ok(());
         }
-        let tied = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-        // It may have died before that.
-        if tied.is_ok()
-            && rustix::process::getppid() == Some(parent)
-            && let Ok(mut emulator) = self.meet(rights)
+        if let Ok(alone) = self.let_go_of_others()
+            && let Ok(mut emulator) = alone.meet(rights)
         {
             emulator.answer_all(&Mutex::new(()));
         }
         sys::exit_now(0)
+    }
+
+    /// Closes what is not for this: the lines of the caller and of the program, who wait for their ends. To be called in a
+    /// process that only answers, and in one that does not know a gate.
+    fn let_go_of_others(self) -> io::Result<Self> {
+        rustix::stdio::dup2_stdin(&self.socket)?;
+        rustix::stdio::dup2_stdout(&self.proc)?;
+        rustix::stdio::dup2_stderr(&self.proc)?;
+        std::mem::forget(self);
+        sys::close_from(3)?;
+        let socket = rustix::stdio::stdin().try_clone_to_owned()?;
+        let proc = rustix::stdio::stdout().try_clone_to_owned()?;
+        Ok(Self { socket, proc, gate: None })
     }
 
     /// Waits for the first process, and goes to where it stands.

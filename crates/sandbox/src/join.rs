@@ -68,7 +68,6 @@ pub(crate) fn run(
     luggage: &Luggage,
     caller: BorrowedFd<'_>,
 ) -> Result<Report, Error> {
-    let pipes = Pipes::open()?;
     let failed = "enter the container";
     let alone = sys::Alone::check().map_err(Error::setup(failed))?;
     let process = luggage.at(job.process).map_err(Error::setup(failed))?;
@@ -78,6 +77,8 @@ pub(crate) fn run(
     if let Some(outside) = outside {
         outside.start_beside(&job.rights, &alone)?;
     }
+    // After it: what says that the program has started is that nobody holds them any more.
+    let pipes = Pipes::open()?;
     // Its groups are found while those of the host can be seen.
     let doors = cgroup::doors_of(process)?;
     enter(process).map_err(Error::setup(failed))?;

@@ -127,7 +127,8 @@ pub(crate) fn kill(process: Pid, signal: i32) -> io::Result<()> {
 /// close_range(2) from a descriptor on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: called only right before execve or _exit, when nothing owns those descriptors any
-    // more that could use or close them again; or at the beginning of `main`, when nothing does yet.
+    // more that could use or close them again; at the beginning of `main`, when nothing does yet; or in a copy of a process
+    // that does not go back to who owned them.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     checked(result).map(drop)
 }

@@ -187,6 +187,10 @@ fn join_ends_alone(world: &World) {
         Exit::Code(0)
     );
     eventually("what it left goes on", || is_running(&marker));
+    let later = "(sleep 0.5; > /tmp/a; chown 7:8 /tmp/a; stat -c %u:%g /tmp/a > /tmp/b; mv /tmp/b /tmp/c) > /dev/null 2>&1 &";
+    assert_eq!(sleeping.sh(later).exit, Exit::Code(0));
+    let told = || sleeping.sh("cat /tmp/c").stdout;
+    eventually("what it left does what it did before", || told() == "7:8\n");
     let child = sandbox::join(sleeping.spec("sleep 1000")).unwrap();
     child.killer().kill();
     assert_eq!(finish(child).unwrap().exit, Exit::Signal(libc::SIGKILL));
