@@ -12,16 +12,13 @@ use std::{
     iter,
     sync::mpsc::{self, Receiver, TryRecvError},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use engine::{Event, Events};
+use engine::{Events, Moment};
 
 pub(crate) use self::layers::Layers;
 use crate::{args::Progress, environment};
-
-/// An event and when it happened.
-type Moment = (Instant, Event);
 
 /// How long a stream rests after it has written, so that what comes meanwhile is written together: to wake a thread for each
 /// word takes longer than to find a step in the cache. Nobody sees the difference.
@@ -85,6 +82,8 @@ fn in_batches(events: &Receiver<Moment>, mut show: impl FnMut(&mut dyn Iterator<
 
 #[cfg(test)]
 mod tests {
+    use engine::Event;
+
     use super::*;
 
     #[test]
@@ -94,7 +93,7 @@ mod tests {
         let thread = thread::spawn(move || {
             in_batches(&receiver, |batch| tell.send(batch.count()).unwrap());
         });
-        let send = || sender.send((Instant::now(), Event::Note("x".to_owned()))).unwrap();
+        let send = || sender.send(Moment::now(Event::Note("x".to_owned()))).unwrap();
         send();
         assert_eq!(told.recv().unwrap(), 1);
         (0..100).for_each(|_| send());

@@ -4,7 +4,7 @@
 pub(crate) mod excerpt;
 mod machine;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, sync::mpsc, thread, time::Duration};
 
 use engine::Obstacle;
 use oci::Platform;
@@ -176,14 +176,20 @@ pub(crate) fn tell_damage(failure: &Failure, mended: &engine::fsck::Mended) {
     eprint!("{}", plan::redact(&text));
 }
 
-/// Tells that something was to end and did not.
+/// Tells that something was to end and did not, unless it is that nobody reads what is told.
 #[expect(clippy::print_stderr, reason = "this is the place")]
-pub(crate) fn tell_hanging(patience: std::time::Duration) {
-    eprintln!(
-        "cancelled: something did not end within {} seconds, as when a file system does not answer; the next command \
-         removes what is left over",
-        patience.as_secs()
-    );
+pub(crate) fn tell_hanging(patience: Duration) {
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || {
+        eprintln!(
+            "cancelled: something did not end within {} seconds, as when a file system does not answer; the next command \
+             removes what is left over",
+            patience.as_secs()
+        );
+        sender.send(())
+    });
+    // That it was not told in time is for nobody to know, then.
+    let _ = told.recv_timeout(Duration::from_millis(500));
 }
 
 fn render(failure: &Failure) -> String {

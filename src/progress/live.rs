@@ -9,11 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Event, StepNumber};
+use engine::{Event, Moment, StepNumber};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
-use super::Moment;
 use crate::{command::output::tell, environment, text};
 
 /// How much of a line is kept, in bytes: no terminal is wider, and a command may print without a line's end.
@@ -90,7 +89,7 @@ impl Model {
         let due = Instant::now() + FRAME;
         loop {
             match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok((_, event)) => done.extend(self.learn(event)),
+                Ok(moment) => done.extend(self.learn(moment.event)),
                 Err(RecvTimeoutError::Timeout) => return false,
                 Err(RecvTimeoutError::Disconnected) => return true,
             }

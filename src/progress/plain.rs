@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use engine::{Event, StepNumber, Stream};
+use engine::{Event, Moment, StepNumber, Stream};
 
-use super::{Moment, in_batches};
+use super::in_batches;
 use crate::text;
 
 /// Longer lines are broken here, in bytes: a command may print without end and without a line's end.
@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 1 << 20;
 pub(super) fn show(events: Receiver<Moment>) {
     let mut plain = Plain { out: BufWriter::new(io::stderr()), steps: BTreeMap::new(), last: None };
     in_batches(&events, |batch| {
-        for (at, event) in batch {
+        for Moment { at, event, .. } in batch {
             // Nobody reads what cannot be written; the build goes on.
             let _ = plain.show(event, at);
         }

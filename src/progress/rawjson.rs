@@ -17,19 +17,19 @@ use std::{
     time::Instant,
 };
 
-use engine::{Event, StepNumber, Stream};
+use engine::{Event, Moment, StepNumber, Stream};
 use jiff::Timestamp;
 use oci::Digest;
 use registry::base64;
 use serde_json::{Value, json};
 
-use super::{Moment, in_batches};
+use super::in_batches;
 
 /// Shows events until the build ends.
 pub(super) fn show(events: Receiver<Moment>) {
     let mut raw = RawJson { out: BufWriter::new(io::stderr()), steps: BTreeMap::new() };
     in_batches(&events, |batch| {
-        for (at, event) in batch {
+        for Moment { at, event, .. } in batch {
             // Nobody reads what cannot be written; the build goes on.
             let _ = raw.show(event, timestamp(at));
         }

@@ -1,7 +1,10 @@
 //! Steps that make more than there can be: the build takes no more memory for it, can be ended, and the next one is right.
 
 use std::fs;
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,7 +17,11 @@ struct Watched(Child);
 
 impl Watched {
     fn start(env: &TestEnv, context: &str) -> Self {
-        let log = fs::File::create(env.path("stderr")).unwrap();
+        Self::start_into(env, context, fs::File::create(env.path("stderr")).unwrap().into())
+    }
+
+    /// One whose words go to `log`.
+    fn start_into(env: &TestEnv, context: &str, log: Stdio) -> Self {
         let child = Command::new(base::kiln())
             .args(["--root".as_ref(), env.store().as_os_str()])
             .args(["build", "--progress=plain", "-t", IMAGE, "--max=layer-bytes=2t", context])
@@ -170,4 +177,41 @@ fn output_that_is_no_text_is_passed_on_line_by_line() {
     let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
     assert!(error.chars().all(is_plain), "{error:?}");
     assert!(error.contains("exit code: 3"), "{output}");
+}
+
+/// A terminal that was stopped, or a log that is taken away slowly: the command waits for it, the memory does not grow, and
+/// nothing of the output is lost.
+#[test]
+fn output_waits_for_a_slow_reader() {
+    const SIZE: usize = 100_000_000;
+    let env = TestEnv::new();
+    let context = env.context(&format!("FROM busybox\nRUN yes 123456789 | head -c {SIZE}\n"));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut build = Watched::start_into(&env, context.str(), writer.into());
+    let mut text = Vec::new();
+    reader.by_ref().take(1000).read_to_end(&mut text).unwrap();
+    // It would have been done long ago.
+    sleep(Duration::from_secs(2));
+    assert!(!build.is_over());
+    assert!(build.memory() < 60, "{} MiB", build.memory());
+    reader.read_to_end(&mut text).unwrap();
+    assert!(build.0.wait().unwrap().success());
+    let lines = text.split(|byte| *byte == b'\n');
+    assert_eq!(lines.filter(|line| line.ends_with(b" 123456789")).count(), SIZE / 10);
+}
+
+#[test]
+fn a_reader_that_has_stopped_keeps_no_build_alive() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN yes\n");
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut build = Watched::start_into(&env, context.str(), writer.into());
+    sleep(Duration::from_secs(2));
+    assert!(build.memory() < 60, "{} MiB", build.memory());
+    build.interrupt();
+    eventually("it ends", || build.is_over());
+    assert_eq!(build.0.wait().unwrap().code(), Some(130));
+    // What was left over goes with the next command.
+    env.build_text("FROM busybox\nRUN true\n");
+    assert!(env.ownerless().is_empty());
 }

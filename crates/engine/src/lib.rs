@@ -57,7 +57,7 @@ pub use build::{Built, BuiltTarget, build};
 pub use cancel::Cancel;
 pub use check::{Checked, check};
 pub use error::{Error, Mistake, Place};
-pub use event::{Event, Events, Heading, StepNumber, Stream};
+pub use event::{Event, Events, Heading, Moment, StepNumber, Stream};
 pub use foreign::Obstacle;
 pub use limits::{LimitName, Limits};
 pub use lock::{Lock, LockMode};

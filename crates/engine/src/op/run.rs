@@ -128,7 +128,7 @@ fn execute(
     let pipes = [(Stream::Stdout, child.take_stdout()), (Stream::Stderr, child.take_stderr())];
     let pipes = pipes.into_iter().filter_map(|(stream, pipe)| Some((stream, pipe?))).collect();
     let tail = output::forward(pipes, |stream, bytes| {
-        build.events.send(Event::Output { step: number, stream, bytes: bytes.to_vec() });
+        build.events.send_output(number, stream, bytes);
     });
     let exit = child.wait()?;
     build.request.cancel.check()?;
