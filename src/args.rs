@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// How steps are isolated: `auto`, or a rung that `kiln doctor` lists
     #[arg(long, env = "KILN_ISOLATION", value_name = "RUNG", value_parser = isolation, global = true, hide_env_values = true)]
     pub(crate) isolation: Option<Isolation>,
-    /// Take more, or less, of what comes from elsewhere than usual; a name that does not exist lists those that do
+    /// Take more, or less, of what comes from elsewhere or is built than usual; a name that does not exist lists those that do
     #[arg(
         long = "max",
         env = "KILN_MAX",
