@@ -62,6 +62,8 @@ impl World {
             WORLDS.fetch_add(1, Ordering::Relaxed)
         );
         let directory = std::env::temp_dir().join(name);
+        // A test with the same number may have been killed; there is nothing otherwise.
+        drop(fs::remove_dir_all(&directory));
         fs::create_dir(&directory).unwrap();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
         let world = World { rung, directory, next: AtomicUsize::new(0) };
