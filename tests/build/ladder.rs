@@ -46,6 +46,18 @@ pub(super) fn context(env: &TestEnv) -> Context {
     context
 }
 
+/// The layers of a stage, plain and without the moment in them.
+pub(super) fn layer_archives(env: &TestEnv, context: &Context, args: &[&str]) -> Vec<Vec<u8>> {
+    let dest = env.path("image.tar");
+    let output = format!(
+        "--output=type=oci,compression=uncompressed,rewrite-timestamp=true,dest={}",
+        dest.display()
+    );
+    let build = env.kiln(["build", "--progress=plain", &output]).args(args);
+    build.args(["--build-arg=SOURCE_DATE_EPOCH=1000"]).args([context.path()]).run().ok();
+    Layout::of_tar(&std::fs::read(dest).unwrap()).layers()
+}
+
 /// What a layer holds, by path: type, mode, owner, size and link; the times are the moment's.
 pub(crate) fn entries(tar: &[u8]) -> BTreeMap<String, String> {
     let mut archive = tar::Archive::new(tar);

@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use super::ladder::layer_archives;
 use crate::support::account::Account;
-use crate::support::archive::{Layout, Tarball};
+use crate::support::archive::Tarball;
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
 use crate::support::requires;
@@ -44,26 +45,14 @@ fn context(env: &TestEnv) -> Context {
     context
 }
 
-/// The layers of a stage, plain and without the moment in them.
-fn layers(env: &TestEnv, context: &Context, args: &[&str]) -> Vec<Vec<u8>> {
-    let dest = env.path("image.tar");
-    let output = format!(
-        "--output=type=oci,compression=uncompressed,rewrite-timestamp=true,dest={}",
-        dest.display()
-    );
-    let build = env.kiln(["build", "--progress=plain", &output]).args(args);
-    build.args(["--build-arg=SOURCE_DATE_EPOCH=1000"]).args([context.path()]).run().ok();
-    Layout::of_tar(&fs::read(dest).unwrap()).layers()
-}
-
 #[test]
 fn the_layers_are_those_of_root() {
     let Some(env) = without_ids() else { return };
     let root = TestEnv::new();
     let contexts = (context(&env), context(&root));
     for args in [&["--target=one"][..], &[]] {
-        let found = layers(&env, &contexts.0, args);
-        let expected = layers(&root, &contexts.1, args);
+        let found = layer_archives(&env, &contexts.0, args);
+        let expected = layer_archives(&root, &contexts.1, args);
         assert_eq!(found.len(), expected.len());
         for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
             assert_eq!(
