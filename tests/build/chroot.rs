@@ -140,3 +140,32 @@ fn a_store_without_mounts_is_checked_and_mended() {
         assert!(env.ok(&["fsck"]).text().ends_with(whole));
     }
 }
+
+#[test]
+fn limits_of_other_processes_are_out_of_reach() {
+    if !requires::root() || !requires::program("prlimit") {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    // The parent is a process of kiln, which leaves no core behind and has all the time that it needs.
+    let context = env.context(
+        "FROM busybox\nCOPY root /\n\
+         RUN for limit in core=1 cpu=1000 nofile=10; do ! prlimit --pid $PPID --$limit: || exit 1; done\n\
+         RUN prlimit --pid $PPID --core && prlimit --nofile=100:100 sh -c 'echo own $(ulimit -n)'\n",
+    );
+    add_program(&context, Path::new("/usr/bin/prlimit"));
+    let output = env.build(&context, &["--no-cache"]);
+    output.says(&["failed to set the CORE resource limit: Operation not permitted", "own 100"]);
+}
+
+#[test]
+fn a_program_without_descriptors_is_told_so() {
+    if !requires::root() {
+        return;
+    }
+    for rung in ["chroot", "root"] {
+        let env = TestEnv::isolated(rung);
+        let output = env.build_text("FROM busybox\nRUN ulimit -n 3 && ! cat /proc/self/status\n");
+        output.says(&["Too many open files"]);
+    }
+}

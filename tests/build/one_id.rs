@@ -169,3 +169,11 @@ fn it_is_found_by_itself_and_said() {
     let info = env.ok(&["info", "--format", "{{.Isolation}}"]).text();
     assert_eq!(info, "oneid");
 }
+
+#[test]
+fn a_program_without_descriptors_is_told_so() {
+    let Some(env) = without_ids() else { return };
+    let dockerfile =
+        "FROM busybox\nRUN mkdir -m 1777 /d\nUSER 1000\nRUN ulimit -n 3 && ! touch /d/f\n";
+    env.build_text(dockerfile).says(&["/d/f: Too many open files"]);
+}

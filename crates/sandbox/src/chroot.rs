@@ -7,8 +7,8 @@
 //! a few devices and facts about the system (`system`), and taken out again. What the program asks `/proc` about itself is
 //! answered by the supervisor (`own`).
 //!
-//! What cannot be had: processes, host name and network of its own; the rest of `/proc`; devices, settings and limits by
-//! mounts.
+//! What cannot be had: processes, host name, network and System V IPC of its own; the rest of `/proc`; devices, settings and
+//! limits by mounts.
 
 mod descendants;
 mod own;

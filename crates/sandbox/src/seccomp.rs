@@ -33,8 +33,9 @@ use table::NO;
 const NUMBER: u32 = 0;
 const MACHINE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
-/// Bytes of an argument.
+/// Bytes of an argument, and of the half of it that comes first.
 const ARGUMENT: u32 = 8;
+const HALF: u32 = 4;
 
 // Of `linux/bpf_common.h`: class, size or operation, and source of an instruction.
 const LOAD: u16 = 0x20;
@@ -133,6 +134,8 @@ enum Verdict {
     /// The same where nothing is refused.
     OnlyWatchedSocket,
     Personality,
+    /// prlimit64(2), if it does not change the limits of a process by its number.
+    OwnLimits,
     Ask,
     /// If the argument at this place says that a file is to be made.
     AskIfMaking(u32),
@@ -146,7 +149,7 @@ pub(crate) enum Watch {
     Nothing,
     /// Sockets that may need a network: see `network::gate`.
     Sockets,
-    /// Paths that are opened and links that are read: see `chroot::own`.
+    /// Paths that are opened and links that are read: see `chroot::own`. The limits of other processes are not changed.
     Paths,
     /// Owners, devices and new files, see `emulation`; with the sockets or without.
     Owners {
@@ -279,7 +282,13 @@ fn ranges(machine: &Machine, capabilities: Capabilities, watch: Watch, base: Bas
     }
     let asked: Vec<(u32, Verdict)> = match watch {
         Watch::Nothing | Watch::Sockets => Vec::new(),
-        Watch::Paths => asked::numbers(machine).into_iter().map(|it| (it, Verdict::Ask)).collect(),
+        Watch::Paths => {
+            let paths = asked::numbers(machine).into_iter().map(|it| (it, Verdict::Ask));
+            // There the processes of others have numbers, too, and neither Landlock nor capabilities keep their limits: the
+            // processor time that this process may have, and whether it leaves a core.
+            let limits = number_of("prlimit64", machine.column).map(|it| (it, Verdict::OwnLimits));
+            paths.chain(limits).collect()
+        }
         Watch::Owners { .. } => {
             let always = owned::numbers(machine).into_iter().map(|it| (it, Verdict::Ask));
             let opening = owned::opening(machine).into_iter();
@@ -355,6 +364,17 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
             vec![load(FIRST_ARGUMENT), when(JUMP_IF_EQUAL, AF_UNIX, 0, 1), allow(), ask()]
         }
         Verdict::Personality => one_of(PERSONALITIES, allow(), &[refuse()]),
+        Verdict::OwnLimits => vec![
+            load(FIRST_ARGUMENT),
+            when(JUMP_IF_EQUAL, 0, 5, 0),
+            // Both halves of the address of the new limits: there is none if they are only asked for.
+            load(FIRST_ARGUMENT + 2 * ARGUMENT),
+            when(JUMP_IF_EQUAL, 0, 0, 2),
+            load(FIRST_ARGUMENT + 2 * ARGUMENT + HALF),
+            when(JUMP_IF_EQUAL, 0, 1, 0),
+            refuse(),
+            allow(),
+        ],
         Verdict::Ask => vec![ask()],
         Verdict::AskIfEqual(place, value) => vec![
             load(FIRST_ARGUMENT + place * ARGUMENT),

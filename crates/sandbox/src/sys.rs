@@ -268,7 +268,8 @@ fn send_answer(
     checked(result.into()).map(drop)
 }
 
-/// ioctl(2) SECCOMP_IOCTL_NOTIF_ADDFD: gives the process of a call a descriptor, and returns from the call with its number.
+/// ioctl(2) SECCOMP_IOCTL_NOTIF_ADDFD: gives the process of a call a descriptor, and returns from the call with its number;
+/// with the error if it can have no more of them. Fails with ENOENT if it is gone.
 pub(crate) fn answer_with_descriptor(
     listener: &OwnedFd,
     call: u64,
@@ -293,7 +294,11 @@ pub(crate) fn answer_with_descriptor(
     let added = Added { call, flags: SEND, descriptor: number, new: 0, new_flags };
     // SAFETY: the kernel reads its structure, which is alive during the call; the descriptor is open.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), ADD as _, &raw const added) };
-    checked(result.into()).map(drop)
+    match checked(result.into()) {
+        Ok(_) => Ok(()),
+        // It still waits then, and would for ever.
+        Err(error) => answer_call(listener, call, 0, error.raw_os_error().unwrap_or(libc::EMFILE)),
+    }
 }
 
 /// ioctl(2) SECCOMP_IOCTL_NOTIF_SET_FLAGS: lets a process that asks give its processor to the one that answers. Fails before

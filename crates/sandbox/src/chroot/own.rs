@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -98,7 +99,8 @@ fn answer(listener: &OwnedFd, root: &Path, call: &AskingCall) -> Option<()> {
     match asked {
         Asked::Open { flags, .. } => {
             let flags = OFlags::from_bits_retain(flags);
-            match open(process, &subject, flags)? {
+            let still_asks = || sys::is_asking(listener, call.id);
+            match open(process, &subject, flags, still_asks)? {
                 Ok(file) => sys::answer_with_descriptor(
                     listener,
                     call.id,
@@ -167,7 +169,12 @@ impl Subject {
     }
 }
 
-fn open(process: i32, subject: &Subject, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
+fn open(
+    process: i32,
+    subject: &Subject,
+    flags: OFlags,
+    still_asks: impl Fn() -> bool,
+) -> Option<Result<OwnedFd, Errno>> {
     match subject {
         Subject::File(name) => {
             if flags.intersects(OFlags::WRONLY | OFlags::RDWR | OFlags::PATH | OFlags::DIRECTORY) {
@@ -180,16 +187,30 @@ fn open(process: i32, subject: &Subject, flags: OFlags) -> Option<Result<OwnedFd
             let path = format!("/proc/{process}/exe");
             Some(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))
         }
-        Subject::Descriptor(number) => open_again(process, *number, flags),
+        Subject::Descriptor(number) => open_again(process, *number, flags, still_asks),
         Subject::Process | Subject::Link(_) => None,
     }
 }
 
 /// Opens what a process has open once more, with no more rights than it has it with.
-fn open_again(process: i32, number: u32, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
-    let info = fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).ok()?;
-    let has = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    let has = OFlags::from_bits_retain(u32::from_str_radix(has.trim(), 8).ok()?);
+///
+/// Another thread of it may let the number stand for another file at any moment. So what it stands for is held first, as a
+/// place only, and that it is the file whose rights are looked at is made sure of.
+fn open_again(
+    process: i32,
+    number: u32,
+    flags: OFlags,
+    still_asks: impl Fn() -> bool,
+) -> Option<Result<OwnedFd, Errno>> {
+    let path = format!("/proc/{process}/fd/{number}");
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let theirs = fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).ok()?;
+    let own = fs::read_to_string(format!("/proc/self/fdinfo/{}", place.as_raw_fd())).ok()?;
+    if which_file(&theirs)? != which_file(&own)? || !still_asks() {
+        return Some(Err(Errno::NOENT));
+    }
+    let has = field(&theirs, "flags:")?;
+    let has = OFlags::from_bits_retain(u32::from_str_radix(has, 8).ok()?);
     let access = |flags: OFlags| flags & (OFlags::WRONLY | OFlags::RDWR);
     if has.contains(OFlags::PATH) || flags.contains(OFlags::PATH) {
         return None;
@@ -202,7 +223,7 @@ fn open_again(process: i32, number: u32, flags: OFlags) -> Option<Result<OwnedFd
     }
     let kept = access(flags) | flags & (OFlags::APPEND | OFlags::TRUNC | OFlags::NONBLOCK);
     // Not waiting: a FIFO without another end would hold up every answer.
-    let path = format!("/proc/{process}/fd/{number}");
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
     let wanted = kept | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, wanted, Mode::empty());
     let opened = opened.and_then(|file| {
@@ -210,6 +231,15 @@ fn open_again(process: i32, number: u32, flags: OFlags) -> Option<Result<OwnedFd
         Ok(file)
     });
     Some(opened)
+}
+
+/// Which file a text of `/proc/PID/fdinfo` is about, and through which mount it was opened; `None` before Linux 5.14.
+fn which_file(info: &str) -> Option<(&str, &str)> {
+    Some((field(info, "ino:")?, field(info, "mnt_id:")?))
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 fn read_link(process: i32, subject: &Subject, root: &Path) -> Option<PathBuf> {
@@ -253,6 +283,68 @@ mod tests {
 
     fn check(path: &str, expected: Option<Subject>) {
         assert_eq!(Subject::of(path.as_bytes(), 7), expected, "{path}");
+    }
+
+    fn access_of(file: &OwnedFd) -> OFlags {
+        rustix::fs::fcntl_getfl(file).unwrap() & OFlags::RWMODE
+    }
+
+    #[test]
+    fn what_is_open_is_opened_again_with_the_same_rights() {
+        let path = std::env::temp_dir().join(format!("kiln-own-{}", std::process::id()));
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).unwrap();
+        fs::remove_file(&path).unwrap();
+        let again = |flags, asks| {
+            let process = std::process::id() as i32;
+            open_again(process, file.as_raw_fd() as u32, flags, || asks).unwrap()
+        };
+        assert_eq!(access_of(&again(OFlags::RDONLY, true).unwrap()), OFlags::RDONLY);
+        for flags in [OFlags::WRONLY, OFlags::RDWR, OFlags::TRUNC] {
+            assert_eq!(again(flags, true).unwrap_err(), Errno::ACCESS, "{flags:?}");
+        }
+        // It is another process by now that has the number.
+        assert_eq!(again(OFlags::RDONLY, false).unwrap_err(), Errno::NOENT);
+    }
+
+    #[test]
+    fn a_number_that_changes_its_meaning_gives_no_rights() {
+        let path = |name| {
+            let name = format!("kiln-own-{}-{name}", std::process::id());
+            std::env::temp_dir().join(name)
+        };
+        let (mine, other) = (path("mine"), path("other"));
+        fs::write(&mine, "").unwrap();
+        fs::write(&other, "").unwrap();
+        let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        let writable = open(&mine, OFlags::RDWR).unwrap();
+        let readable = open(&other, OFlags::RDONLY).unwrap();
+        let protected = rustix::fs::fstat(&readable).unwrap().st_ino;
+        let mut swapped = writable.try_clone().unwrap();
+        let number = swapped.as_raw_fd() as u32;
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    rustix::io::dup2(&readable, &mut swapped).unwrap();
+                    rustix::io::dup2(&writable, &mut swapped).unwrap();
+                }
+            });
+            let process = std::process::id() as i32;
+            let (mut opened, mut gained) = (0, 0);
+            for _ in 0..20_000 {
+                let Some(Ok(file)) = open_again(process, number, OFlags::RDWR, || true) else {
+                    continue;
+                };
+                opened += 1;
+                gained += usize::from(rustix::fs::fstat(&file).unwrap().st_ino == protected);
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(opened > 0, "it is never opened");
+            assert_eq!(gained, 0, "of {opened}");
+        });
+        fs::remove_file(&mine).unwrap();
+        fs::remove_file(&other).unwrap();
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub(super) struct Ids {
     pub(super) kept: bool,
 }
 
+/// How many such there can be in a sandbox, and how many groups they can be in all together. A program that changes its
+/// groups again and again shall not fill the memory of who plays root for it.
+const MOST: usize = 10_000;
+const MOST_GROUPS: usize = 2_000_000;
+
 /// Stands for an id that shall stay as it is.
 pub(super) const SAME: u32 = u32::MAX;
 
@@ -162,15 +167,23 @@ impl Table {
         self.0.get(number).unwrap_or(&self.0[0])
     }
 
-    /// Lets a process take itself for somebody else.
+    /// Lets a process take itself for somebody else. Fails with `ENOMEM` for one too many.
     pub(super) fn change(&mut self, process: i32, ids: Ids) -> Result<(), Errno> {
-        let known = self.0.iter().position(|it| *it == ids);
-        let number = known.unwrap_or_else(|| {
-            self.0.push(ids);
-            self.0.len() - 1
-        });
+        let number = match self.0.iter().position(|it| *it == ids) {
+            Some(number) => number,
+            None => self.add(ids)?,
+        };
         let limit = if number == 0 { u64::MAX } else { number as u64 };
         sys::lock_limit(process, Some(limit)).map(drop).map_err(|_| Errno::PERM)
+    }
+
+    fn add(&mut self, ids: Ids) -> Result<usize, Errno> {
+        let groups: usize = self.0.iter().map(|it| it.groups.len()).sum();
+        if self.0.len() >= MOST || groups + ids.groups.len() > MOST_GROUPS {
+            return Err(Errno::NOMEM);
+        }
+        self.0.push(ids);
+        Ok(self.0.len() - 1)
     }
 }
 
@@ -226,6 +239,19 @@ mod tests {
         let kept = Ids { keeps: true, ..root }.with_user(four(7, 7, 7));
         assert!(kept.is_root());
         assert!(!kept.in_program(0o755, 0, 0).is_root());
+    }
+
+    #[test]
+    fn there_is_an_end_of_others_to_be() {
+        let root = Ids::of(&Rights::default());
+        let mut table = Table::new(root.clone());
+        let added = (1..).map_while(|id| table.add(root.with_user(Four::all(id))).ok()).count();
+        assert_eq!(added, MOST - 1);
+
+        let mut table = Table::new(root.clone());
+        let crowd = |id| Ids { groups: vec![id; 65_536], ..root.clone() };
+        let added = (1..).map_while(|id| table.add(crowd(id)).ok()).count();
+        assert_eq!(added, MOST_GROUPS / 65_536);
     }
 
     #[test]

@@ -6,6 +6,9 @@ const ALLOWED_: u32 = ALLOW;
 const REFUSED: u32 = FAIL | libc::EPERM as u32;
 const MISSING: u32 = FAIL | libc::ENOSYS as u32;
 
+/// Stands for an address whose low half is 0, and the high one is not.
+const HIGH_ONLY: u32 = 0xdead_0000;
+
 /// Runs the program on one call whose first argument is this, and the others 0.
 fn run(program: &[Instruction], machine: u32, number: u32, argument: u32) -> u32 {
     run_with(program, machine, number, [argument, 0, 0, 0, 0, 0])
@@ -26,7 +29,14 @@ fn run_with(program: &[Instruction], machine: u32, number: u32, arguments: [u32;
                     MACHINE => machine,
                     // The low half of each.
                     other if other >= FIRST_ARGUMENT && other.is_multiple_of(ARGUMENT) => {
-                        arguments[((other - FIRST_ARGUMENT) / ARGUMENT) as usize]
+                        match arguments[((other - FIRST_ARGUMENT) / ARGUMENT) as usize] {
+                            HIGH_ONLY => 0,
+                            argument => argument,
+                        }
+                    }
+                    other if other >= FIRST_ARGUMENT && other.is_multiple_of(HALF) => {
+                        let argument = arguments[((other - FIRST_ARGUMENT) / ARGUMENT) as usize];
+                        u32::from(argument == HIGH_ONLY)
                     }
                     other => panic!("a load of {other}"),
                 }
@@ -440,6 +450,33 @@ fn a_command_that_may_do_everything_is_asked_about_owners_and_refused_nothing() 
             let expected = if sockets && argument != AF_UNIX { ASK } else { ALLOWED_ };
             let verdict = run(&program, native.id, native.socket, argument);
             assert_eq!(verdict, expected, "socket({argument})");
+        }
+    }
+}
+
+#[test]
+fn limits_of_other_processes_are_asked_for_at_most() {
+    let (native, small) = native_and_small();
+    let (own, other) = (0, 7);
+    // There is an address if one half of it is not zero.
+    let (nothing, low, high) = (0, 0x1000, HIGH_ONLY);
+    for machine in [&native, &small] {
+        let number = number_of("prlimit64", machine.column).unwrap();
+        let verdict = |watch, process, new| {
+            let program = program(Capabilities::DEFAULT, watch);
+            run_with(&program, machine.id, number, [process, 7, new, 0x2000, 0, 0])
+        };
+        for (process, new, expected) in [
+            (own, low, ALLOWED_),
+            (own, high, ALLOWED_),
+            (other, nothing, ALLOWED_),
+            (other, low, REFUSED),
+            (other, high, REFUSED),
+            (u32::MAX, low, REFUSED),
+        ] {
+            assert_eq!(verdict(Watch::Paths, process, new), expected, "{process} {new:#x}");
+            // Where there are namespaces there are no numbers of others.
+            assert_eq!(verdict(Watch::Nothing, process, new), ALLOWED_, "{process} {new:#x}");
         }
     }
 }
