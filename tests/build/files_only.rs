@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::ladder::layer_archives;
 use crate::support::account::Account;
+use crate::support::archive::Tree;
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
 
@@ -128,4 +129,42 @@ fn it_is_taken_where_nothing_else_works() {
     fs::write(env.store().join("marks"), "deeds\n").unwrap();
     let refused = env.kiln(["images"]).run().fails(1);
     refused.says(&["note: not", reasons, "files cannot belong to their owners"]);
+}
+
+#[test]
+fn attributes_that_look_like_deeds_mean_nothing_in_a_context() {
+    let accounts = [Account::without_ids(), Account::without_ids()];
+    for (account, rung) in accounts.into_iter().zip(["none", "oneid"]) {
+        let Some(account) = account else { return };
+        let env = TestEnv::of_on(account, rung);
+        let context =
+            env.context("FROM busybox\nCOPY one two three four /c/\nCOPY d /d/\nCOPY . /all/\n");
+        context.files(&["one", "two", "three", "four", "d/one"]);
+        let capability = [1, 0, 0, 2, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (name, attribute, value) in [
+            ("one", "user.kiln.deed", &b"0:0:b:8:0"[..]),
+            ("two", "user.kiln.deed", b"0:0:c:0:0"),
+            ("three", "user.kiln.mode", b"4755"),
+            ("four", "user.kiln.capability", &capability),
+            ("d/one", "user.kiln.deed", b"7:7:c:1:1"),
+            ("d", "user.kiln.mode", b"7777"),
+        ] {
+            let path = context.path().join(name);
+            rustix::fs::setxattr(&path, attribute, value, rustix::fs::XattrFlags::empty()).unwrap();
+        }
+        let dest = env.path("image.tar");
+        let output = format!("--output=type=tar,dest={}", dest.display());
+        env.kiln(["build", "--progress=plain", &output]).args([context.path()]).run().ok();
+        let tree = Tree::of_tar(&fs::read(&dest).unwrap());
+        for name in ["c/one", "c/two", "c/three", "c/four", "d/one", "all/two", "all/d/one"] {
+            let entry = tree.entry(name);
+            assert!(entry.kind.is_file(), "{rung}: {name}: {entry:?}");
+            assert_eq!(entry.mode & 0o7000, 0, "{rung}: {name}: {entry:?}");
+            assert_eq!((entry.uid, entry.gid), (0, 0), "{rung}: {name}: {entry:?}");
+        }
+        assert_eq!(tree.entry("d").mode & 0o7000, 0, "{rung}");
+        let bytes = fs::read(&dest).unwrap();
+        let says = |text: &[u8]| bytes.windows(text.len()).any(|it| it == text);
+        assert!(!says(b"security.capability") && !says(b"user.kiln."), "{rung}");
+    }
 }

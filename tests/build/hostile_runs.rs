@@ -203,14 +203,34 @@ fn odd_trees_are_packed_and_removed() {
 
 #[test]
 fn names_that_would_delete_are_refused() {
-    for name in [".wh.passwd", ".wh..wh..opq", ".wh."] {
-        let env = TestEnv::new();
-        let context = env.context(&format!("FROM busybox\nRUN echo x > /etc/{name}\n"));
-        env.build_fails(&context, &[]).says(&[name, ".wh."]);
+    for (rung, name) in [
+        ("root", ".wh.passwd"),
+        ("root", ".wh..wh..opq"),
+        ("root", ".wh."),
+        ("chroot", ".wh.passwd"),
+        ("chroot", ".wh..wh..opq"),
+    ] {
+        let env = TestEnv::isolated(rung);
+        let run = format!("FROM busybox\nRUN echo x > /etc/{name}\n");
+        let copy = format!("FROM busybox\nCOPY {name} /etc/\n");
+        let all = "FROM busybox\nCOPY . /etc/\n".to_owned();
+        let mut dockerfiles = vec![run, copy, all];
+        for dockerfile in &dockerfiles {
+            let context = env.context(dockerfile);
+            context.files(&[name]);
+            env.build_fails(&context, &[]).says(&[name, "mark deletions"]);
+        }
+        // Nor where nothing is run.
+        dockerfiles.remove(0);
+        let files_only = TestEnv::isolated("none");
+        for dockerfile in &dockerfiles {
+            let context = files_only.context(dockerfile);
+            context.files(&[name]);
+            files_only.build_fails(&context, &[]).says(&[name, "mark deletions"]);
+        }
         // Nothing is damaged.
         env.ok(&["fsck"]);
-        env.build_text("FROM busybox\nRUN true\n");
-        assert!(env.sh("cat /etc/passwd").contains("root"));
+        env.build_text("FROM busybox\nRUN test -s /etc/passwd\n");
     }
     // A device that is a whiteout to overlay is gone where it was made, as in every engine that is built on it.
     let env = TestEnv::new();

@@ -133,7 +133,7 @@ impl Contexts {
     /// The root of the main context, if there is one.
     pub(crate) fn main_root(&self, engine: &Engine) -> Result<Option<RootDir>, Error> {
         Ok(match &self.main {
-            Some(Main::Directory(path)) => Some(RootDir::open(path)?),
+            Some(Main::Directory(path)) => Some(RootDir::open_foreign(path)?),
             Some(Main::Unpacked(snapshot)) => Some(RootDir::open(snapshot.fs())?),
             Some(Main::Fetched(fetched)) => Some(fetched.tree(engine)?.root),
             None => None,
@@ -297,7 +297,7 @@ impl Contexts {
     ) -> Result<Arc<Tree>, Error> {
         let stat_cache = StatCache::load(&engine.store().stat_cache_path(path)?)?;
         let tree = Arc::new(Tree {
-            root: RootDir::open(path)?,
+            root: RootDir::open_foreign(path)?,
             ignore,
             owners: Owners::Root,
             stat_cache: Some(stat_cache),

@@ -68,10 +68,10 @@ impl Around<'_> {
         });
         Ok(Some(match inside {
             Some((main, directory)) => {
-                Place { root: RootDir::open(main)?, directory, called: context }
+                Place { root: RootDir::open_foreign(main)?, directory, called: context }
             }
             None => Place {
-                root: RootDir::open(&own)?,
+                root: RootDir::open_foreign(&own)?,
                 directory: PathBuf::new(),
                 called: "the directory of the Dockerfile, which is not in the build context",
             },

@@ -17,11 +17,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, Stat},
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
-use crate::{Error, deed};
+use crate::{
+    Error, deed,
+    xattr::{Carrier, Xattr},
+};
 
 pub(crate) use place::{NewDir, Place, restore_times};
 
@@ -85,6 +88,8 @@ pub enum Created {
 #[derive(Debug)]
 pub struct RootDir {
     fd: OwnedFd,
+    /// Whether its files are what the kernel says, as kiln has not made them: what looks like a deed there is none.
+    is_foreign: bool,
 }
 
 impl AsFd for RootDir {
@@ -99,25 +104,31 @@ impl RootDir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = crate::interrupted::openat(CWD, path, flags, Mode::empty())
             .map_err(Error::io("open the directory", path))?;
-        Ok(Self { fd })
+        Ok(Self { fd, is_foreign: false })
+    }
+
+    /// Opens a directory of the host that is not kiln's: anybody may have given its files attributes that look like deeds
+    /// ([`oci::Deed`]), so as to have them taken for devices, deletions or set-user-id programs. They mean nothing there.
+    pub fn open_foreign(path: &Path) -> Result<Self, Error> {
+        Ok(Self { is_foreign: true, ..Self::open(path)? })
     }
 
     /// Takes a directory that is already open (for reading, or with `O_PATH`).
     pub fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self { fd, is_foreign: false }
     }
 
     /// Returns a second descriptor of the same tree.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let fd = self.fd.try_clone().map_err(Error::io("duplicate", "/"))?;
-        Ok(Self { fd })
+        Ok(Self { fd, is_foreign: self.is_foreign })
     }
 
     /// Returns the tree whose root is `path` inside this one; links are followed inside the root.
     pub fn open_root(&self, path: &Path) -> Result<Self, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = self.open_at(path, flags, Mode::empty()).map_err(Error::io("open", path))?;
-        Ok(Self { fd })
+        Ok(Self { fd, is_foreign: self.is_foreign })
     }
 
     /// Opens `path` inside the root. Links are followed inside the root, the last one too unless `flags` has
@@ -240,9 +251,30 @@ impl RootDir {
 
     fn stat(&self, path: &Path, flags: OFlags) -> io::Result<Option<Stat>> {
         match self.open_at(path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(deed::fstat(&fd)?)),
+            Ok(fd) => Ok(Some(self.look_at(&fd)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Returns what an open file of this tree is, also one that is open as a place only.
+    pub(crate) fn look_at(&self, fd: impl AsFd) -> Result<Stat, Errno> {
+        if self.is_foreign { rustix::fs::fstat(fd) } else { deed::fstat(fd) }
+    }
+
+    /// Returns what `name` in a directory of this tree is; a link is not followed.
+    pub(crate) fn look_in(&self, dir: impl AsFd, name: &OsStr) -> Result<Stat, Errno> {
+        match self.is_foreign {
+            true => rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW),
+            false => deed::statat(dir, name),
+        }
+    }
+
+    /// Returns the attributes that travel of a file of this tree.
+    pub(crate) fn attributes(&self, carrier: Carrier<'_>) -> Result<Vec<Xattr>, Errno> {
+        match self.is_foreign {
+            true => carrier.all_travelling_of_others(),
+            false => carrier.all_travelling(),
         }
     }
 }

@@ -155,7 +155,7 @@ impl Tree {
         if place.is_missing() || place.links().iter().any(|link| self.hides(link)) {
             return Ok(None);
         }
-        let meta = meta(&place)?;
+        let meta = self.meta(&place)?;
         let path = crate::root::clean(&place.path());
         let (hidden, matched) = self.ignore_state(&path);
         if hidden && meta.kind != Kind::Dir {
@@ -206,14 +206,14 @@ impl Tree {
     pub(crate) fn hides(&self, path: &Path) -> bool {
         self.ignore_state(&crate::root::clean(path)).0
     }
-}
 
-fn meta(place: &Place) -> Result<Meta, Error> {
-    match place.file() {
-        Some(stat) => Ok(Meta::new(stat)),
-        None => {
-            let stat = crate::deed::fstat(place.dir()).map_err(Error::io("stat", place.path()))?;
-            Ok(Meta::new(&stat))
+    fn meta(&self, place: &Place) -> Result<Meta, Error> {
+        match place.file() {
+            Some(stat) => Ok(Meta::new(stat)),
+            None => {
+                let stat = self.root.look_at(place.dir());
+                Ok(Meta::new(&stat.map_err(Error::io("stat", place.path()))?))
+            }
         }
     }
 }

@@ -100,8 +100,21 @@ impl Carrier<'_> {
         self.travelling(&self.names()?)
     }
 
+    /// The same of a file that is not kiln's: no attribute is kept under another name there.
+    pub(crate) fn all_travelling_of_others(self) -> Result<Vec<Xattr>, Errno> {
+        self.travelling_as(&self.names()?, |name| name)
+    }
+
     /// Returns those of the attributes `names` that travel, sorted by name.
     pub(crate) fn travelling(self, names: &[u8]) -> Result<Vec<Xattr>, Errno> {
+        self.travelling_as(names, name_of)
+    }
+
+    fn travelling_as(
+        self,
+        names: &[u8],
+        name_of: impl Fn(&[u8]) -> &[u8],
+    ) -> Result<Vec<Xattr>, Errno> {
         let mut xattrs = Vec::new();
         for kept in names.split(|byte| *byte == 0) {
             let name = name_of(kept);

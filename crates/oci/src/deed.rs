@@ -75,7 +75,8 @@ impl Deed {
         }
     }
 
-    /// Reads a value of [`Deed::ATTRIBUTE`]; `None` for what is none.
+    /// Reads a value of [`Deed::ATTRIBUTE`]; `None` for what is none. The character device 0:0 is a deletion to overlay, which
+    /// no deed says: whoever wrote that down did not do it by making a device.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let fields: Vec<&str> = std::str::from_utf8(text).ok()?.split(':').collect();
         let number = |text: &str| text.parse::<u32>().ok();
@@ -87,7 +88,9 @@ impl Deed {
             }
             _ => return None,
         };
-        Some(Self { uid: number(uid)?, gid: number(gid)?, device })
+        let deletes = matches!(device, Some(Device { is_block: false, major: 0, minor: 0 }));
+        let (uid, gid) = (number(uid)?, number(gid)?);
+        (!deletes).then_some(Self { uid, gid, device })
     }
 
     /// The value of [`Deed::CAPABILITY`].
@@ -130,7 +133,18 @@ mod tests {
 
     #[test]
     fn what_is_no_deed() {
-        for text in ["", "1", "1:", "1:2:3", "1:-2", "1:2:c:1", "1:2:p:1:2", "1:2:c:1:2:3", "x:y"] {
+        for text in [
+            "",
+            "1",
+            "1:",
+            "1:2:3",
+            "1:-2",
+            "1:2:c:1",
+            "1:2:p:1:2",
+            "1:2:c:1:2:3",
+            "x:y",
+            "0:0:c:0:0",
+        ] {
             assert_eq!(Deed::parse(text.as_bytes()), None, "{text}");
         }
     }

@@ -87,7 +87,7 @@ pub(super) fn of_directory(
     name: &str,
     limit: u64,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let root = RootDir::open(context)?;
+    let root = RootDir::open_foreign(context)?;
     let path = context.join(name);
     if let Some(bytes) = root.read_file(name, limit)? {
         return Ok(Some(bytes));

@@ -143,9 +143,9 @@ fn copy_file(
     let from = open_file(source.dir, source.name).map_err(Error::io("open", source.path))?;
     let to = create_file(target, laying.later)?;
     let carrier = Carrier::Open(from.as_fd());
-    let xattrs = carrier
-        .names()
-        .and_then(|names| carrier.travelling(&names))
+    let xattrs = laying
+        .tree
+        .attributes(carrier)
         .map_err(Error::io("read the attributes of", source.path))?;
     let (owner, mode) = (style.owner(source.meta), style.mode(source.meta));
     let (size, mtime) = (source.meta.size, style.time(source.meta));

@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use crate::{
-    Error, Selection, Timestamp, queue,
+    Error, RootDir, Selection, Timestamp, queue,
     root::open_dir_below,
     stat_cache::StatKey,
     tree::{Kind, Meta, Tree},
@@ -155,7 +155,7 @@ fn read_batch(tree: &Tree, batch: &Batch<'_>) -> Result<Vec<(usize, [u8; 32])>, 
     let mut buffer = vec![0; PIECE];
     let mut digests = Vec::with_capacity(batch.files.len());
     for file in &batch.files {
-        let digest = read_file(&dir, &shown, file, &mut buffer)?;
+        let digest = read_file((&tree.root, &dir), &shown, file, &mut buffer)?;
         digests.push((file.slot, digest));
         if let Some(cache) = &tree.stat_cache {
             let path = batch.dir.join(file.name);
@@ -166,7 +166,7 @@ fn read_batch(tree: &Tree, batch: &Batch<'_>) -> Result<Vec<(usize, [u8; 32])>, 
 }
 
 fn read_file(
-    dir: &OwnedFd,
+    (root, dir): (&RootDir, &OwnedFd),
     shown: &Path,
     file: &Unread<'_>,
     buffer: &mut [u8],
@@ -189,9 +189,8 @@ fn read_file(
         return Err(Error::NoSize { path: path(), size: file.meta.size });
     }
     let carrier = Carrier::Open(fd.as_fd());
-    let xattrs = carrier
-        .names()
-        .and_then(|names| carrier.travelling(&names))
+    let xattrs = root
+        .attributes(carrier)
         .map_err(|errno| Error::io("read the attributes of", path())(errno))?;
     if xattrs.is_empty() {
         return Ok(digest.into());

@@ -10,7 +10,11 @@ use std::{
 use rustix::fs::{FileType, Mode, Stat};
 
 use super::{Copier, Scan, dress, open_below, scan::Facts, shown, split, times};
-use crate::{Error, Flavour, RootDir, deed, root::is_dir, whiteout::is_whiteout};
+use crate::{
+    Error, Flavour, RootDir, deed,
+    root::is_dir,
+    whiteout::{PREFIX, is_whiteout},
+};
 
 /// Puts what is different in a tree `after` something from what it was `before` into `upper`, an empty directory.
 ///
@@ -27,8 +31,13 @@ pub fn collect(
 ) -> Result<(), Error> {
     let changes = Changes::between(before, after, except);
     let upper = RootDir::open(upper)?;
-    let mut collector =
-        Collector { tree, copier: Copier::new(upper.as_fd()), flavour, made: BTreeMap::new() };
+    let mut collector = Collector {
+        before,
+        tree,
+        copier: Copier::new(upper.as_fd()),
+        flavour,
+        made: BTreeMap::new(),
+    };
     collector.root()?;
     for path in &changes.present {
         collector.put(path, changes.replaced.contains(path))?;
@@ -124,6 +133,7 @@ fn is_same(was: &Facts, is: &Facts) -> bool {
 }
 
 struct Collector<'a> {
+    before: &'a Scan,
     tree: &'a RootDir,
     copier: Copier<'a>,
     flavour: Flavour,
@@ -145,16 +155,22 @@ impl Collector<'_> {
     fn put(&mut self, path: &[u8], replaced: bool) -> Result<(), Error> {
         let failed = |action| Error::io(action, shown(path));
         let (parent, name) = split(path);
+        // Whoever reads the layer would take it for a deletion.
+        if name.starts_with(PREFIX) {
+            return Err(Error::WhiteoutName { path: shown(path) });
+        }
         // It came from a directory, so there is no NUL in it.
         let name = CString::new(name).unwrap_or_default();
         let from = open_below(self.tree.as_fd(), parent).map_err(failed("open"))?;
         let to = self.copier.open(parent)?;
         let stat = deed::statat(&from, name.as_c_str()).map_err(failed("look at"))?;
         if !is_dir(&stat) {
-            // To a layer it would be a deletion, which nobody meant: overlay does not let one be made either.
-            return match is_whiteout(&stat) {
-                true => Ok(()),
-                false => self.copier.copy(from.as_fd(), &name, &stat, to.as_fd(), path),
+            // To a layer it would be a deletion, which nobody meant: overlay does not let one be made either. What was there
+            // in its place is gone, though.
+            return match (is_whiteout(&stat), self.before.entries.contains_key(path)) {
+                (true, false) => Ok(()),
+                (true, true) => self.hide(path),
+                (false, _) => self.copier.copy(from.as_fd(), &name, &stat, to.as_fd(), path),
             };
         }
         rustix::fs::mkdirat(&to, &name, Mode::RWXU).map_err(failed("create"))?;

@@ -131,6 +131,32 @@ fn a_directory_made_anew_hides_the_old_one() {
 }
 
 #[test]
+fn what_would_delete_deletes_what_it_replaced() {
+    if !is_root("what_would_delete_deletes_what_it_replaced") {
+        return;
+    }
+    let arena = Arena::new(Flavour::Names);
+    arena.sh("tree", BEFORE);
+    let script = "rm d/one; mknod d/one c 0 0; mknod new c 0 0";
+    assert_eq!(arena.change(script, &[]), ["d/", "d/.wh.one"]);
+}
+
+#[test]
+fn names_that_would_delete_are_refused() {
+    for name in [".wh.one", ".wh.", ".wh..wh..opq"] {
+        let arena = Arena::new(Flavour::Names);
+        arena.sh("tree", "mkdir d; touch d/one");
+        let tree = arena.root("tree");
+        let before = Scan::of(&tree).unwrap();
+        arena.sh("tree", &format!("touch d/{name}"));
+        let upper = arena.path("upper");
+        let after = Scan::of(&tree).unwrap();
+        let collected = collect((&before, &after), &tree, (&upper, Flavour::Names), &[]);
+        assert!(matches!(collected, Err(Error::WhiteoutName { .. })), "{name}: {collected:?}");
+    }
+}
+
+#[test]
 fn attributes_are_looks() {
     if !is_root("attributes_are_looks") {
         return;

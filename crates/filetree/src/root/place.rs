@@ -66,7 +66,7 @@ impl RootDir {
         };
         let mut todo: VecDeque<OsString> = names(&super::clean(path)).collect();
         while let Some(name) = todo.pop_front() {
-            let Some(target) = place.enter(name)? else { continue };
+            let Some(target) = place.enter(self, name)? else { continue };
             if place.links.len() > MAX_LINKS {
                 return Err(Error::TooManyLinks { path: path.to_owned() });
             }
@@ -84,7 +84,7 @@ impl RootDir {
 
 impl Place {
     /// Goes one name further; returns the target when that name is a link.
-    fn enter(&mut self, name: OsString) -> Result<Option<OsString>, Error> {
+    fn enter(&mut self, root: &RootDir, name: OsString) -> Result<Option<OsString>, Error> {
         if self.file.is_some() {
             return Err(Error::NotADirectory { path: self.path() });
         }
@@ -107,7 +107,7 @@ impl Place {
             }
             Err(errno) => return Err(Error::io("open", self.path().join(name))(errno)),
         };
-        let stat = crate::deed::fstat(&fd).map_err(Error::io("stat", self.path().join(&name)))?;
+        let stat = root.look_at(&fd).map_err(Error::io("stat", self.path().join(&name)))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => self.dirs.push((fd, name)),
             FileType::Symlink => {

@@ -23,7 +23,7 @@ use crate::{
     ignore::Matched,
     queue,
     root::{open_dir_below, read_link_at},
-    tree::{DirectoryId, Found, Kind, Meta, Tree},
+    tree::{Found, Kind, Meta, Tree},
     xattr::{Carrier, Xattr},
 };
 
@@ -154,7 +154,7 @@ pub(crate) fn scan(tree: &Tree, top: &Found, filter: Filter<'_>) -> Result<Listi
         include: Matched::default(),
     };
     queue::drain(vec![first], &|task, more| {
-        let (mut directory, mut below) = read(base.as_fd(), &top.path, &task, filter, tree.apart)?;
+        let (mut directory, mut below) = read(base.as_fd(), &top.path, &task, filter, tree)?;
         let mut dirs = dirs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut below = below.drain(..);
         for entry in directory.entries.iter_mut().filter(|entry| entry.index.is_some()) {
@@ -185,14 +185,14 @@ fn read(
     top: &Path,
     task: &Task,
     filter: Filter<'_>,
-    apart: Option<DirectoryId>,
+    tree: &Tree,
 ) -> Result<(Directory, Vec<Task>), Error> {
     let shown = || Path::new("/").join(top).join(&task.path);
     let fd = open_dir_below(base, &task.path).map_err(|error| Error::io("open", shown())(error))?;
     let carrier = Carrier::Open(fd.as_fd());
-    let xattrs = carrier
-        .names()
-        .and_then(|names| carrier.travelling(&names))
+    let xattrs = tree
+        .root
+        .attributes(carrier)
         .map_err(|errno| Error::io("read the attributes of", shown())(errno))?;
     let names = read_names(&fd, &task.path)?;
     let mut entries = Vec::with_capacity(names.len());
@@ -205,14 +205,14 @@ fn read(
         if !decision.wanted && (is_dir == Some(false) || !decision.enter) {
             continue;
         }
-        let meta = match crate::deed::statat(&fd, &name) {
+        let meta = match tree.root.look_in(&fd, &name) {
             Ok(stat) => Meta::new(&stat),
             // It went away since the names were read, as if it had never been.
             Err(Errno::NOENT) => continue,
             Err(errno) => return Err(Error::io("stat", shown().join(&name))(errno)),
         };
         let is_dir = meta.kind == Kind::Dir;
-        if is_dir && apart == Some(meta.id()) {
+        if is_dir && tree.apart == Some(meta.id()) {
             return Err(Error::Apart { path: shown().join(&name) });
         }
         if !is_dir && (!decision.wanted || decision.hidden) {

@@ -50,7 +50,7 @@ impl Tree {
     pub(super) fn open(engine: &Engine, end: &End) -> Result<Self, Error> {
         match end {
             End::Host(path) => Ok(Self {
-                root: RootDir::open(Path::new("/"))?,
+                root: RootDir::open_foreign(Path::new("/"))?,
                 path: cleaned(path),
                 name: name_of(path),
                 ending: Ending::of(path),
