@@ -79,7 +79,7 @@ pub(super) fn run(engine: &Engine, stats: &Stats) -> Result<Exit, Failure> {
         let text = listing.render(rows.collect::<Result<Vec<Data>, Failure>>()?)?;
         match !stats.no_stream && io::stdout().is_terminal() {
             // To the upper left, over what was there.
-            true => output::print(&format!("\x1b[2J\x1b[H{text}"))?,
+            true => output::print_instead(&text)?,
             false => output::print(&text)?,
         }
         if stats.no_stream {

@@ -109,7 +109,7 @@ impl Model {
             }
             Event::Missed { step, reason } => {
                 if let Some(running) = self.running.get_mut(&step) {
-                    running.missed = Some(reason);
+                    running.missed = Some(text::message(&reason));
                 }
                 None
             }

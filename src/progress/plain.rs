@@ -45,8 +45,8 @@ impl<W: Write> Plain<W> {
     fn show(&mut self, event: Event, now: Instant) -> io::Result<()> {
         match event {
             Event::Note(text) => match self.last {
-                Some(step) => writeln!(self.out, "#{step} {text}"),
-                None => writeln!(self.out, "{text}"),
+                Some(step) => writeln!(self.out, "#{step} {}", text::visible(&text)),
+                None => writeln!(self.out, "{}", text::visible(&text)),
             },
             Event::Warning(text) => writeln!(self.out, "{}", text::message(&text)),
             Event::Started { step, heading } => {
@@ -56,7 +56,7 @@ impl<W: Write> Plain<W> {
             }
             Event::Output { step, stream, bytes } => self.output(step, stream, &bytes, now),
             Event::Missed { step, reason } => {
-                self.line(step, &format!("not cached: {reason}"), now)
+                self.line(step, &format!("not cached: {}", text::visible(&reason)), now)
             }
             Event::Cached { step } => self.line(step, "CACHED", now),
             Event::Done { step, elapsed } => {

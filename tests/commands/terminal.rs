@@ -1,6 +1,6 @@
 //! Containers with a terminal, as somebody uses them who types.
 
-use crate::support::env::TestEnv;
+use crate::support::env::{IMAGE, TestEnv};
 use crate::support::process::Kiln;
 
 const PROMPT: &str = "PS1=$ ";
@@ -133,4 +133,32 @@ fn input_from_a_pipe_ends_a_terminals_program() {
     let env = TestEnv::new();
     let output = shell(&env, "piped").stdin("echo $((6 * 7))\n").run().ok();
     assert!(output.text().contains("42"), "{output}");
+}
+
+/// What an image says about itself, and how its files are called, is for people to read: it has no power over their terminal.
+#[test]
+fn words_of_an_image_do_not_command_a_terminal() {
+    let env = TestEnv::new();
+    let dockerfile = "FROM busybox\nLABEL a=\"\u{1b}]0;x\u{7}\"\nENV B=\"\u{9b}2J\"\nCOPY . /c/\nCMD [\"\u{1b}[31m\"]\n";
+    let context = env.context(dockerfile);
+    context.write("\u{1b}[31mname", "one");
+    env.build(&context, &[]);
+    context.write("\u{1b}[31mname", "two");
+    env.build(&context, &[]).says(&["not cached: \\u{1b}[31mname changed"]);
+    env.ok(&["create", "--name=cc", IMAGE]);
+    let labels = ["inspect", "--type=image", "--format={{.Config.Labels}}", IMAGE];
+    for args in [
+        &["history", "--no-trunc", IMAGE][..],
+        &["history", "--no-trunc", "--format={{.CreatedBy}}", IMAGE],
+        &labels,
+        &["inspect", IMAGE],
+        &["ps", "-a", "--no-trunc"],
+        &["ps", "-a", "--format={{.Command}}"],
+    ] {
+        let (status, shown) = env.kiln(args).in_terminal().wait();
+        assert!(status.success(), "{args:?}: {shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{args:?}: {shown:?}");
+    }
+    // Who reads them by a program gets them as they are.
+    assert_eq!(env.ok(&labels).text(), "map[a:\u{1b}]0;x\u{7}]");
 }
