@@ -34,11 +34,17 @@ fn hostile_names_stay_in_the_destination() {
     let (env, site) = start();
     site.page("/%2e%2e%2fx", Page::new("x")).page("/y/%2e%2e", Page::new("y"));
     site.page("/[a-z]*", Page::new("z")).page("/b%5C[c]", Page::new("b"));
+    // A name that the server gives, by a header.
+    let elsewhere =
+        Page::new("c").header("Content-Disposition", "attachment; filename=\"../../c\"");
+    site.page("/c", elsewhere);
     let url = &site.url;
     let context = env.context(&format!(
-        "FROM scratch\nADD {url}/%2e%2e%2fx /d/\nADD {url}/y/%2e%2e /d/\nADD [\"{url}/[a-z]*\", \"{url}/b%5C[c]\", \"/d/\"]\n"
+        "FROM scratch\nADD {url}/%2e%2e%2fx /d/\nADD {url}/y/%2e%2e /d/\nADD [\"{url}/[a-z]*\", \"{url}/b%5C[c]\", \"/d/\"]\nADD {url}/c /d/\n"
     ));
-    assert_eq!(env.tree(&context, &[]).names("d"), ["[a-z]*", "__unnamed__", "b\\[c]", "x"]);
+    let tree = env.tree(&context, &[]);
+    assert_eq!(tree.names("d"), ["[a-z]*", "__unnamed__", "b\\[c]", "c", "x"]);
+    assert!(!tree.has("c"));
 }
 
 #[test]

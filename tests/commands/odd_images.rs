@@ -179,8 +179,6 @@ fn a_bomb_of_files_goes_off_at_the_limit() {
     assert!(left < 50, "{left} files are left");
 }
 
-/// Several processes unpack layers at once in which a directory becomes a link out and a directory again: each layer has a
-/// directory of its own, and no other's links count.
 /// Overlay shows the names of such whiteouts where no other layer has the directory: they were listed in a container and not
 /// there, and in the way of whoever copied or packed the directory.
 #[test]
@@ -235,6 +233,8 @@ fn whiteouts_that_hide_nothing_leave_no_trace() {
     other.ok(&["fsck"]);
 }
 
+/// Several processes unpack layers at once in which a directory becomes a link out and a directory again: each layer has a
+/// directory of its own, and no other's links count.
 #[test]
 fn layers_that_are_unpacked_at_once_do_not_meet() {
     let env = TestEnv::empty();

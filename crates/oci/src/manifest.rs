@@ -159,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_is_passed_over() {
+        let odd = r#""x":{"layers":[1]},"":null,"size":[]"#;
+        let descriptor = DESCRIPTOR.replacen('{', r#"{"y":[{}],"#, 1);
+        let text =
+            format!(r#"{{"schemaVersion":2,{odd},"config":{descriptor},"layers":[{descriptor}]}}"#);
+        assert_eq!(Manifest::parse(text.as_bytes()).unwrap().layers.len(), 1);
+        let platform = r#""platform":{"os":"a","architecture":"b","z":{}}"#;
+        let listed = descriptor.replacen('{', &format!("{{{platform},"), 1);
+        let text = format!(r#"{{"schemaVersion":2,{odd},"manifests":[{listed}]}}"#);
+        assert_eq!(Index::parse(text.as_bytes()).unwrap().manifests.len(), 1);
+    }
+
+    #[test]
     fn what_is_said_twice_or_of_another_age_is_refused() {
         let config = format!(r#""schemaVersion":2,"config":{DESCRIPTOR}"#);
         for rest in [
