@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::support::base::source;
 
+/// The page that says which test tries which attack.
+const THREATS: &str = "tests/threats.md";
+
 /// All files below a folder of the source tree whose names end like this.
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -227,7 +230,7 @@ fn every_instruction_has_a_case() {
 
 #[test]
 fn links_of_the_documents_resolve() {
-    for document in ["README.md", "crates/README.md", "crates/STYLE.md"] {
+    for document in ["README.md", "crates/README.md", "crates/STYLE.md", THREATS] {
         let path = source().join(document);
         let text = read(&path);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -255,6 +258,73 @@ fn files_that_the_map_names_exist() {
             assert!(places.iter().any(|place| place.exists()), "crates/README.md names `{name}`");
         }
     }
+}
+
+/// Words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Where a test may be that is named by its file: of a crate, of the binary, or below `tests`.
+fn places_of(file: &str) -> Vec<PathBuf> {
+    let path = file.replace("::", "/");
+    let (first, rest) = path.split_once('/').unwrap_or((&path, ""));
+    let places = match first {
+        "kiln" => vec![format!("src/{rest}.rs"), format!("src/{rest}/tests.rs")],
+        name if source().join("crates").join(name).exists() => {
+            ["src/REST.rs", "src/REST/tests.rs", "tests/REST.rs", "tests/all/REST.rs"]
+                .map(|place| format!("crates/{name}/{}", place.replace("REST", rest)))
+                .to_vec()
+        }
+        _ => vec![format!("tests/{path}.rs")],
+    };
+    places.into_iter().map(|place| source().join(place)).filter(|place| place.exists()).collect()
+}
+
+/// Whether this file has a test of this name: a function, a row in the table of a harness of its own, or a module of tests
+/// that a macro makes.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let (function, module) = (format!("fn {name}("), format!("mod {name} {{"));
+    let is_test = |number: usize| {
+        let above = lines[..number].iter().rev().take_while(|line| line.starts_with("#["));
+        above.copied().any(|line| line.ends_with("test]"))
+    };
+    let is_function = |line: &str| line.trim_start_matches("async ").starts_with(&function);
+    lines.iter().enumerate().any(|(number, line)| is_function(line) && is_test(number))
+        || text.contains(&format!("(\"{name}\", {name})"))
+        || lines.contains(&module.as_str())
+}
+
+/// Names are `file::test`, and `::test` for another one of the same file.
+#[test]
+fn threats_are_tried_by_tests_that_exist() {
+    let page = read(&source().join(THREATS));
+    let mut missing = Vec::new();
+    let mut rows = 0;
+    for (number, line) in (1..).zip(page.lines()) {
+        let mut file = "";
+        for (before, test) in quoted(line).filter_map(|word| word.rsplit_once("::")) {
+            file = if before.is_empty() { file } else { before };
+            if !places_of(file).iter().any(|place| has_test(&read(place), test)) {
+                missing.push(format!("{THREATS}:{number}: no test `{file}::{test}`"));
+            }
+        }
+        // Rows of the form: | what is tried | what happens | `file::test` |
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let is_row = line.starts_with("| ") && !line.starts_with("| what is tried");
+        if is_row {
+            rows += 1;
+            let is_tried = cells.len() == 5 && quoted(cells[3]).any(|word| word.contains("::"));
+            if !is_tried {
+                missing.push(format!(
+                    "{THREATS}:{number}: a row of three cells, the last with a test"
+                ));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(rows > 100, "{rows} rows are left");
 }
 
 #[test]
