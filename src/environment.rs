@@ -147,10 +147,17 @@ pub(crate) fn registry_client() -> Result<registry::Client, registry::Error> {
     registry::Client::new(registry_options()?)
 }
 
-/// Opens a store. `KILN_BOOT_ID` is for tests that take the power from a disk, and not from the machine, which would have
-/// another boot id then.
+/// For tests that take the power from a disk, and not from the machine, which would have another boot id then.
+const BOOT: &str = "KILN_BOOT_ID";
+
+/// Returns what says which boot this is, if anything does, as a variable for another process.
+pub(crate) fn boot() -> Option<(&'static str, OsString)> {
+    Some((BOOT, env::var_os(BOOT)?))
+}
+
+/// Opens a store.
 pub(crate) fn open_store(root: &Path) -> Result<Store, store::Error> {
-    match env::var("KILN_BOOT_ID") {
+    match env::var(BOOT) {
         Ok(boot) if !boot.is_empty() => Store::open_in_boot(root, &boot),
         _ => Store::open(root),
     }

@@ -52,8 +52,11 @@ pub(super) fn in_background(engine: &Engine) {
         return;
     }
     let mut command = Command::new("/proc/self/exe");
+    command.args(["--isolation", engine.rung().name()]);
     command.arg("--root").arg(engine.store().root());
     command.args(["sync", "--after", &PAUSE.as_secs().to_string()]);
+    // It stays behind the command, which may have secrets in its environment.
+    command.env_clear().envs(environment::search_path()).envs(environment::boot());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A group of its own: the key that interrupts what follows in the terminal is not meant for it.
     let _ = command.process_group(0).spawn();

@@ -272,3 +272,23 @@ fn nobody_gets_a_core_of_who_has_secrets() {
     // The first look may have come before the first thing that kiln does.
     assert!(limits.iter().skip(1).all(|soft| soft == "0"), "{limits:?}");
 }
+
+/// What a command leaves behind to wait for the disk, and what keeps a container, know nothing of the command's environment.
+#[test]
+fn what_stays_behind_has_no_environment() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nRUN true\n");
+    env.building(&context, &[]).env("NEVER_SHOWN", VARIABLE).run().ok();
+    let waiting = env.processes("sync");
+    env.kiln(["run", "-d", "--name=kept", "--network=none", IMAGE, "sleep", "1000"])
+        .env("NEVER_SHOWN", VARIABLE)
+        .run()
+        .ok();
+    let all: Vec<u32> = waiting.iter().copied().chain(env.keepers()).collect();
+    assert!(all.len() > 1, "{all:?}");
+    for process in all {
+        // One that is gone has left nothing, either.
+        let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        assert_eq!(found(&environment), None, "{process}");
+    }
+}
