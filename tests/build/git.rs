@@ -8,7 +8,7 @@ use crate::support::context::Context;
 use crate::support::env::TestEnv;
 use crate::support::repository::{GitServer, Repository};
 use crate::support::requires;
-use crate::support::web::Site;
+use crate::support::web::{Page, Site};
 
 /// A store, and a server with the repository `r.git`: a tagged commit, and a later one on two branches.
 struct Setup {
@@ -385,6 +385,35 @@ fn tokens_reach_the_server_and_nobody_else() {
             "{output}"
         );
     }
+}
+
+/// git by itself takes its headers along.
+#[test]
+fn a_redirect_takes_no_token_along() {
+    let env = TestEnv::empty();
+    let Some((elsewhere, _repository)) = dumb(&env, None) else { return };
+    let site = Site::start();
+    // Another name of the same machine is another host.
+    let target = elsewhere.url.replace("127.0.0.1", "localhost");
+    site.page(
+        "/.git/info/refs",
+        Page::redirect(&format!("{target}/.git/info/refs?service=git-upload-pack")),
+    );
+    for (user, args) in [
+        ("u:s3cret@", &[][..]),
+        ("", &["--secret=id=GIT_AUTH_TOKEN,env=TOKEN"]),
+        ("", &["--secret=id=GIT_AUTH_HEADER,env=TOKEN"]),
+    ] {
+        let context =
+            env.context(&format!("FROM scratch\nADD http://{user}{}/.git /a\n", site.host()));
+        let output = env.building(&context, args).env("TOKEN", "s3cret").run().fails(1);
+        output.says(&["a redirect is not followed with credentials"]);
+        assert!(site.requests().iter().any(|it| it.headers.contains_key("authorization")));
+        assert_eq!(elsewhere.requests().len(), 0, "{user} {args:?}");
+    }
+    // Who has nothing to lose goes along.
+    let context = env.context(&format!("FROM scratch\nADD http://{}/.git /a\n", site.host()));
+    assert!(env.tree(&context, &[]).has("a/f"));
 }
 
 fn built_tar(env: &TestEnv, args: &[&str]) -> Tree {

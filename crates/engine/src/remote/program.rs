@@ -67,6 +67,8 @@ impl<'a> Git<'a> {
         let mut config = fixed_config();
         if let Some((scope, header)) = authorization(asker, source, user.as_deref(), &mut secrets) {
             config.push((format!("http.{scope}.extraHeader"), header));
+            // git would send the header to wherever a redirect leads, which is for the server to say.
+            config.push((format!("http.{scope}.followRedirects"), "false".to_owned()));
         }
         let agent = asker.request.ssh.get("default").map(PathBuf::as_path);
         let shown = source.to_string();
@@ -202,7 +204,13 @@ impl<'a> Git<'a> {
             .chars()
             .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
             .collect();
-        if said.is_empty() { format!("git ended with {status}") } else { said }
+        match said {
+            said if said.is_empty() => format!("git ended with {status}"),
+            said if said.contains("returned error: 30") => format!(
+                "{said}; a redirect is not followed with credentials: name the address that it leads to"
+            ),
+            said => said,
+        }
     }
 }
 
