@@ -61,6 +61,26 @@ fn content_decides_and_not_the_time() {
 }
 
 #[test]
+fn times_out_of_the_ordinary_are_kept_and_do_not_count() {
+    let env = TestEnv::new();
+    let context = env.context("FROM busybox\nCOPY f /f\n");
+    context.write("f", "one");
+    let file = std::fs::File::open(context.path().join("f")).unwrap();
+    env.build(&context, &[]);
+    // Before 1970, long after today, and a part of a second.
+    for (seconds, nanoseconds) in
+        [(-1_000_000_000, 0), (8_000_000_000, 0), (0, 1), (-1, 999_999_999)]
+    {
+        let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::futimens(&file, &times).unwrap();
+        env.build(&context, &[]).has_cached(1);
+        env.build(&context, &["--no-cache"]);
+        assert_eq!(env.sh("stat -c%Y /f"), seconds.to_string());
+    }
+}
+
+#[test]
 fn a_changed_mode_counts() {
     let env = TestEnv::new();
     let context = env.context("FROM busybox\nCOPY f /f\n");

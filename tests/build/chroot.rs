@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::archive::Tree;
 use crate::support::context::Context;
-use crate::support::env::TestEnv;
+use crate::support::env::{IMAGE, TestEnv};
 use crate::support::process::eventually;
 use crate::support::requires;
 
 /// Puts a program of this machine, with the libraries that it names, below `root` in a context.
-fn add_program(context: &Context, program: &Path) {
+pub(super) fn add_program(context: &Context, program: &Path) {
     let libraries = Command::new("ldd").arg(program).output().unwrap();
     let libraries = String::from_utf8(libraries.stdout).unwrap();
     let words = libraries.split_whitespace().filter(|word| word.starts_with('/'));
@@ -168,4 +168,39 @@ fn a_program_without_descriptors_is_told_so() {
         let output = env.build_text("FROM busybox\nRUN ulimit -n 3 && ! cat /proc/self/status\n");
         output.says(&["Too many open files"]);
     }
+}
+
+/// What a base does that shares its root directory with a builder in other engines.
+#[test]
+fn the_builder_and_its_credentials_are_out_of_reach() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    fs::create_dir_all(env.path("home/.docker")).unwrap();
+    fs::write(env.path("home/.docker/config.json"), "{\"auths\":{}} TOKEN-5b0a").unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_kiln"));
+    let before = fs::metadata(binary).unwrap();
+    let context = env.context(
+        "FROM busybox\nRUN mkdir /dbe && echo evil >/dbe/kiln\nONBUILD COPY evil /proc/self/exe\nONBUILD RUN echo y >/proc/self/exe; true\n",
+    );
+    env.build(&context, &[]);
+    let (store, home) = (env.str("store"), env.str("home"));
+    let context = env.context(&format!(
+        "FROM {IMAGE}\nENV HOME={home}\n\
+         RUN cat $HOME/.docker/config.json ../../../../../..$HOME/.docker/config.json {store}/format; test -e {store} && echo rea''ched; ls /proc/$PPID/fd /proc/1; true\n\
+         RUN for p in $PPID 1; do cat /proc/$p/environ /proc/$p/cmdline /proc/$p/root$HOME/.docker/config.json /proc/$p/cwd/Dockerfile; done; true\n\
+         RUN for p in $PPID 1; do kill -0 $p && echo rea''ched; kill -9 $p; done; true\n",
+    ));
+    context.files(&["evil"]);
+    let output = env.building(&context, &[]).env("HOME", &home).run();
+    let output = output.says_not(&["TOKEN-5b0a", "reached", "KILN_"]);
+    // The first file cannot be made where the step has its own.
+    assert!(output.status.code().is_some_and(|code| code < 2), "{output}");
+    let after = fs::metadata(binary).unwrap();
+    assert_eq!(
+        (before.len(), before.modified().unwrap()),
+        (after.len(), after.modified().unwrap())
+    );
+    env.build_text("FROM busybox\nRUN true\n");
 }

@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,8 @@ use super::run_isolation::processes_named;
 use crate::support::archive::Tree;
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
+use crate::support::repository::Repository;
+use crate::support::requires;
 
 /// A build with a COPY of many files, a RUN that makes many, and a RUN that removes some.
 fn large(env: &TestEnv) -> Context {
@@ -209,4 +212,72 @@ fn sleepers_sleep_side_by_side() {
     env.build(&env.context(&stages(8, 3.0)), &[]);
     let most = most_at_once(&env.sh("cat /log.txt"));
     assert_eq!(most, 8, "as many as start without a look, however busy the machine is");
+}
+
+/// A context whose branch is switched while it is built: each file is whole or the build says that it has changed, and what
+/// was copied is what the cache says that it is.
+#[test]
+fn a_branch_is_switched_meanwhile() {
+    if !requires::program("git") {
+        return;
+    }
+    let env = TestEnv::new();
+    let repository = Repository::create(env.path("work"));
+    let line = |branch: &str, number: usize| format!("{branch} {number}\n").repeat(2000);
+    let write_all = |branch: &str| {
+        for number in 0..100 {
+            repository.write(&format!("src/{number}"), &line(branch, number));
+        }
+        repository.commit(branch);
+    };
+    repository.write("Dockerfile", "FROM scratch\nCOPY src /src\n");
+    write_all("main");
+    repository.git(&["checkout", "--quiet", "-b", "other"]);
+    write_all("other");
+    let dest = env.path("image.tar");
+    let output = format!("--output=type=tar,dest={}", dest.display());
+    let build = || env.kiln(["build", "--progress=plain", &output]).args([repository.path()]).run();
+    let is_over = AtomicBool::new(false);
+    let (mut whole, mut changed) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for branch in ["main", "other"].into_iter().cycle() {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                repository.git(&["checkout", "--quiet", branch]);
+            }
+        });
+        let end = Instant::now() + Duration::from_secs(20);
+        // As many as it takes to see one that was disturbed.
+        while (changed == 0 || whole + changed < 6) && Instant::now() < end {
+            let output = build();
+            if !output.status.success() {
+                let told = ["changed while it was", "not found", "No such file"];
+                assert!(told.iter().any(|text| output.stderr.contains(text)), "{output}");
+                changed += 1;
+                continue;
+            }
+            whole += 1;
+            let tree = Tree::of_tar(&std::fs::read(&dest).unwrap());
+            for (name, entry) in tree.0.iter().filter(|(_, entry)| entry.kind.is_file()) {
+                let number = name.rsplit('/').next().unwrap().parse().unwrap();
+                let is_one =
+                    ["main", "other"].iter().any(|it| entry.content == line(it, number).as_bytes());
+                assert!(is_one, "{name} is of two branches");
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    eprintln!("{whole} builds were whole, {changed} were told");
+    // Nothing wrong was remembered of either branch.
+    for branch in ["main", "other"] {
+        repository.git(&["checkout", "--quiet", "--force", branch]);
+        build().ok();
+        let tree = Tree::of_tar(&std::fs::read(&dest).unwrap());
+        for number in 0..100 {
+            assert_eq!(tree.text(&format!("src/{number}")), line(branch, number), "{branch}");
+        }
+    }
+    env.ok(&["fsck"]);
 }

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
+use crate::support::archive::Tarball;
 use crate::support::env::{IMAGE, TestEnv};
 use crate::support::requires;
+use crate::support::victim::Victim;
 
 /// What must never be shown.
 const SECRET: &str = "TOKEN-7f3a";
@@ -123,6 +125,57 @@ fn destinations_stay_in_the_image() {
         let context = env.context(&format!("FROM busybox\nRUN ln -s loop /loop\n{step}\n"));
         context.files(&["a"]);
         env.kiln(["build", context.str()]).run().fails(1).says(&["/loop"]);
+    }
+}
+
+#[test]
+fn names_that_lead_up_change_nothing_outside() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let up = format!("{}{}", "../".repeat(40), victim.path().trim_start_matches('/'));
+    let archive = Tarball::new().file("a", "packed").file("token", "packed").finish();
+    for dest in ["..", "../..", "a/../..", "../victim", ".", "./", "../", "a/../../b/", &up] {
+        let context = env.context(&format!(
+            "FROM busybox\nWORKDIR /one/two\nRUN mkdir a\nCOPY token {dest}/copied\nADD packed.tar {dest}\n\
+             COPY token {dest}/\nWORKDIR {dest}\nRUN case $PWD in /*) touch made;; esac; test -e made\n",
+        ));
+        context.write("token", "x").write("packed.tar", &archive);
+        env.build(&context, &["--no-cache"]);
+        victim.is_unharmed(dest);
+    }
+    // What replaces a link replaces the link, and what goes through one stays inside.
+    let link = victim.path();
+    let context = env.context(&format!(
+        "FROM busybox\nRUN ln -s {link}/token /token && ln -s {link} /link\nCOPY --link token /token\nADD packed.tar /\nCOPY token /link/new\n\
+         RUN rm -r /link && ln -s {link} /link && rm /link && test ! -e /link\n",
+    ));
+    context.write("token", "x").write("packed.tar", archive);
+    env.build(&context, &[]);
+    victim.is_unharmed("links");
+    assert_eq!(env.sh("cat /token"), "packed");
+}
+
+#[test]
+fn names_of_stages_are_what_they_look_like() {
+    let env = TestEnv::new();
+    // One that cannot be told from another by its looks (the first letters are no Latin ones), and what is no name.
+    for name in ["\u{ff53}cratch", "\u{430}dmin", "0", "1a", "-a", "_a", "a/b", "a:b", "\"a\""] {
+        let context = env.context(&format!("FROM busybox AS {name}\nRUN true\n"));
+        env.build_fails(&context, &[]).says(&["invalid name for build stage", "Dockerfile:1"]);
+    }
+    let context =
+        env.context("FROM busybox AS scratch\nRUN touch /stage\nFROM busybox AS context\n");
+    env.build(&context, &[]).says(&["reserved stage \"scratch\"", "reserved stage \"context\""]);
+    // Of two with one name it is the one before.
+    let context = env.context(
+        "FROM busybox AS a\nRUN echo 1 >/f\nFROM busybox AS A\nRUN echo 2 >/f\nFROM busybox\nCOPY --from=a /f /f\n",
+    );
+    env.build(&context, &[]).says(&["Duplicate stage name"]);
+    assert_eq!(env.sh("cat /f"), "2");
+    for (from, expected) in [("a", "a"), ("A", "a"), ("0", "a"), ("00", "a")] {
+        let context = env.context(&format!("FROM busybox AS a\nCOPY --from={from} /f /f\n"));
+        let expected = format!("circular dependency detected on stage: {expected}");
+        env.building(&context, &[]).run().fails(1).says(&[&expected]);
     }
 }
 

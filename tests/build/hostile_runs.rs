@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::archive::{Tarball, gzip};
+use super::chroot::add_program;
+use crate::support::archive::{Tarball, Tree, gzip};
 use crate::support::env::{IMAGE, TestEnv};
 use crate::support::requires;
-use crate::support::victim::Victim;
+use crate::support::victim::{TOKEN, Victim};
 
 /// The base as an image `evil` with a layer on top.
 fn evil_base(env: &TestEnv, layer: Tarball) {
@@ -412,5 +413,89 @@ fn a_context_in_an_archive_is_as_closed_as_a_directory() {
     for file in env.files_of_store() {
         let bytes = fs::read(&file).unwrap();
         assert!(!bytes.windows(10).any(|window| window == b"TOKEN-91c2"), "{}", file.display());
+    }
+}
+
+/// Directories in each other, so many that no path leads down to the last ones.
+#[test]
+fn a_tree_deeper_than_any_path_is_refused_and_removed() {
+    if !requires::root() || !requires::program("perl") {
+        return;
+    }
+    let refusals = [("root", "is a path of more than"), ("chroot", "nested deeper than 2048")];
+    for (rung, refusal) in refusals {
+        let env = TestEnv::isolated(rung);
+        let context = env.context(
+            "FROM busybox\nCOPY root /\nRUN perl -e 'for (1..3000) { mkdir \"d\"; chdir \"d\" }; mkdir \"f\" and print \"made\"'\n",
+        );
+        add_program(&context, Path::new("/usr/bin/perl"));
+        env.build_fails(&context, &[]).says(&["/d/d/d/d", refusal]);
+        env.ok(&["system", "prune", "-af"]);
+        assert!(env.ownerless().is_empty());
+        env.ok(&["fsck"]);
+    }
+}
+
+#[test]
+fn what_attributes_a_run_gives_to_files() {
+    if !requires::root() || !requires::program("setfattr") {
+        return;
+    }
+    for rung in ["root", "oneid", "chroot"] {
+        let env = TestEnv::isolated(rung);
+        let context = env.context(
+            "FROM busybox\nCOPY root /\nRUN touch /f && mkdir /d && setfattr -n user.kept -v 1 /f && setfattr -n user.kept -v 2 /d\n\
+             RUN for it in user.overlay.opaque user.fuseoverlayfs.opaque user.kiln.mode trusted.overlay.opaque trusted.kept security.selinux system.kept; do \
+             setfattr -n $it -v y /d; setfattr -n $it -v y /f; done 2>/dev/null; true\n\
+             RUN touch /d/below\n",
+        );
+        add_program(&context, Path::new("/usr/bin/setfattr"));
+        let dest = env.path("saved.tar");
+        env.build(&context, &[]);
+        env.ok(&["save", "--output", dest.to_str().unwrap(), IMAGE]);
+        let mut attributes = Vec::new();
+        let saved = Tree::of_tar(&fs::read(&dest).unwrap());
+        for (name, entry) in saved.0.iter().filter(|(name, _)| name.starts_with("blobs/sha256/")) {
+            let mut archive = tar::Archive::new(&entry.content[..]);
+            for file in archive.entries().into_iter().flatten() {
+                let Ok(mut file) = file else { break };
+                let path = file.path().unwrap().display().to_string();
+                for record in file.pax_extensions().unwrap().into_iter().flatten() {
+                    let key = record.unwrap().key().unwrap_or(name).to_owned();
+                    if let Some(key) = key.strip_prefix("SCHILY.xattr.") {
+                        attributes.push(format!("{path} {key}"));
+                    }
+                }
+            }
+        }
+        attributes.sort();
+        attributes.dedup();
+        assert_eq!(attributes, ["d/ user.kept", "f user.kept"], "{rung}");
+    }
+}
+
+#[test]
+fn what_a_cache_holds_harms_nobody() {
+    for rung in ["root", "chroot"] {
+        let env = TestEnv::isolated(rung);
+        let victim = Victim::create(&env);
+        let path = victim.path();
+        let context = env.context(&format!(
+            "FROM busybox\nRUN --mount=type=cache,target=/c ln -s {path} /c/link && ln -s {path}/token /c/file && ln -s / /c/root && \
+             cp /bin/busybox /c/set && chmod 6777 /c/set && mkfifo /c/pipe && mkdir /c/shut && touch /c/shut/f && chmod 0 /c/shut\n\
+             RUN --mount=type=cache,target=/c cat /c/file /c/link/token /c/root{path}/token 2>/dev/null; rm -rf /c/link/ /c/link/*; test -u /c/set\n",
+        ));
+        env.build(&context, &[]).says_not(&[TOKEN]);
+        let context = env.context(
+            "FROM busybox\nRUN --mount=type=cache,id=/c,target=/m,source=link touch /m/touched\n",
+        );
+        // A directory of the cache is meant, which a link out of it is not.
+        let output = env.building(&context, &[]).run();
+        assert!(output.status.code().is_some_and(|code| code < 2), "{rung}: {output}");
+        victim.is_unharmed(rung);
+        env.ok(&["system", "prune", "-af"]);
+        victim.is_unharmed(rung);
+        assert!(env.ownerless().is_empty(), "{rung}");
+        assert!(env.size_of_store() < 1 << 20, "{rung}: {} bytes are left", env.size_of_store());
     }
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
+use super::chroot::add_program;
 use crate::support::archive::{Tarball, sha256};
 use crate::support::base;
 use crate::support::context::Context;
@@ -92,6 +94,27 @@ fn the_terminal_of_the_caller_is_not_that_of_a_step() {
     let (status, said) = terminal.wait();
     assert!(status.success(), "{said}");
     assert_eq!(env.sh("cat /seen"), "");
+}
+
+/// With whatever descriptor a step asks for it, no key is pushed into a terminal, and nothing is pasted (TIOCSTI, TIOCLINUX).
+#[test]
+fn a_step_types_nothing_into_the_terminal_of_the_caller() {
+    if !requires::root() || !requires::program("perl") {
+        return;
+    }
+    for rung in ["root", "chroot"] {
+        let env = TestEnv::isolated(rung);
+        let script = "for my $call (0x5412, 0x541c) { for my $fd (0..20, -1) { my $file; \
+            ($fd < 0 ? open($file, \"+<\", \"/dev/tty\") : open($file, \"<&=\", $fd)) or next; \
+            my $key = \"\\x03\"; $! = 0; ioctl($file, $call, $key) and print \"pushed $fd\\n\"; $!+0 == 5 and print \"terminal $fd\\n\"; } }";
+        let context = env
+            .context(&format!("FROM busybox\nCOPY root /\nRUN perl -e '{script}' >/seen 2>&1\n"));
+        add_program(&context, Path::new("/usr/bin/perl"));
+        let (status, said) = env.kiln(["build", "-t", IMAGE, context.str()]).in_terminal().wait();
+        assert!(status.success(), "{rung}: {said}");
+        let seen = env.tree(&env.context(&format!("FROM {IMAGE}\n")), &[]).text("seen");
+        assert!(!seen.contains("pushed") && !seen.contains("terminal"), "{rung}: {seen}");
+    }
 }
 
 /// An id names a cache and is no path, and a source is looked for in the cache.

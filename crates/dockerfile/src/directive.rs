@@ -152,6 +152,26 @@ mod tests {
     }
 
     #[test]
+    fn only_two_bytes_escape() {
+        for byte in 0..=255_u8 {
+            let text = [b"# escape=", &[byte][..], b"\nFROM a\n"].concat();
+            let parsed = parse(&String::from_utf8_lossy(&text));
+            match byte {
+                b'`' | b'\\' => assert_eq!(parsed.unwrap().escape, char::from(byte)),
+                // It says nothing.
+                b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => {
+                    assert_eq!(parsed.unwrap().escape, '\\')
+                }
+                byte => assert!(parsed.unwrap_err().message.contains("escape token"), "{byte}"),
+            }
+        }
+        for twice in ["# escape=`\n# escape=`\n", "# escape=`\n# ESCAPE=\\\n"] {
+            let error = parse(twice).unwrap_err();
+            assert_eq!(error.message, "only one escape parser directive can be used");
+        }
+    }
+
+    #[test]
     fn check_is_the_first_word() {
         let directives = parse("# check=skip=A,B;error=true trailing\n").unwrap();
         assert_eq!(directives.check.as_deref(), Some("skip=A,B;error=true"));

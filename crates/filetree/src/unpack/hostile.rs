@@ -368,6 +368,12 @@ fn odd_layers_mean_one_thing() {
         .pax("SCHILY.xattr.trusted.overlay.opaque", b"y")
         .pax("SCHILY.xattr.user.overlay.whiteout", b"y")
         .dir("d");
+    // As images have them that were made on an overlay.
+    let empty = layer()
+        .pax("SCHILY.xattr.user.overlay.origin", b"")
+        .pax("SCHILY.xattr.trusted.overlay.origin", b"")
+        .pax("SCHILY.xattr.user.empty", b"")
+        .file("f", "1");
     let behind = [layer().file("a", "1").end(), layer().file("b", "2").end()].concat();
     let open_ended = layer().file("a", "1").end()[..1024].to_vec();
     let below = || layer().file("keep", "k").dir("d").file("d/x", "x").end();
@@ -411,6 +417,12 @@ fn odd_layers_mean_one_thing() {
         }),
         ("attributes of overlay", vec![overlay.end()], |arena| {
             portrait(&arena.root(0)).iter().all(|line| line.contains(" [] "))
+        }),
+        ("attributes without a value", vec![empty.end()], |arena| {
+            let lines = portrait(&arena.root(0));
+            arena.text(0, "f") == "1"
+                && lines.iter().any(|line| line.contains("user.empty"))
+                && !lines.iter().any(|line| line.contains("overlay"))
         }),
         ("a disk", vec![node("sda", b'4', 8, 0).end()], |arena| {
             arena.at(0, "sda").symlink_metadata().unwrap().rdev() == rustix::fs::makedev(8, 0)
