@@ -265,7 +265,9 @@ fn put_hard_link(
 ) -> Result<(), Error> {
     let fault = || entry.fault(Fault::HardLink);
     let target = EntryPath::parse(&entry.link).map_err(|fault| entry.fault(fault))?;
-    if target.is_root() {
+    // Where deletions are marked by files, a mark is no file of the layer.
+    let is_mark = tree.lowers.is_some() && meaning(target.name()) != Meaning::Entry;
+    if target.is_root() || is_mark {
         return Err(fault());
     }
     let from = enter(tree, entry, target.parent())?;

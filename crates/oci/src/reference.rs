@@ -59,13 +59,17 @@ impl Reference {
         reference
     }
 
-    /// Returns the repository alone, in the short form that people write: `busybox`, `host:5000/a/b`.
+    /// Returns the repository alone, in the short form that people write: `busybox`, `host:5000/a/b`. What would mean something
+    /// else without the words in front, as an image's id does, keeps them.
     pub fn familiar_name(&self) -> String {
+        let whole = format!("{}/{}", self.host, self.path);
         if self.host != DEFAULT_HOST {
-            return format!("{}/{}", self.host, self.path);
+            return whole;
         }
         let single = self.path.strip_prefix("library/").filter(|name| !name.contains('/'));
-        single.unwrap_or(&self.path).to_owned()
+        let short = single.filter(|name| !is_like_id(name)).unwrap_or(&self.path);
+        let host = short.split_once('/').map(|(first, _)| first);
+        if host.is_some_and(is_host_like) { whole } else { short.to_owned() }
     }
 
     /// Returns the reference in the short form that people write: `busybox:latest`.
@@ -104,8 +108,7 @@ fn parse(value: &str) -> Result<Reference, ReferenceError> {
     if value.is_empty() {
         return Err(ReferenceError::Empty);
     }
-    if value.len() == 64 && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    {
+    if is_like_id(value) {
         return Err(ReferenceError::LooksLikeId);
     }
     let (rest, digest) = match value.split_once('@') {
@@ -137,6 +140,11 @@ fn parse(value: &str) -> Result<Reference, ReferenceError> {
         return Err(ReferenceError::TooLong);
     }
     Ok(Reference { host: host.to_owned(), path, tag: tag.map(str::to_owned), digest })
+}
+
+/// The id of an image is no name.
+fn is_like_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// What stands before the first `/` is a host if it has a dot, a port, upper case or is `localhost`.
@@ -225,6 +233,23 @@ mod tests {
                 "{given}"
             );
             assert_eq!(Reference::parse(&reference.to_string()).unwrap(), reference);
+        }
+    }
+
+    #[test]
+    fn what_would_mean_something_else_is_not_shortened() {
+        let id = "a".repeat(64);
+        for (given, short) in [
+            (format!("library/{id}"), format!("library/{id}")),
+            (format!("library/{id}:1"), format!("library/{id}:1")),
+            ("docker.io/a.b/c".to_owned(), "docker.io/a.b/c".to_owned()),
+            ("docker.io/localhost/c".to_owned(), "docker.io/localhost/c".to_owned()),
+            ("docker.io/a/b.c".to_owned(), "a/b.c".to_owned()),
+            ("docker.io/library/localhost".to_owned(), "localhost".to_owned()),
+        ] {
+            let reference = Reference::parse(&given).unwrap();
+            assert_eq!(reference.familiar(), short, "{given}");
+            assert_eq!(Reference::parse(&short).unwrap(), reference, "{given}");
         }
     }
 

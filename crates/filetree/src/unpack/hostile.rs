@@ -297,6 +297,16 @@ fn what_is_malformed_is_refused() {
         (".wh...", layer().file("d/.wh...", "").end(), Fault::Whiteout),
         ("whiteout directory", layer().file(".wh.d/f", "").end(), Fault::Whiteout),
         (
+            "whiteout directory behind a link",
+            layer().symlink("l", "/.wh.d").file("l/f", "").end(),
+            Fault::Whiteout,
+        ),
+        (
+            "marks behind a link",
+            layer().symlink("l", "d/.wh.d/e").file("l/.wh..wh..opq", "").end(),
+            Fault::Whiteout,
+        ),
+        (
             "header bomb",
             layer().entry("x", tar::EntryType::XHeader, |h| h.set_size(1 << 33), b"").end(),
             Fault::ExtendedSize(1 << 20),
@@ -323,6 +333,26 @@ fn what_is_malformed_is_refused() {
         }
     }
     arena.assert_unharmed("malformed");
+}
+
+#[test]
+fn marks_of_deletions_have_no_second_name() {
+    let arena = Arena::new();
+    let layers = [layer().file("gone", "").end(), layer().file(".wh.gone", "").end()];
+    let linked = layer().file(".wh.gone", "").hard_link("mark", ".wh.gone").end();
+    for flavour in [Flavour::Names, Flavour::User] {
+        let [below, above] = ["below", "above"].map(|name| {
+            let path = arena.dir.path().join(format!("{name}{flavour:?}"));
+            std::fs::create_dir(&path).unwrap();
+            RootDir::open(&path).unwrap()
+        });
+        unpack_layer(&mut &layers[0][..], &below, &[], flavour, &BUDGET).unwrap();
+        let unpacked = unpack_layer(&mut &linked[..], &above, &[below], flavour, &BUDGET);
+        let Err(Error::Archive { fault, .. }) = unpacked else {
+            panic!("{flavour:?}: {unpacked:?}")
+        };
+        assert_eq!(fault, Fault::HardLink, "{flavour:?}");
+    }
 }
 
 /// CVE-2025-62518 and CVE-2026-33055: two headers that give a file different sizes, and an archive in what is between.

@@ -20,6 +20,7 @@ use crate::{
     Error, Fault,
     pack::mtime_of,
     root::{Timestamp, read_link_at},
+    whiteout::PREFIX,
     xattr::{Carrier, Xattr},
 };
 
@@ -136,6 +137,10 @@ impl Tree<'_> {
     fn step_below(&mut self, dir: &Dir, name: &[u8]) -> Result<Step, Refused> {
         let path = join(&dir.path, name);
         match self.look_below(&path)? {
+            // A link may lead to any name; what is written down of a deletion is no directory.
+            Below::Nothing if self.lowers.is_some() && name.starts_with(PREFIX) => {
+                Err(Fault::Whiteout.into())
+            }
             Below::Nothing => Ok(Step::Into(self.make_implied(dir, name)?)),
             Below::Link(target, _) => Ok(Step::Link(target)),
             Below::File(..) | Below::Node(_) => Err(Fault::Parent.into()),
