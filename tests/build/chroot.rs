@@ -1,9 +1,11 @@
 //! The fifth rung of the isolation ladder: what a RUN finds there, beside what `ladder` compares, and what becomes of the store.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::ladder::{self, assert_same_layers, layers};
 use crate::support::archive::Tree;
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
@@ -110,6 +112,63 @@ fn the_filter_is_the_same_with_and_without_namespaces() {
         let refused = rustix::io::Errno::PERM.raw_os_error();
         output.says(&[&format!("{missing} 0 0 {refused} {refused}")]);
     }
+}
+
+/// Lets the rest be root with the rights of an ordinary container's: it may not look into the processes of others.
+const FEW_RIGHTS: &str = r#"exec setpriv --bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write --inh-caps=-all "$@""#;
+
+/// The same in a user namespace, as a container's that is mapped to other users: no device node can be made. A shell without
+/// `-p` sets the user that it takes itself for, who is another one by then if the map is written meanwhile.
+const MAPPED: &str = r#"unshare --user --keep-caps sh -p -c '
+until grep -q . /proc/self/gid_map; do sleep 0.02; done
+exec setpriv --bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write --inh-caps=-all "$@"' sh "$@" &
+for map in uid_map gid_map; do until echo "0 0 4294967295" 2>/dev/null >/proc/$!/$map; do sleep 0.02; done 2>/dev/null; done; wait $!"#;
+
+#[test]
+fn root_of_a_container_builds_the_same() {
+    if !requires::root() || !requires::userns() || !requires::program("setpriv") {
+        return;
+    }
+    let root = TestEnv::new();
+    let expected = layers(&root, &ladder::context(&root));
+    for script in [FEW_RIGHTS, MAPPED] {
+        let env = TestEnv::isolated("chroot").after(script);
+        assert_same_layers(&layers(&env, &ladder::context(&env)), &expected);
+    }
+}
+
+/// What programs do with devices where there are none: the calls are answered with those of the machine.
+#[test]
+fn devices_are_lent_where_none_can_be_made() {
+    if !requires::root() || !requires::userns() || !requires::program("setpriv") {
+        return;
+    }
+    let env = TestEnv::isolated("chroot").after(MAPPED);
+    let look = "echo x >/dev/null && echo y >>/dev/null && wc -c </dev/null && head -c 3 /dev/zero | tr '\\0' 0 && \
+                head -c 9 /dev/urandom | wc -c && head -c 8 /dev/random | wc -c && ! echo x 2>/dev/null >/dev/full && \
+                ! cat /dev/tty 2>/dev/null";
+    let dockerfile =
+        format!("FROM busybox\nRUN ({look}) >/tmp/root\nUSER app\nRUN ({look}) >/tmp/app\n");
+    let tree = env.tree(&env.context(&dockerfile), &[]);
+    for user in ["root", "app"] {
+        assert_eq!(tree.text(&format!("tmp/{user}")), "0\n0009\n8\n", "{user}");
+    }
+    assert!(!tree.has("dev/null"));
+}
+
+#[test]
+fn no_network_is_taken_from_a_step() {
+    if !requires::root() {
+        return;
+    }
+    let env = TestEnv::isolated("chroot");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let call = format!("busybox nc -w 2 127.0.0.1 {port} </dev/null");
+    let answer = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    env.build_text(&format!("FROM busybox\nRUN --network=none ! {call}\nRUN {call}\n"));
+    // It was called once.
+    answer.join().unwrap();
 }
 
 #[test]

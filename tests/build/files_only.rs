@@ -15,8 +15,9 @@ fn files_only() -> Option<TestEnv> {
     Account::without_ids().map(|account| TestEnv::of_on(account, "none"))
 }
 
-/// Lets the rest be in a user namespace with all ids in which nobody makes another one.
-const NO_NAMESPACES: &str = r#"unshare --user --keep-caps sh -c '
+/// Lets the rest be in a user namespace with all ids in which nobody makes another one. A shell without `-p` sets the user that
+/// it takes itself for, who is another one by then if the maps are written meanwhile.
+const NO_NAMESPACES: &str = r#"unshare --user --keep-caps sh -p -c '
 until grep -q . /proc/self/gid_map; do sleep 0.02; done; echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh "$@" &
 for map in uid_map gid_map; do until echo "0 0 4294967295" 2>/dev/null >/proc/$!/$map; do sleep 0.02; done 2>/dev/null; done; wait $!"#;
 

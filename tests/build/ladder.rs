@@ -22,7 +22,7 @@ RUN --mount=type=secret,id=s cat /run/secrets/s | wc -c >/length
 RUN --mount=type=bind,source=d,target=/d,rw ls -R /d >/bound && touch /d/gone
 RUN --mount=type=tmpfs,target=/t touch /t/gone
 RUN sleep 98765 & true
-RUN (echo x >/etc/hosts) 2>/dev/null; test -c /dev/null && grep -q processor /proc/cpuinfo
+RUN (echo x >/etc/hosts) 2>/dev/null; test -c /dev/zero && test -e /dev/null && grep -q processor /proc/cpuinfo
 RUN rm -r /x/y && mkdir /x/y && echo new >/x/y/f
 RUN <<EOF
 set -e
@@ -32,6 +32,7 @@ EOF
 WORKDIR /w/d
 USER app
 RUN id -u >/tmp/id && echo x >/tmp/mine
+RUN echo x >/dev/stdout && cat /dev/stdin && cat /proc/self/comm >/tmp/comm && readlink /proc/self/exe >/tmp/exe
 FROM busybox AS two
 COPY --from=one /x /copied
 RUN --mount=type=bind,from=one,source=/tmp,target=/mnt cat /mnt/id >/id
@@ -170,7 +171,6 @@ fn what_needs_namespaces_says_so() {
     }
     let env = TestEnv::isolated("chroot");
     for (dockerfile, what) in [
-        ("FROM busybox\nRUN --network=none true\n", "a network of its own needs namespaces"),
         (
             "FROM busybox\nRUN --mount=type=cache,target=/c,source=/s true\n",
             "a part of a cache (`source=/s`) needs namespaces",

@@ -8,7 +8,7 @@
 //! answered by the supervisor (`own`).
 //!
 //! What cannot be had: processes, host name, network and System V IPC of its own; the rest of `/proc`; devices, settings and
-//! limits by mounts.
+//! limits by mounts. No network at all can be: nothing but local sockets is left then, and no loopback device.
 
 mod descendants;
 mod own;
@@ -32,6 +32,7 @@ use crate::cgroup::Groups;
 use crate::container;
 use crate::container::Lines;
 use crate::landlock::Rules;
+use crate::seccomp;
 use crate::spawn;
 use crate::supervisor;
 use crate::supervisor::Pipes;
@@ -43,6 +44,7 @@ use crate::wire::Luggage;
 use crate::wire::NetworkJob;
 use crate::wire::Report;
 use places::Places;
+use system::Devices;
 
 /// How many bytes of paths are told in one message.
 const MESSAGE: usize = 8 * 1024;
@@ -61,7 +63,7 @@ pub(crate) fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Resul
 
     let mut places = Places::new(root, aside)?;
     let ran = fill(&mut places, job, luggage)
-        .and_then(|()| run_first(job, root, luggage, caller, groups.as_ref()));
+        .and_then(|devices| run_first(job, (root, devices), luggage, caller, groups.as_ref()));
     // Also when it did not come to running anything, or the caller is dead.
     let ended = descendants::end_all();
     if groups.as_ref().is_some_and(Groups::ran_out_of_memory) {
@@ -80,8 +82,8 @@ pub(crate) fn run(job: &Job, luggage: &Luggage, caller: BorrowedFd<'_>) -> Resul
 fn refuse(job: &Job) -> Result<(), Error> {
     let needs = |what: &str| Err(Error::NeedsNamespaces { what: what.to_owned() });
     match job.network {
-        NetworkJob::Host => {}
-        NetworkJob::None | NetworkJob::Joined(_) | NetworkJob::Awaited(..) => {
+        NetworkJob::Host | NetworkJob::None => {}
+        NetworkJob::Joined(_) | NetworkJob::Awaited(..) => {
             return needs("a network of its own");
         }
     }
@@ -103,18 +105,18 @@ fn refuse(job: &Job) -> Result<(), Error> {
     Ok(())
 }
 
-fn fill(places: &mut Places<'_>, job: &Job, luggage: &Luggage) -> Result<(), Error> {
-    system::fill(places)?;
+fn fill(places: &mut Places<'_>, job: &Job, luggage: &Luggage) -> Result<Devices, Error> {
+    let devices = system::fill(places)?;
     let mut contents = luggage.contents.as_slice();
     for mount in &job.mounts {
         places.put(mount, &mut contents)?;
     }
-    Ok(())
+    Ok(devices)
 }
 
 fn run_first(
     job: &Job,
-    root: BorrowedFd<'_>,
+    (root, devices): (BorrowedFd<'_>, Devices),
     luggage: &Luggage,
     caller: BorrowedFd<'_>,
     groups: Option<&Groups>,
@@ -137,23 +139,28 @@ fn run_first(
         }
     };
     drop(theirs);
-    answer_about_itself(ours, root)?;
+    answer_about_itself(ours, root, devices)?;
     supervisor::end_of(first, caller, pipes.ears()).map(|(report, _)| report)
 }
 
 /// Answers what the programs ask about themselves, as long as there are any, on a thread: only an ancestor may read their
 /// memory everywhere, and this process has to watch for their end.
-fn answer_about_itself(listener: OwnedFd, root: BorrowedFd<'_>) -> Result<(), Error> {
+fn answer_about_itself(
+    listener: OwnedFd,
+    root: BorrowedFd<'_>,
+    devices: Devices,
+) -> Result<(), Error> {
     let failed = "answer what programs ask about themselves";
     let root = std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd()))
         .map_err(Error::setup(failed))?;
+    let world = own::World { root, lends_devices: devices == Devices::Lent };
     let answer = move || {
         // Nothing comes if the first process has given up, or there is no listener.
         let received = wire::receive(listener.as_fd());
         drop(listener);
         let listener = received.ok().and_then(|(_, some)| some.into_iter().next());
         if let Some(listener) = listener {
-            own::answer_all(&listener, &root);
+            own::answer_all(&listener, &world);
         }
     };
     std::thread::Builder::new().spawn(answer).map_err(Error::setup(failed))?;
@@ -182,6 +189,10 @@ fn prepare(
     rustix::process::chdir("/").map_err(Error::setup(failed))?;
     container::enter_working_directory(&job.cwd)?;
     rules.enforce()?;
+    if matches!(job.network, NetworkJob::None) {
+        sys::install_filter(&seccomp::without_network())
+            .map_err(Error::setup("keep programs from the network"))?;
+    }
     container::take_rights(&rights(&job.rights, devices_work), lines)
 }
 

@@ -193,6 +193,30 @@ pub(crate) fn owners_only(sockets: bool) -> Vec<Instruction> {
     program
 }
 
+/// The filter that takes the network away where there is no namespace for that, to be installed beside the other one, as the
+/// strictest decides. A socket that is not local fails as from a kernel which knows no others.
+pub(crate) fn without_network() -> Vec<Instruction> {
+    let native = native();
+    let small = if native.id == AARCH64.id { ARM } else { I386 };
+    let mut program = Vec::new();
+    for machine in [&native, &small] {
+        let mut part = vec![load(NUMBER)];
+        if let Some(socketcall) = machine.socketcall {
+            // Which family it is about is in memory, where a filter cannot look.
+            part.extend([when(JUMP_IF_EQUAL, socketcall, 0, 1), fail(libc::ENOSYS)]);
+        }
+        part.extend([when(JUMP_IF_EQUAL, machine.socket, 1, 0), allow()]);
+        part.extend([load(FIRST_ARGUMENT), when(JUMP_IF_EQUAL, AF_UNIX, 1, 0)]);
+        part.extend([fail(libc::EAFNOSUPPORT), allow()]);
+        program.push(load(MACHINE));
+        program.push(when(JUMP_IF_EQUAL, machine.id, 0, part.len() as u8));
+        program.extend(part);
+    }
+    // Other machines' calls, which the other filter refuses.
+    program.push(allow());
+    program
+}
+
 /// What makes a filter what it is, and the filter.
 type Known = ((Capabilities, Watch), Vec<Instruction>);
 

@@ -3,10 +3,15 @@
 //!
 //! Single files are handed out, and never a directory: from one of the outer `/proc`, `..` would lead out of the root. What
 //! a program has open it gets again with no more than the rights that it has it open with. Everything else goes on as if
-//! nobody had been asked, so that a path which changes meanwhile gains nothing.
+//! nobody had been asked, so that a path which changes meanwhile gains nothing. Programs of another user than root are
+//! answered as that user (`guise`).
 //!
-//! Not answered: `stat` and its kin, other processes, and programs of another user than root, whose memory this process
-//! must not read.
+//! Where no device nodes can be made, opening one is answered with the outer one (`super::system`).
+//!
+//! Not answered: `stat` and its kin, other processes, and programs that nobody may look into: those that have changed their
+//! user since they were started.
+
+mod guise;
 
 use std::fs;
 use std::fs::File;
@@ -23,9 +28,11 @@ use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::system;
 use crate::seccomp::Asked;
 use crate::sys;
 use crate::sys::AskingCall;
+use guise::Guise;
 
 /// The longest path that is of interest.
 const LONGEST: usize = 128;
@@ -60,8 +67,17 @@ const FILES: &[&str] = &[
     "wchan",
 ];
 
-/// Answers until nobody has the filter any more. `root` is the program's root directory, as this process sees it.
-pub(super) fn answer_all(listener: &OwnedFd, root: &Path) {
+/// What is known of the program's world.
+#[derive(Debug)]
+pub(super) struct World {
+    /// The root directory, as this process sees it.
+    pub(super) root: PathBuf,
+    /// Whether its devices stand for the outer ones.
+    pub(super) lends_devices: bool,
+}
+
+/// Answers until nobody has the filter any more.
+pub(super) fn answer_all(listener: &OwnedFd, world: &World) {
     loop {
         let mut events = [PollFd::new(listener, PollFlags::IN)];
         if rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None)).is_err() {
@@ -72,7 +88,7 @@ pub(super) fn answer_all(listener: &OwnedFd, root: &Path) {
         }
         // It fails when the process that asks has just died.
         let Ok(call) = sys::next_asking_call(listener) else { continue };
-        if answer(listener, root, &call).is_none() {
+        if answer(listener, world, &call).is_none() {
             // It fails when the process does not wait any more.
             let _ = sys::let_call_go_on(listener, call.id);
         }
@@ -80,18 +96,15 @@ pub(super) fn answer_all(listener: &OwnedFd, root: &Path) {
 }
 
 /// Answers a call; `None` if it is to go on.
-fn answer(listener: &OwnedFd, root: &Path, call: &AskingCall) -> Option<()> {
+fn answer(listener: &OwnedFd, world: &World, call: &AskingCall) -> Option<()> {
     let asked = Asked::of(call.machine, call.number, call.arguments)?;
     let process = call.process;
-    let memory = match asked {
-        Asked::Open { .. } => File::open(format!("/proc/{process}/mem")),
-        Asked::ReadLink { .. } => {
-            File::options().read(true).write(true).open(format!("/proc/{process}/mem"))
-        }
-    };
-    let memory = memory.ok()?;
+    let (memory, _guise) = open_memory(process, asked)?;
     let path = read_path(&memory, asked.path())?;
     let subject = Subject::of(&path, process)?;
+    if matches!(subject, Subject::Device(_)) && !world.lends_devices {
+        return None;
+    }
     if !sys::is_asking(listener, call.id) {
         // It is another process by now that has the number.
         return Some(());
@@ -111,7 +124,7 @@ fn answer(listener: &OwnedFd, root: &Path, call: &AskingCall) -> Option<()> {
             }
         }
         Asked::ReadLink { buffer, size, .. } => {
-            let text = read_link(process, &subject, root)?;
+            let text = read_link(process, &subject, &world.root)?;
             let text = text.as_os_str().as_bytes();
             let text = &text[..text.len().min(usize::try_from(size).unwrap_or(usize::MAX))];
             match memory.write_all_at(text, buffer) {
@@ -128,6 +141,20 @@ fn answer(listener: &OwnedFd, root: &Path, call: &AskingCall) -> Option<()> {
     .or(Some(()))
 }
 
+/// Opens the memory of a process, as its user if that has to be.
+fn open_memory(process: i32, asked: Asked) -> Option<(File, Option<Guise>)> {
+    let open = || {
+        let is_written = matches!(asked, Asked::ReadLink { .. });
+        let mut options = File::options();
+        options.read(true).write(is_written).open(format!("/proc/{process}/mem"))
+    };
+    if let Ok(memory) = open() {
+        return Some((memory, None));
+    }
+    let guise = Guise::of(process)?;
+    Some((open().ok()?, Some(guise)))
+}
+
 /// What a path is about.
 #[derive(Debug, PartialEq, Eq)]
 enum Subject {
@@ -139,6 +166,8 @@ enum Subject {
     Link(&'static str),
     /// Something that it has open.
     Descriptor(u32),
+    /// A device that can be lent.
+    Device(&'static str),
 }
 
 impl Subject {
@@ -150,7 +179,10 @@ impl Subject {
                 "stdin" => Some(Self::Descriptor(0)),
                 "stdout" => Some(Self::Descriptor(1)),
                 "stderr" => Some(Self::Descriptor(2)),
-                _ => descriptor(name.strip_prefix("fd/")?),
+                _ => match system::lent_device(name) {
+                    Some(name) => Some(Self::Device(name)),
+                    None => descriptor(name.strip_prefix("fd/")?),
+                },
             };
         }
         let behind = path.strip_prefix("/proc/")?;
@@ -188,6 +220,7 @@ fn open(
             Some(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))
         }
         Subject::Descriptor(number) => open_again(process, *number, flags, still_asks),
+        Subject::Device(name) => system::open_lent(name, flags),
         Subject::Process | Subject::Link(_) => None,
     }
 }
@@ -248,15 +281,20 @@ fn read_link(process: i32, subject: &Subject, root: &Path) -> Option<PathBuf> {
         Subject::Link("root") => return Some("/".into()),
         Subject::Link(name) => format!("/proc/{process}/{name}"),
         Subject::Descriptor(number) => format!("/proc/{process}/fd/{number}"),
-        Subject::File(_) => return None,
+        Subject::File(_) | Subject::Device(_) => return None,
     };
     let target = fs::read_link(link).ok()?;
     match target.strip_prefix(root) {
         Ok(inside) => Some(Path::new("/").join(inside)),
-        // Pipes and sockets have no place; whatever else is outside is told to nobody.
-        Err(_) if !target.is_absolute() => Some(target),
+        // Pipes and sockets have no place; devices are where they always are; whatever else is outside is told to nobody.
+        Err(_) if !target.is_absolute() || is_device(&target) => Some(target),
         Err(_) => Some("/".into()),
     }
+}
+
+fn is_device(path: &Path) -> bool {
+    let name = path.strip_prefix("/dev").ok().and_then(Path::to_str);
+    name.and_then(system::lent_device).is_some()
 }
 
 /// Reads a short text that ends with a zero; `None` for a longer one.
@@ -355,6 +393,7 @@ mod tests {
         check("/proc/self/fd/63", Some(Subject::Descriptor(63)));
         check("/dev/fd/63", Some(Subject::Descriptor(63)));
         check("/dev/stdout", Some(Subject::Descriptor(1)));
+        check("/dev/null", Some(Subject::Device("null")));
         for other in [
             "/proc/1/status",
             "/proc/self/fd",
@@ -365,7 +404,8 @@ mod tests {
             "/proc/self/mem",
             "/proc/self/ns/net",
             "/proc/cpuinfo",
-            "/dev/null",
+            // It would be that of the terminal which the build has.
+            "/dev/tty",
             "self/status",
             "",
         ] {

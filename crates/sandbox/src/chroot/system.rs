@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::AtFlags;
 use rustix::fs::FileType;
@@ -51,17 +52,29 @@ const FACTS: &[&str] = &[
     "sys/vm/swappiness",
 ];
 
+/// Of devices: anybody may read and write.
+const EVERYBODY: Mode = Mode::from_raw_mode(0o666);
+
 /// Where a program looks for itself.
 const OWN: &[&str] = &["self", "thread-self"];
 
 /// What `/proc/mounts` says: there is one file system.
 const MOUNTS: &[u8] = b"none / none rw,relatime 0 0\n";
 
+/// What becomes of opening the devices of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Devices {
+    /// They are device nodes.
+    Nodes,
+    /// They stand for the outer ones: see [`open_lent`].
+    Lent,
+}
+
 /// Puts the three directories into their places.
-pub(super) fn fill(places: &mut Places<'_>) -> Result<(), Error> {
+pub(super) fn fill(places: &mut Places<'_>) -> Result<Devices, Error> {
     let failed = "make `/dev`";
     let (name, directory) = places.workshop(0o755).map_err(Error::setup(failed))?;
-    devices(directory.as_fd()).map_err(Error::setup(failed))?;
+    let devices = devices(directory.as_fd()).map_err(Error::setup(failed))?;
     places.put_own("dev", &name)?;
 
     let failed = "make `/proc`";
@@ -70,7 +83,8 @@ pub(super) fn fill(places: &mut Places<'_>) -> Result<(), Error> {
     places.put_own("proc", &name)?;
 
     let (name, _) = places.workshop(0o555).map_err(Error::setup("make `/sys`"))?;
-    places.put_own("sys", &name)
+    places.put_own("sys", &name)?;
+    Ok(devices)
 }
 
 /// Whether device nodes that a program makes can be opened: no device control group forbids it, as a container's does, and
@@ -90,20 +104,73 @@ pub(super) fn devices_work(directory: BorrowedFd<'_>) -> bool {
     probe().unwrap_or(true)
 }
 
-fn devices(directory: BorrowedFd<'_>) -> io::Result<()> {
-    let everybody = Mode::from_raw_mode(0o666);
-    for (name, major, minor) in NODES {
-        let number = rustix::fs::makedev(*major, *minor);
-        rustix::fs::mknodat(directory, *name, FileType::CharacterDevice, everybody, number)?;
-    }
+fn devices(directory: BorrowedFd<'_>) -> io::Result<Devices> {
     for (name, target) in LINKS.iter().filter(|(name, _)| *name != "ptmx") {
         rustix::fs::symlinkat(*target, directory, *name)?;
     }
     rustix::fs::mkdirat(directory, "shm", Mode::from_raw_mode(0o1777))?;
-    // On some file systems nodes can be made and not be opened.
+    match nodes(directory) {
+        Ok(()) => Ok(Devices::Nodes),
+        // In a user namespace none can be made; on some file systems they can be made and not be opened.
+        Err(Errno::PERM | Errno::ACCESS) => {
+            stand_ins(directory)?;
+            Ok(Devices::Lent)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn nodes(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    for (name, major, minor) in NODES {
+        let number = rustix::fs::makedev(*major, *minor);
+        rustix::fs::mknodat(directory, *name, FileType::CharacterDevice, EVERYBODY, number)?;
+    }
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::openat(directory, "null", flags, Mode::empty())?;
+    rustix::fs::openat(directory, "null", flags, Mode::empty()).map(drop)
+}
+
+/// What has the names of the devices for those who only look, and for the few whose calls are not answered: the device that
+/// everybody may make and nobody open, so that the end of a file is not taken for random numbers. `null` is a file: whoever
+/// writes to it without being answered wants nothing more.
+fn stand_ins(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    for (name, ..) in NODES {
+        match rustix::fs::unlinkat(directory, *name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        let kind = match *name {
+            "null" => FileType::RegularFile,
+            _ => FileType::CharacterDevice,
+        };
+        rustix::fs::mknodat(directory, *name, kind, EVERYBODY, 0)?;
+    }
     Ok(())
+}
+
+/// The name of a device that can be lent. Terminals cannot: that of the build is none of the program's business.
+pub(super) fn lent_device(name: &str) -> Option<&'static str> {
+    let known = NODES.iter().map(|(known, ..)| *known).filter(|known| *known != "tty");
+    known.into_iter().find(|known| *known == name)
+}
+
+/// Opens a device of the host for a program that has none of its own; `None` if the call is better answered by what stands for
+/// it.
+pub(super) fn open_lent(name: &str, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
+    let none_of = OFlags::PATH | OFlags::DIRECTORY | OFlags::EXCL;
+    if flags.intersects(none_of) {
+        return None;
+    }
+    let (_, major, minor) = NODES.iter().find(|(known, ..)| *known == name)?;
+    let kept = flags & (OFlags::WRONLY | OFlags::RDWR | OFlags::APPEND | OFlags::NONBLOCK);
+    let flags = kept | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(format!("/dev/{name}"), flags, Mode::empty());
+    let opened = opened.and_then(|device| {
+        let stat = rustix::fs::fstat(&device)?;
+        let is_it = stat.st_rdev == rustix::fs::makedev(*major, *minor)
+            && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if is_it { Ok(device) } else { Err(Errno::NXIO) }
+    });
+    Some(opened)
 }
 
 fn facts(directory: BorrowedFd<'_>) -> io::Result<()> {

@@ -182,6 +182,26 @@ fn both_numberings_are_told_apart_and_others_refused() {
     assert_eq!(run(&program, 0x8000_0016, 1, 0), REFUSED);
 }
 
+#[test]
+fn without_a_network_there_are_local_sockets() {
+    let program = without_network();
+    let no_family = FAIL | libc::EAFNOSUPPORT as u32;
+    let (native, small) = native_and_small();
+    for machine in [&native, &small] {
+        let check = |number, argument, expected| {
+            assert_eq!(run(&program, machine.id, number, argument), expected, "{number}");
+        };
+        check(machine.clone, 2, ALLOWED_);
+        check(machine.socket, AF_UNIX, ALLOWED_);
+        for family in (0..64).filter(|family| *family != AF_UNIX) {
+            check(machine.socket, family, no_family);
+        }
+        if let Some(socketcall) = machine.socketcall {
+            check(socketcall, 1, MISSING);
+        }
+    }
+}
+
 /// The kernel refuses longer ones.
 #[test]
 fn it_is_short_enough() {

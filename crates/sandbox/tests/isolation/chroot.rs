@@ -32,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
     ("what_is_open_is_opened_with_its_rights", what_is_open_is_opened_with_its_rights),
     ("nothing_else_is_told", nothing_else_is_told),
     ("devices_that_work", devices_that_work),
+    ("no_network_but_local_sockets", no_network_but_local_sockets),
     ("all_processes_die", all_processes_die),
     ("nothing_is_left", nothing_is_left),
     ("what_was_there_comes_back", what_was_there_comes_back),
@@ -165,6 +166,8 @@ fn processes_outside_are_out_of_reach(world: &World) {
         assert_eq!(run.stderr.matches("Operation not permitted").count(), 2, "{run:?}");
         assert!(outside.try_wait().unwrap().is_none(), "it was killed");
     }
+    assert_eq!(tree.probe(&format!("limit {}", outside.id())), "EPERM");
+    assert_eq!(tree.probe("limit 0"), "ok");
     outside.kill().unwrap();
     outside.wait().unwrap();
 }
@@ -201,6 +204,7 @@ fn what_is_open_is_opened_with_its_rights(world: &World) {
     assert_eq!(tree.sh(script), "1\nold");
     let script = "echo old >/tmp/f; exec 3>>/tmp/f; cat /proc/self/fd/3 2>&1 | grep -c denied";
     assert_eq!(tree.sh(script), "1");
+    assert_eq!(tree.sh("readlink /proc/self/fd/0"), "/dev/null");
     // A FIFO without another end holds nobody up.
     fs::write(tree.root.join("tmp/pid"), "").unwrap();
     let script =
@@ -234,6 +238,23 @@ fn devices_that_work(world: &World) {
     // A device that a program makes is of no use: it has no right to make one, or nobody may open it.
     let made = "mknod /tmp/memory c 1 1 && cat /tmp/memory";
     assert_ne!(run(tree.spec(&["sh", "-c", made])).unwrap().exit, Exit::Code(0));
+}
+
+fn no_network_but_local_sockets(world: &World) {
+    let tree = Tree::new(world);
+    let probe = |network: Network, family: i32| {
+        // The first one puts the program there.
+        tree.probe("openat2");
+        let mut spec = tree.spec(&["/probe", "--probe", &family.to_string()]);
+        spec.network = network;
+        run(spec).unwrap().success()
+    };
+    assert_eq!(probe(Network::None, libc::AF_UNIX), "ok");
+    for family in [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
+        assert_eq!(probe(Network::Host, family), "ok", "{family}");
+        let refused = probe(Network::None, family);
+        assert!(refused.contains("not supported"), "{family}: {refused}");
+    }
 }
 
 fn all_processes_die(world: &World) {
@@ -326,8 +347,7 @@ fn what_is_lent_and_lost_is_replaced(world: &World) {
 
 fn what_needs_namespaces_is_refused(world: &World) {
     let tree = Tree::new(world);
-    let changes: [fn(&mut Spec); 6] = [
-        |spec| spec.network = Network::None,
+    let changes: [fn(&mut Spec); 5] = [
         |spec| spec.make_insecure(),
         |spec| spec.read_only = true,
         |spec| spec.devices.all = true,

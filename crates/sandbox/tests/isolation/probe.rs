@@ -100,6 +100,18 @@ pub(crate) fn run(what: &str) -> ExitCode {
             status.lines().filter(wanted).for_each(|line| println!("{line}"));
             return ExitCode::SUCCESS;
         }
+        limit if limit.starts_with("limit ") => {
+            let pid: i32 = limit[6..].parse().unwrap();
+            let resource = rustix::process::Resource::Nofile;
+            let few = rustix::process::Rlimit { current: Some(5), maximum: Some(5) };
+            rustix::process::prlimit(rustix::process::Pid::from_raw(pid), resource, few).map(drop)
+        }
+        name if name.starts_with('@') => {
+            let address =
+                rustix::net::SocketAddrUnix::new_abstract_name(&name.as_bytes()[1..]).unwrap();
+            rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)
+                .and_then(|socket| rustix::net::connect(&socket, &address))
+        }
         family => {
             let family = AddressFamily::from_raw(family.parse().unwrap());
             rustix::net::socket(family, SocketType::DGRAM, None).map(drop)
