@@ -23,6 +23,7 @@ use crate::cgroup::Groups;
 use crate::emulation;
 use crate::exec;
 use crate::init;
+use crate::landlock;
 use crate::limits;
 use crate::network::gate::Inside;
 use crate::rootfs;
@@ -116,6 +117,9 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
     connect_output(job, luggage, lines, &rootfs)?;
     rootfs.switch()?;
     enter_working_directory(&job.cwd)?;
+    if matches!(job.network, NetworkJob::Host) && !job.meets_others {
+        landlock::keep_from_named_sockets()?;
+    }
 
     take_rights(&job.rights, lines)
 }

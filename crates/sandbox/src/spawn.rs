@@ -335,6 +335,7 @@ fn pack(spec: Spec) -> Result<(Order, Luggage), Error> {
         rights: spec.rights,
         hostname: spec.hostname,
         network,
+        meets_others: spec.meets_others,
         masked: spec.masked,
         device_nodes: spec.device_nodes,
         devices: spec.devices,

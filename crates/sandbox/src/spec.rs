@@ -35,6 +35,9 @@ pub struct Spec {
     pub hostname: String,
     /// Which network the process has.
     pub network: Network,
+    /// Whether the process may meet those of the host at sockets that have a name and no file (unix(7), abstract), where it has
+    /// the host's network. If not, it has to be Linux 6.12 or newer for that; an older one knows no way.
+    pub meets_others: bool,
     /// Whether what tells about the host or changes it is hidden or read-only in `/proc` and `/sys`.
     pub masked: bool,
     /// Whether device nodes work, wherever they are: for those who have the rights of the host's root
@@ -77,6 +80,7 @@ impl Spec {
             rights: Rights::default(),
             hostname: String::new(),
             network: Network::None,
+            meets_others: true,
             masked: true,
             device_nodes: false,
             devices: Devices::default(),

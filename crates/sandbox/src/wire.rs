@@ -74,6 +74,7 @@ pub(crate) struct Job {
     pub(crate) rights: Rights,
     pub(crate) hostname: String,
     pub(crate) network: NetworkJob,
+    pub(crate) meets_others: bool,
     pub(crate) masked: bool,
     pub(crate) device_nodes: bool,
     pub(crate) devices: Devices,

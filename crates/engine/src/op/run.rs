@@ -85,6 +85,7 @@ pub(crate) fn run(
         },
         hostname: run.hostname.clone(),
         network: network.spec()?,
+        meets_others: run.security == Security::Insecure,
         mounts: spec_mounts,
         shm_size: request.shm_size,
         resources: request.resources.limits(),

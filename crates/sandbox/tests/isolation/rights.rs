@@ -1,5 +1,9 @@
 //! What the process may do: capabilities, system calls, devices, the kernel's settings.
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+
 use sandbox::Exit;
 use sandbox::Network;
 use sandbox::Rung;
@@ -17,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("refused_calls", refused_calls),
     ("allowed_calls", allowed_calls),
     ("new_privileges_are_possible", new_privileges_are_possible),
+    ("others_are_not_met", others_are_not_met),
     ("no_mounting", no_mounting),
     ("chroot_does_not_escape", chroot_does_not_escape),
     ("control_groups_cannot_be_changed", control_groups_cannot_be_changed),
@@ -119,6 +124,27 @@ fn new_privileges_are_possible(world: &World) {
     // Where root's part is played, who begins as somebody else has root's rights over owners only.
     let rights = if world.plays_root() { "0000000000000000" } else { "00000000a80425fb" };
     assert_eq!(run.success(), format!("1000 0\nCapEff:\t{rights}"));
+}
+
+/// At a socket that has a name of the host's network and no file.
+fn others_are_not_met(world: &World) {
+    let name = format!("kiln-test-{}-{}", std::process::id(), world.base().display());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let met = |meets_others| {
+        let change = |spec: &mut sandbox::Spec| {
+            spec.network = Network::Host;
+            spec.meets_others = meets_others;
+        };
+        world.probe(&format!("@{name}"), change).success()
+    };
+    assert_eq!(met(true), "ok");
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(6), Some(12)) {
+        skip("this kernel knows no way");
+    }
+    assert_eq!(met(false), "EPERM");
 }
 
 fn no_mounting(world: &World) {
