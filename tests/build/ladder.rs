@@ -23,6 +23,7 @@ RUN --mount=type=bind,source=d,target=/d,rw ls -R /d >/bound && touch /d/gone
 RUN --mount=type=tmpfs,target=/t touch /t/gone
 RUN sleep 98765 & true
 RUN (echo x >/etc/hosts) 2>/dev/null; test -c /dev/zero && test -e /dev/null && grep -q processor /proc/cpuinfo
+RUN : >>/etc/passwd
 RUN rm -r /x/y && mkdir /x/y && echo new >/x/y/f
 RUN <<EOF
 set -e

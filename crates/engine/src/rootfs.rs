@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filetree::{RootDir, Served, Unsettled};
+use filetree::{Files, RootDir, Served, Unsettled};
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps};
 use sandbox::{Confinement, MOST_LAYERS, Overlay, Rung, Spec, Syncs};
 use store::{Container, ContainerDirectory, Image, Open, Snapshot, SnapshotId};
@@ -239,12 +239,12 @@ pub(crate) fn adopt_kept(engine: &Engine, container: &Container) -> Result<(), E
 }
 
 /// Lists what may be no change of what was written into `upper`.
-pub(crate) fn unsettled(engine: &Engine, upper: &Path) -> Result<Unsettled, Error> {
+pub(crate) fn unsettled(engine: &Engine, upper: &Path, files: Files) -> Result<Unsettled, Error> {
     let served = match engine.rung {
         Rung::FuseOverlay => Served::ByProgram,
         _ => Served::ByKernel,
     };
-    Ok(Unsettled::list(upper, engine.flavour(), served)?)
+    Ok(Unsettled::list(upper, engine.flavour(), served, files)?)
 }
 
 /// Seals what a step has made.

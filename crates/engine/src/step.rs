@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use filetree::RootDir;
+use filetree::{Files, RootDir};
 use oci::{ImageId, Platform};
 use plan::{Base, Derived, Op, Stage, Step, StepKey};
 use store::{Open, Record, Snapshot};
@@ -161,7 +161,11 @@ fn platform_of(stage: &Stage) -> Platform {
 
 /// Takes out of a snapshot what is no change. What stands alone was made on nothing.
 fn settle(build: &Build, step: &Step, snapshot: &Snapshot<Open>, below: &Tip) -> Result<(), Error> {
-    let unsettled = rootfs::unsettled(&build.engine, snapshot.fs())?;
+    let files = match step.op {
+        Op::Run(_) => Files::MaybeCopied,
+        _ => Files::Put,
+    };
+    let unsettled = rootfs::unsettled(&build.engine, snapshot.fs(), files)?;
     // What was collected by comparing is settled.
     if !build.engine.rung().mounts() || unsettled.is_empty() || stands_alone(step) {
         return Ok(());

@@ -2,12 +2,16 @@
 //!
 //! Overlay copies a directory up to make something in it, and the copy stays when that something goes: a mount point, or
 //! a file that the command removed again. And it marks every new directory as opaque, also where there is nothing below
-//! to be hidden. Neither is a change, and a layer should hold changes only.
+//! to be hidden. It copies a file up that is opened for writing, whatever comes of that (`copies`). None of this is a change,
+//! and a layer should hold changes only.
 //!
 //! `fuse-overlayfs` leaves more: a whiteout of every directory that is removed, also where there is nothing below, and
 //! directories that have lost their set-group-id bit on the way up.
 
+mod copies;
+
 use std::{
+    collections::BTreeSet,
     ffi::{CString, OsStr},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -39,7 +43,9 @@ pub struct Unsettled {
     /// Children before their parents, so that a chain of empty directories goes as a whole.
     directories: Vec<Directory>,
     /// What may be whiteouts of nothing.
-    whiteouts: Vec<Whiteout>,
+    whiteouts: Vec<Leaf>,
+    /// What may be copies of what is below.
+    copies: Vec<Leaf>,
     served_by: Served,
 }
 
@@ -55,8 +61,9 @@ struct Directory {
     is_hidden: bool,
 }
 
+/// Something that is no directory.
 #[derive(Debug)]
-struct Whiteout {
+struct Leaf {
     path: PathBuf,
     /// Whether a directory above it hides what is below it already.
     is_hidden: bool,
@@ -71,6 +78,15 @@ pub enum Served {
     ByProgram,
 }
 
+/// How the files of a snapshot came there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Each was put there.
+    Put,
+    /// Some may have been copied up by an overlay.
+    MaybeCopied,
+}
+
 /// A directory on the way of the listing.
 struct Found {
     directory: Directory,
@@ -82,16 +98,22 @@ struct Found {
 
 impl Unsettled {
     /// Lists the directories of `upper`, overlay's upper directory, that nothing says to be a change: those that have a mark,
-    /// and those without anything but directories. Of what a program has served, all.
+    /// and those without anything but directories. Of what a program has served, all. And the files that may have been copied
+    /// up for nothing.
     ///
     /// # Errors
     /// [`Error::LongPath`] for a directory that no layer can hold, and the operating system's.
-    pub fn list(upper: &Path, flavour: Flavour, served_by: Served) -> Result<Self, Error> {
+    pub fn list(
+        upper: &Path,
+        flavour: Flavour,
+        served_by: Served,
+        files: Files,
+    ) -> Result<Self, Error> {
         let root = RootDir::open(upper)?;
         let top = open_dir(root.as_fd(), c".").map_err(Error::io("open", "/"))?;
         let mut walk = Walk::new(top)?;
         let mut found: Vec<Found> = Vec::new();
-        let mut whiteouts = Vec::new();
+        let (mut whiteouts, mut copies) = (Vec::new(), Vec::new());
         // The directory that the walk stands in.
         let mut current: Option<usize> = None;
         while let Some(visit) = walk.next()? {
@@ -105,13 +127,22 @@ impl Unsettled {
             let parent = current.map(|index| &mut found[index]);
             let is_hidden =
                 parent.as_ref().is_some_and(|it| it.directory.is_hidden || it.directory.is_opaque);
+            if files == Files::MaybeCopied
+                && kind == FileType::RegularFile
+                && copies::may_be_copy(walk.dir()?, &name)
+                    .map_err(Error::io("look at", walk.path_of(name.to_bytes())))?
+            {
+                // If it goes, its directory may go, too.
+                copies.push(Leaf { path: relative(&walk, &name), is_hidden });
+                continue;
+            }
             if kind != FileType::Directory {
                 if let Some(parent) = parent {
                     parent.is_filled = true;
                 }
                 if served_by == Served::ByProgram && kind == FileType::CharacterDevice {
                     let path = relative(&walk, &name);
-                    whiteouts.push(Whiteout { path, is_hidden });
+                    whiteouts.push(Leaf { path, is_hidden });
                 }
                 continue;
             }
@@ -127,22 +158,28 @@ impl Unsettled {
             walk.enter(fd, &name)?;
         }
         let directories = unsettled(found, served_by);
-        Ok(Self { root, flavour, directories, whiteouts, served_by })
+        Ok(Self { root, flavour, directories, whiteouts, copies, served_by })
     }
 
     /// Whether there is nothing to settle.
     pub fn is_empty(&self) -> bool {
-        self.directories.is_empty() && self.whiteouts.is_empty()
+        self.directories.is_empty() && self.whiteouts.is_empty() && self.copies.is_empty()
     }
 
-    /// Removes what changes nothing on top of `below`: unchanged directories with nothing in them, and marks that hide
-    /// nothing.
+    /// Removes what changes nothing on top of `below`: unchanged files, unchanged directories with nothing in them, and marks
+    /// that hide nothing.
     ///
     /// # Errors
     /// The operating system's; what was removed by then was nothing that counts.
     pub fn settle(&self, below: &RootDir) -> Result<(), Error> {
         for whiteout in &self.whiteouts {
             self.settle_whiteout(below, whiteout)?;
+        }
+        let mut emptied = BTreeSet::new();
+        for copy in self.copies.iter().filter(|copy| !copy.is_hidden) {
+            if self.settle_copy(below, copy)? {
+                emptied.extend(copy.path.parent());
+            }
         }
         for directory in &self.directories {
             let covered = below
@@ -153,13 +190,19 @@ impl Unsettled {
                 stat = self.give_back_group_bit(directory, covered.as_ref())?;
             }
             let covered = covered.filter(|it| is_directory(it) && !directory.is_hidden);
+            // Unlike the kernel, such a program changes the time of the directory in which it puts a copy.
+            if let Some(covered) = covered.filter(|_| {
+                self.served_by == Served::ByProgram && emptied.contains(&*directory.path)
+            }) {
+                (stat.st_mtime, stat.st_mtime_nsec) = (covered.st_mtime, covered.st_mtime_nsec);
+            }
             self.settle_directory(directory, &stat, below, covered)?;
         }
         Ok(())
     }
 
     /// Removes a whiteout that hides nothing.
-    fn settle_whiteout(&self, below: &RootDir, whiteout: &Whiteout) -> Result<(), Error> {
+    fn settle_whiteout(&self, below: &RootDir, whiteout: &Leaf) -> Result<(), Error> {
         let path = &whiteout.path;
         let (parent, name) = self.parent_of(path)?;
         let stat = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)
@@ -172,6 +215,20 @@ impl Unsettled {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Removes a file that is the one below, and returns whether it was.
+    fn settle_copy(&self, below: &RootDir, copy: &Leaf) -> Result<bool, Error> {
+        let path = &copy.path;
+        let (parent, name) = self.parent_of(path)?;
+        if !copies::is_copy(parent.as_fd(), &name, below, path)? {
+            return Ok(false);
+        }
+        keeping_times_of(&parent, path, || {
+            rustix::fs::unlinkat(&parent, &name, AtFlags::empty())
+                .map_err(Error::io("remove", path))
+        })?;
+        Ok(true)
     }
 
     /// A directory that has on top of what it covers the same mode but for the bit had that bit before it was copied up. One
@@ -326,6 +383,10 @@ mod tests {
 
     struct Scratch(PathBuf);
 
+    fn list(upper: &Path, flavour: Flavour, served_by: Served) -> Result<Unsettled, Error> {
+        Unsettled::list(upper, flavour, served_by, Files::MaybeCopied)
+    }
+
     impl Scratch {
         fn new(name: &str) -> Self {
             let path =
@@ -354,10 +415,7 @@ mod tests {
 
         fn settle(&self) {
             let below = RootDir::open(&self.0.join("below")).unwrap();
-            Unsettled::list(&self.upper(), Flavour::User, Served::ByKernel)
-                .unwrap()
-                .settle(&below)
-                .unwrap();
+            list(&self.upper(), Flavour::User, Served::ByKernel).unwrap().settle(&below).unwrap();
         }
     }
 
@@ -394,7 +452,7 @@ mod tests {
         let scratch = Scratch::new("filled");
         let upper = scratch.upper();
         let list = |served_by| {
-            let unsettled = Unsettled::list(&upper, Flavour::User, served_by).unwrap();
+            let unsettled = self::list(&upper, Flavour::User, served_by).unwrap();
             let names = unsettled.directories.iter();
             let names = names.map(|it| it.path.file_name().unwrap().to_owned());
             names.collect::<Vec<_>>()
@@ -422,13 +480,58 @@ mod tests {
         // 19 names with a slash after each, and this one.
         rustix::fs::mkdirat(&at, &*"l".repeat(200), Mode::RWXU).unwrap();
         scratch.settle();
-        let list = || Unsettled::list(&scratch.upper(), Flavour::User, Served::ByKernel);
+        let list = || self::list(&scratch.upper(), Flavour::User, Served::ByKernel);
         let longest = &list().unwrap().directories[0].path;
         assert_eq!(longest.as_os_str().len(), 4095);
         rustix::fs::mkdirat(&at, &*"l".repeat(201), Mode::RWXU).unwrap();
         assert!(matches!(list(), Err(Error::LongPath { .. })));
         rustix::fs::unlinkat(&at, &*"l".repeat(201), AtFlags::REMOVEDIR).unwrap();
         rustix::fs::unlinkat(&at, &*"l".repeat(200), AtFlags::REMOVEDIR).unwrap();
+    }
+
+    /// Makes a file as overlay copies it up: with the time of the one below.
+    fn copy_up(scratch: &Scratch, name: &str, content: &str) {
+        let (below, upper) = (scratch.0.join("below").join(name), scratch.upper().join(name));
+        fs::write(&below, content).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::copy(&below, &upper).unwrap();
+        fs::File::open(&upper).unwrap().set_modified(time(&below)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_copied_up_for_nothing_goes() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::new("copies");
+        let upper = scratch.upper();
+        fs::create_dir_all(scratch.0.join("below/d")).unwrap();
+        fs::create_dir_all(upper.join("d")).unwrap();
+        let long = "x".repeat(200_000);
+        for name in ["d/same", "changed", "mode", "linked", "hidden"] {
+            copy_up(&scratch, name, &long);
+        }
+        scratch.same_time("d");
+        // As old as below and as long, and yet another one.
+        fs::write(upper.join("changed"), format!("{}y", &long[1..])).unwrap();
+        scratch.same_time("changed");
+        fs::set_permissions(upper.join("mode"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::hard_link(upper.join("linked"), upper.join("link")).unwrap();
+        let old = fs::File::create(upper.join("old")).unwrap();
+        old.set_modified(std::time::UNIX_EPOCH).unwrap();
+        fs::remove_file(scratch.0.join("below/hidden")).unwrap();
+        fs::create_dir(scratch.0.join("below/hidden")).unwrap();
+        scratch.settle();
+        assert!(!upper.join("d").exists());
+        for name in ["changed", "mode", "linked", "link", "old", "hidden"] {
+            assert!(upper.join(name).exists(), "{name}");
+        }
+        // What was put there is what was meant.
+        copy_up(&scratch, "put", "x");
+        let below = RootDir::open(&scratch.0.join("below")).unwrap();
+        Unsettled::list(&upper, Flavour::User, Served::ByKernel, Files::Put)
+            .unwrap()
+            .settle(&below)
+            .unwrap();
+        assert!(upper.join("put").exists());
     }
 
     #[test]
@@ -493,7 +596,7 @@ mod tests {
         fs::write(scratch.upper().join("group/x"), "").unwrap();
 
         let below = RootDir::open(&scratch.0.join("below")).unwrap();
-        Unsettled::list(&scratch.upper(), Flavour::Trusted, Served::ByProgram)
+        list(&scratch.upper(), Flavour::Trusted, Served::ByProgram)
             .unwrap()
             .settle(&below)
             .unwrap();

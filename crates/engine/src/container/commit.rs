@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use filetree::{PackOptions, RootDir};
+use filetree::{Files, PackOptions, RootDir};
 use oci::{Config, History, ImageConfig, ImageId, Reference};
 use store::{Ancestry, Container, Open, Snapshot, SnapshotId};
 
@@ -113,7 +113,7 @@ fn written_layer(
     let directory = File::open(snapshot.fs()).map_err(Error::io("open", snapshot.fs()))?;
     mount_points.remove_from(directory.as_fd())?;
     let below = rootfs::readable(engine, &container.snapshots)?;
-    rootfs::unsettled(engine, snapshot.fs())?.settle(below.root())?;
+    rootfs::unsettled(engine, snapshot.fs(), Files::Put)?.settle(below.root())?;
     match root.is_empty()? {
         true => Ok(None),
         false => Ok(Some(snapshot.seal()?)),
