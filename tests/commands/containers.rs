@@ -261,6 +261,44 @@ fn a_killed_keeper_takes_its_container_along() {
     nothing_is_left(&env);
 }
 
+/// Whoever ends a container does not wait for a keeper that stands still; whoever wants something else of it is told.
+#[test]
+fn a_keeper_that_stands_still_keeps_nobody_from_ending() {
+    let env = TestEnv::new();
+    let enders: [(&str, &[&str]); 4] = [
+        ("removed", &["rm", "-f", "removed"]),
+        ("killed", &["kill", "killed"]),
+        ("stopped", &["stop", "-t", "1", "stopped"]),
+        ("told", &["kill", "-s", "KILL", "told"]),
+    ];
+    for (name, command) in enders {
+        let id = sleeping(&env, name);
+        let (program, keeper) = (pid(&env, &id), env.keepers()[0]);
+        kill_process(Pid::from_raw(keeper.cast_signed()).unwrap(), Signal::STOP).unwrap();
+        if name == "told" {
+            for command in [["exec", name, "true"].as_slice(), &["attach", name], &["top", name]] {
+                env.kiln(command).run().fails(1).says(&[
+                    "`told` was stopped by a signal",
+                    &format!("kill -CONT {keeper}"),
+                    "kiln kill told",
+                ]);
+            }
+            let cp = env.kiln(["cp", "told:/etc/passwd", "-"]).run().fails(1);
+            cp.says(&["stopped by a signal"]);
+            assert_eq!(env.state(name), "running");
+        }
+        assert_eq!(env.ok(command).text(), name);
+        assert!(!fs::exists(format!("/proc/{program}")).unwrap(), "{command:?}");
+        if name != "removed" {
+            // In good order: it was its keeper that has told the end.
+            let finished = env.ok(&["inspect", "--format", "{{.State.ExitCode}}", name]).text();
+            assert_eq!(finished, "137");
+            env.ok(&["rm", name]);
+        }
+        nothing_is_left(&env);
+    }
+}
+
 #[test]
 fn of_two_starts_at_once_one_starts() {
     let env = TestEnv::new();

@@ -348,6 +348,28 @@ pub enum Error {
         /// The container's name.
         name: String,
     },
+    /// The keeper of a container stands still, and nothing can be asked of it.
+    #[error(
+        "the process that keeps the container `{name}` was stopped by a signal: let it go on with `kill -CONT {keeper}`, or end the \
+         container with `kiln kill {name}`"
+    )]
+    KeeperStopped {
+        /// The container's name.
+        name: String,
+        /// The keeper's process id.
+        keeper: i32,
+    },
+    /// The keeper of a container does not answer, for a reason that cannot be seen.
+    #[error(
+        "the process that keeps the container `{name}` has not answered within {seconds} seconds: it may be frozen, or the machine busy; \
+         try again, or end the container with `kiln kill {name}`"
+    )]
+    KeeperSilent {
+        /// The container's name.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// Something that only a running container can do.
     #[error("container `{name}` is not running")]
     NotRunning {

@@ -20,6 +20,7 @@
 //! - [`foreign`](probe): programs for other processors.
 //! - [`signals`](Termination): how a process that stays is asked to end.
 //! - [`pause`](pause()): a sandbox that stands still for a moment. [`processes`](processes()): what runs there, and what it uses.
+//! - [`peer`](Peer): the process at the other end of a socket.
 //! - [`pty`](RawMode): terminals, for the caller of an interactive sandbox.
 //! - `release`: which kernel this is.
 //! - `sys`: the system calls that `rustix` does not offer; the only unsafe code of the project.
@@ -63,6 +64,7 @@ mod seccomp;
 mod foreign;
 mod network;
 mod pause;
+mod peer;
 mod pressure;
 mod processes;
 mod pty;
@@ -96,6 +98,7 @@ pub use overlay::Syncs;
 pub use overlay::detach;
 pub use pause::Paused;
 pub use pause::pause;
+pub use peer::Peer;
 pub use pressure::Pressure;
 pub use pressure::pressure;
 pub use processes::Usage;

@@ -124,6 +124,25 @@ pub(crate) fn kill(process: Pid, signal: i32) -> io::Result<()> {
     checked(result.into()).map(drop)
 }
 
+/// SO_PEERCRED of unix(7): who listens at the other end of a socket; `None` if it is in another process id namespace. With `rustix`
+/// such a process has an id that its type does not allow.
+pub(crate) fn peer(socket: impl AsFd) -> io::Result<Option<Pid>> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = u32::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
+    // SAFETY: `peer` and `length` outlive the call, and `length` is the size of `peer`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    checked(result.into())?;
+    Ok(Pid::from_raw(peer.pid))
+}
+
 /// close_range(2) from a descriptor on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: called only right before execve or _exit, when nothing owns those descriptors any

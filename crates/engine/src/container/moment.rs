@@ -7,7 +7,7 @@ use sandbox::MountPoints;
 use store::{Container, Kept};
 
 use super::{
-    control,
+    control::{self, WhenStopped},
     wire::{Answer, Request},
 };
 use crate::{
@@ -45,8 +45,12 @@ pub(super) fn hold(
     meanwhile: Meanwhile,
 ) -> Result<Moment, Error> {
     let paused = match meanwhile {
-        Meanwhile::Paused => control::request(engine, container, &Request::HoldStill),
-        Meanwhile::Running => control::request(engine, container, &Request::MountPoints),
+        Meanwhile::Paused => {
+            control::request(engine, container, &Request::HoldStill, WhenStopped::Tell)
+        }
+        Meanwhile::Running => {
+            control::request(engine, container, &Request::MountPoints, WhenStopped::Tell)
+        }
     };
     let not_running = match paused {
         Ok((Answer::MountPoints(mount_points), stream)) => {

@@ -10,7 +10,7 @@ use std::{
 use store::Container;
 
 use super::{
-    control,
+    control::{self, Silence, WhenStopped},
     exec::ExecRequest,
     streams::OutputStream,
     wire::{self, Answer, Attach, Kind, ProgramNumber, Request, Size},
@@ -72,7 +72,7 @@ pub fn start(
     drop(started);
     // The command holds their end as long as it exists.
     drop(keeper);
-    let answered = control::ask(ours, &Request::Start { attach });
+    let answered = control::ask(ours, &Request::Start { attach }, WhenStopped::Wait);
     Session::begin(engine, container, answered)
 }
 
@@ -101,7 +101,11 @@ pub fn start_or_attach(
 /// Joins those who hear the output of a container that runs.
 pub fn attach(engine: &Engine, container: &Container, attach: Attach) -> Result<Session, Error> {
     let stream = control::connect(engine, container)?;
-    Session::begin(engine, container, control::ask(stream, &Request::Attach(attach)))
+    Session::begin(
+        engine,
+        container,
+        control::ask(stream, &Request::Attach(attach), WhenStopped::Tell),
+    )
 }
 
 /// Starts one more program in a container that runs; without `attach` nobody hears of it again.
@@ -113,14 +117,14 @@ pub fn exec(
 ) -> Result<Session, Error> {
     let stream = control::connect(engine, container)?;
     let request = Request::Exec { exec: Box::new(request), attach };
-    Session::begin(engine, container, control::ask(stream, &request))
+    Session::begin(engine, container, control::ask(stream, &request, WhenStopped::Tell))
 }
 
 impl Session {
     fn begin(
         engine: &Engine,
         container: &Container,
-        answered: io::Result<(Answer, UnixStream)>,
+        answered: Result<(Answer, UnixStream), Silence>,
     ) -> Result<Self, Error> {
         let lost = || Error::KeeperLost { name: container.name.clone() };
         match answered {
@@ -141,7 +145,8 @@ impl Session {
                 | Answer::Exited(_),
                 _,
             ))
-            | Err(_) => Err(lost()),
+            | Err(Silence::Gone) => Err(lost()),
+            Err(silence) => Err(control::unanswered(container, &silence)),
         }
     }
 
@@ -218,16 +223,16 @@ impl Input {
 impl Handle {
     /// Sends the program a signal. One that has ended gets none.
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        self.tell(&Request::Signal { program: self.program, signal })
+        self.tell(&Request::Signal { program: self.program, signal }, WhenStopped::Wake)
     }
 
     /// Gives the program's terminal another size.
     pub fn resize(&self, size: Size) -> Result<(), Error> {
-        self.tell(&Request::Resize { program: self.program, size })
+        self.tell(&Request::Resize { program: self.program, size }, WhenStopped::Tell)
     }
 
-    fn tell(&self, request: &Request) -> Result<(), Error> {
-        match control::request(&self.engine, &self.container, request) {
+    fn tell(&self, request: &Request, when_stopped: WhenStopped) -> Result<(), Error> {
+        match control::request(&self.engine, &self.container, request, when_stopped) {
             Ok(_) | Err(Error::NotRunning { .. }) => Ok(()),
             Err(error) => Err(error),
         }

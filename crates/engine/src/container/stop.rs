@@ -1,7 +1,6 @@
 //! Ending containers: by a signal, by the kernel, or by waiting; taking them away; and letting them stand still.
 
 use std::{
-    io,
     os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant},
@@ -12,7 +11,8 @@ use sandbox::Usage;
 use store::{Container, Status};
 
 use super::{
-    Settings, control,
+    Settings,
+    control::{self, Silence, WhenStopped},
     options::signal_number,
     volumes,
     wire::{Answer, Request},
@@ -54,14 +54,12 @@ pub fn stop_to_restart(engine: &Engine, container: &Container, how: Stop) -> Res
 /// # Errors
 /// [`Error::NotRunning`]; [`Error::NotEnded`] after a kill.
 pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<(), Error> {
-    let sent = control::request(engine, container, &Request::Signal { program: 0, signal });
-    if signal == KILL {
+    send(engine, container, signal)?;
+    match signal {
         // As with Docker, it is dead when the command returns.
-        let (_, stream) = sent?;
-        drop(stream);
-        return wait_until_gone(engine, container);
+        KILL => wait_until_gone(engine, container),
+        _ => Ok(()),
     }
-    sent.map(drop)
 }
 
 /// Lets every process of a container stand still until [`unpause`].
@@ -69,7 +67,7 @@ pub fn kill(engine: &Engine, container: &Container, signal: i32) -> Result<(), E
 /// # Errors
 /// [`Error::NotRunning`], [`Error::AlreadyPaused`], [`Error::Restarting`].
 pub fn pause(engine: &Engine, container: &Container) -> Result<(), Error> {
-    control::request(engine, container, &Request::Pause).map(drop)
+    control::request(engine, container, &Request::Pause, WhenStopped::Tell).map(drop)
 }
 
 /// Lets a container that was paused go on.
@@ -77,7 +75,7 @@ pub fn pause(engine: &Engine, container: &Container) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotRunning`], [`Error::NotPaused`].
 pub fn unpause(engine: &Engine, container: &Container) -> Result<(), Error> {
-    control::request(engine, container, &Request::Unpause).map(drop)
+    control::request(engine, container, &Request::Unpause, WhenStopped::Tell).map(drop)
 }
 
 /// Returns the process ids of all processes of a container, as the machine knows them.
@@ -85,7 +83,7 @@ pub fn unpause(engine: &Engine, container: &Container) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotRunning`], [`Error::Restarting`].
 pub fn processes(engine: &Engine, container: &Container) -> Result<Vec<i32>, Error> {
-    match control::request(engine, container, &Request::Processes)? {
+    match control::request(engine, container, &Request::Processes, WhenStopped::Tell)? {
         (Answer::Processes(processes), _) => Ok(processes),
         _ => Err(Error::Lost { what: "its processes" }),
     }
@@ -96,7 +94,7 @@ pub fn processes(engine: &Engine, container: &Container) -> Result<Vec<i32>, Err
 /// # Errors
 /// [`Error::NotRunning`], [`Error::Restarting`].
 pub fn usage(engine: &Engine, container: &Container) -> Result<Usage, Error> {
-    match control::request(engine, container, &Request::Usage)? {
+    match control::request(engine, container, &Request::Usage, WhenStopped::Tell)? {
         (Answer::Usage(usage), _) => Ok(usage),
         _ => Err(Error::Lost { what: "its processes" }),
     }
@@ -104,9 +102,9 @@ pub fn usage(engine: &Engine, container: &Container) -> Result<Usage, Error> {
 
 /// Waits until a container does not run; returns how it ended.
 pub fn wait(engine: &Engine, container: &Container) -> Result<i32, Error> {
-    match control::request(engine, container, &Request::Wait) {
+    match control::request(engine, container, &Request::Wait, WhenStopped::Wait) {
         Ok((_, stream)) => {
-            if let Ok(code) = exited(&stream) {
+            if let Ok(code) = exited(&stream, None, WhenStopped::Wait) {
                 return Ok(code);
             }
         }
@@ -173,29 +171,45 @@ fn end(
     before: &[Request],
 ) -> Result<(), Error> {
     let (signal, grace) = manner(container, stop)?;
-    let asked = |request: &Request| match control::request(engine, container, request) {
-        Ok((_, stream)) => Ok(Some(stream)),
-        Err(Error::NotRunning { .. }) => Ok(None),
-        Err(error) => Err(error),
-    };
+    let asked =
+        |request: &Request| match control::request(engine, container, request, WhenStopped::Wake) {
+            Ok((_, stream)) => Ok(Some(stream)),
+            Err(Error::NotRunning { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
     for request in before {
         asked(request)?;
     }
     let Some(waiting) = asked(&Request::Wait)? else { return Ok(()) };
     asked(&Request::Signal { program: 0, signal })?;
-    // No time at all would mean for ever to the socket.
-    let limit = grace.map(|grace| grace.max(Duration::from_millis(1)));
-    waiting.set_read_timeout(limit).map_err(Error::io("use", "a socket"))?;
-    match exited(&waiting) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+    match exited(&waiting, grace, WhenStopped::Wake) {
+        Err(Silence::Late) => {}
+        Err(silence @ Silence::Stopped(_)) => return Err(control::unanswered(container, &silence)),
         // Ended; or its keeper was killed, and it with it.
-        Ok(_) | Err(_) => return Ok(()),
+        Ok(_) | Err(Silence::Gone) => return Ok(()),
     }
-    asked(&Request::Signal { program: 0, signal: KILL })?;
-    waiting.set_read_timeout(None).map_err(Error::io("use", "a socket"))?;
-    // Without an answer it is the keeper that was killed.
-    let _ = exited(&waiting);
-    Ok(())
+    match send(engine, container, KILL) {
+        Err(Error::NotRunning { .. }) => return Ok(()),
+        sent => sent?,
+    }
+    match exited(&waiting, Some(PATIENCE), WhenStopped::Wake) {
+        Err(Silence::Late) => Err(not_ended(container)),
+        Err(silence @ Silence::Stopped(_)) => Err(control::unanswered(container, &silence)),
+        // As above.
+        Ok(_) | Err(Silence::Gone) => Ok(()),
+    }
+}
+
+/// Sends the container's own program a signal.
+fn send(engine: &Engine, container: &Container, signal: i32) -> Result<(), Error> {
+    let request = Request::Signal { program: 0, signal };
+    match control::request(engine, container, &request, WhenStopped::Wake) {
+        // Nobody else is there to do it; the kernel takes the container along.
+        Err(Error::KeeperSilent { .. }) if signal == KILL => {
+            control::kill_keeper(engine, container)
+        }
+        sent => sent.map(drop),
+    }
 }
 
 /// The signal that stops a container, and how much time it has then; no limit if none is wanted.
@@ -208,10 +222,16 @@ pub(super) fn manner(container: &Container, stop: Stop) -> Result<(i32, Option<D
     Ok((signal, u64::try_from(seconds).ok().map(Duration::from_secs)))
 }
 
-/// Waits until the keeper says that the container has ended.
-fn exited(stream: &UnixStream) -> io::Result<i32> {
+/// Waits until the keeper says that the container has ended, so long in all.
+fn exited(
+    stream: &UnixStream,
+    limit: Option<Duration>,
+    when_stopped: WhenStopped,
+) -> Result<i32, Silence> {
+    let begun = Instant::now();
     loop {
-        if let Answer::Exited(code) = control::read_answer(stream)? {
+        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
+        if let Answer::Exited(code) = control::next_answer(stream, left, when_stopped)? {
             return Ok(code);
         }
     }

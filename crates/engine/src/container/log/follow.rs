@@ -11,7 +11,10 @@ use rustix::{
 };
 use store::Container;
 
-use super::super::{control, wire::Request};
+use super::super::{
+    control::{self, WhenStopped},
+    wire::Request,
+};
 use crate::{Engine, Error};
 
 /// How often one looks where the kernel does not tell of changes.
@@ -29,7 +32,7 @@ pub struct LogFollower {
 impl LogFollower {
     /// Begins to wait; before the log is read, or something may fall in between.
     pub fn of(engine: &Engine, container: &Container) -> Result<Self, Error> {
-        let running = match control::request(engine, container, &Request::Wait) {
+        let running = match control::request(engine, container, &Request::Wait, WhenStopped::Tell) {
             Ok((_, stream)) => Some(stream),
             Err(Error::NotRunning { .. }) => None,
             Err(error) => return Err(error),
