@@ -42,7 +42,7 @@ struct Share {
     total: usize,
     /// How many are in use.
     active: usize,
-    /// Bytes in files.
+    /// Bytes of files that the disk has: holes do not count.
     size: u64,
     /// How many of them are not in use.
     reclaimable: u64,

@@ -222,7 +222,7 @@ fn remove_containers(engine: &Engine, selected: &Selected) -> Result<u64, Failur
     let mut bytes = 0;
     let mut removed = Vec::new();
     for container in &selected.containers {
-        let size = container::written_size(engine, container)?;
+        let size = container::written_size(engine, container)?.on_disk();
         // One that was started meanwhile stays, and one that does not come to its end.
         match container::remove(engine, container, container::Removal::default()) {
             Ok(()) => {

@@ -116,3 +116,39 @@ fn the_long_form() {
     );
     env.kiln(["df", "-v", "--format", "json"]).run().fails(2);
 }
+
+/// A hole takes no room, whatever size the image says that has it: what is counted is what the disk has.
+#[test]
+fn holes_take_no_room() {
+    let env = TestEnv::new();
+    let hole = |path: &str| format!("dd if=/dev/zero of={path} bs=1048576 count=0 seek=100");
+    let size = |kind: &str| row(&env, kind)[2].clone();
+    let before = size("Images");
+    let context = env.context(&format!(
+        "FROM busybox AS a\nRUN {} && echo 1 > /f\nFROM busybox\nCOPY --from=a /hole /hole\nCOPY sparse /\nRUN --mount=type=cache,target=/c {}\n",
+        hole("/hole"),
+        hole("/c/hole"),
+    ));
+    let sparse = std::fs::File::create(context.path().join("sparse")).unwrap();
+    sparse.set_len(100 << 20).unwrap();
+    env.build(&context, &[]);
+    // Docker's number: so much there is for who pulls it.
+    let told = env.inspect(IMAGE)["Size"].as_u64().unwrap();
+    assert!(told > 200 << 20, "{told}");
+    assert_eq!(size("Images"), before);
+    assert_eq!(size("Build Cache"), "2B");
+    let arguments =
+        ["run", "--name", "box", "--network=none", "-v", "data:/data", "busybox", "sh", "-c"];
+    env.ok(&[&arguments[..], &[&format!("{} && {}", hole("/hole"), hole("/data/hole"))]].concat());
+    assert!(env.ok(&["ps", "-as", "--format", "{{.Size}}"]).text().starts_with("105MB"));
+    assert_eq!((size("Containers"), size("Local Volumes")), ("0B".into(), "0B".into()));
+    // There is no need to give anything up for a limit that the disk is far from.
+    let kept = env.ok(&["builder", "prune", "-f", "--keep-storage", "10MB"]).text();
+    assert_eq!(kept, "Total reclaimed space: 0B");
+    let said = env.ok(&["prune", "-af", "--volumes", "--dry-run"]).text();
+    let done = env.ok(&["prune", "-af", "--volumes"]).text();
+    let last = |text: &str| text.lines().last().unwrap().rsplit(": ").next().unwrap().to_owned();
+    assert_eq!(last(&said), last(&done));
+    let cut = |size: &str| size.trim_end_matches(char::is_alphabetic).parse::<f64>().unwrap();
+    assert!(last(&done).ends_with("MB") && cut(&last(&done)) < 10.0, "{done}");
+}

@@ -48,6 +48,7 @@ impl World {
             diff_id,
             size: 1,
             contents: Some(1),
+            holes: 0,
             checksum: Some("xxh64-1-0123456789abcdef".to_owned()),
             blob,
             rewritten: Some(1),

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use filetree::{Filling, PackOptions};
+use filetree::{Filling, PackOptions, TreeSize};
 use jiff::Timestamp;
 use oci::{DiffId, History, ImageConfig, Measured};
 use plan::{Base, StageId};
@@ -223,21 +223,22 @@ pub(crate) fn layer(engine: &Engine, snapshot: SnapshotId) -> Result<Layer, Erro
 
 /// Returns what a layer is that `write` packs.
 fn pack(
-    write: impl FnOnce(&mut Measured<io::Sink>) -> Result<u64, filetree::Error>,
+    write: impl FnOnce(&mut Measured<io::Sink>) -> Result<TreeSize, filetree::Error>,
 ) -> Result<Layer, Error> {
     let mut out = Measured::new(io::sink());
-    let contents = write(&mut out)?;
-    Ok(packed(out, contents))
+    let within = write(&mut out)?;
+    Ok(packed(out, within))
 }
 
-/// What a layer is that was packed into `out`, with the size of the contents of its files.
-pub(crate) fn packed<W: Write>(out: Measured<W>, contents: u64) -> Layer {
+/// What a layer is that was packed into `out`, with so much `within`.
+pub(crate) fn packed<W: Write>(out: Measured<W>, within: TreeSize) -> Layer {
     let size = out.size();
     let diff_id = DiffId::new(out.finish().0);
     Layer {
         diff_id,
         size,
-        contents: Some(contents),
+        contents: Some(within.contents),
+        holes: within.holes,
         checksum: None,
         blob: None,
         rewritten: None,

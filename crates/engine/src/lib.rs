@@ -209,11 +209,12 @@ impl Engine {
         if let Some(contents) = known.as_ref().and_then(|layer| layer.contents) {
             return Ok(contents);
         }
-        let contents = filetree::contents_size(&self.store.snapshot_dir(snapshot))?;
+        let size = filetree::tree_size(&self.store.snapshot_dir(snapshot))?;
         if let Some(layer) = known {
-            self.store.set_layer(snapshot, &Layer { contents: Some(contents), ..layer })?;
+            let (contents, holes) = (Some(size.contents), size.holes);
+            self.store.set_layer(snapshot, &Layer { contents, holes, ..layer })?;
         }
-        Ok(contents)
+        Ok(size.contents)
     }
 
     /// How snapshots mark deletions on this rung.

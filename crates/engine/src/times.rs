@@ -211,9 +211,9 @@ impl Rewriting<'_> {
         let mut out = Measured::new(BufWriter::with_capacity(256 * 1024, out));
         let directory = self.engine.store().snapshot_dir(&self.from);
         let options = PackOptions { times, ..PackOptions::OWN };
-        let contents = filetree::pack(&directory, self.engine.flavour(), &options, &mut out)?;
+        let within = filetree::pack(&directory, self.engine.flavour(), &options, &mut out)?;
         out.flush().map_err(Error::io("write", "a layer"))?;
-        Ok(Layer { rewritten: Some(self.limit), ..commit::packed(out, contents) })
+        Ok(Layer { rewritten: Some(self.limit), ..commit::packed(out, within) })
     }
 }
 

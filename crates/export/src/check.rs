@@ -75,9 +75,9 @@ fn check_one(store: &Store, flavour: Flavour, id: &SnapshotId, diff_id: &DiffId)
     let found = match checksum {
         Some(_) => {
             let found = filetree::contents(&directory, &Written::default())?;
-            (found.size, Some(found.checksum))
+            (found.size.contents, Some(found.checksum))
         }
-        None => (filetree::contents_size(&directory)?, None),
+        None => (filetree::tree_size(&directory)?.contents, None),
     };
     let expected = Box::new(*diff_id);
     match known.contents {

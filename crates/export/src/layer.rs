@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use filetree::{Flavour, PackOptions};
+use filetree::{Flavour, PackOptions, TreeSize};
 use oci::{BlobDigest, Descriptor, DiffId, Measured, media_type};
 use store::{BlobWriter, Image, SnapshotId, Store};
 
@@ -317,7 +317,7 @@ pub(crate) fn measure(
     diff_id: &DiffId,
 ) -> Result<u64> {
     let mut sink = Measured::new(io::sink());
-    let contents = Some(pack(store, flavour, id, &mut sink)?);
+    let within = pack(store, flavour, id, &mut sink)?;
     let size = sink.size();
     verify(sink, diff_id)?;
     if store.layer(id)?.is_some() {
@@ -328,7 +328,8 @@ pub(crate) fn measure(
         &store::Layer {
             diff_id: *diff_id,
             size,
-            contents,
+            contents: Some(within.contents),
+            holes: within.holes,
             checksum: None,
             blob: None,
             rewritten: None,
@@ -338,8 +339,13 @@ pub(crate) fn measure(
     Ok(size)
 }
 
-/// Packs a snapshot; returns how many bytes its files contain.
-fn pack(store: &Store, flavour: Flavour, id: &SnapshotId, out: &mut impl Write) -> Result<u64> {
+/// Packs a snapshot; returns how much is in it.
+fn pack(
+    store: &Store,
+    flavour: Flavour,
+    id: &SnapshotId,
+    out: &mut impl Write,
+) -> Result<TreeSize> {
     // As the digest in the config was made: whatever was clamped, was clamped in the snapshot.
     let options = PackOptions::OWN;
     Ok(filetree::pack(&store.snapshot_dir(id), flavour, &options, out)?)

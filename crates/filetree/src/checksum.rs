@@ -29,7 +29,7 @@ use twox_hash::XxHash64;
 
 use crate::{
     Error, RootDir,
-    measure::{Sizes, size_of},
+    measure::{self, Sizes, TreeSize, size_of},
     pack::walk::{Visit, Walk, open_dir, open_file},
 };
 
@@ -59,8 +59,8 @@ impl Checksum {
 /// How much is in a tree, and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    /// As [`contents_size`](crate::contents_size) counts it.
-    pub size: u64,
+    /// As [`tree_size`](crate::tree_size) counts it.
+    pub size: TreeSize,
     /// What it is.
     pub checksum: Checksum,
 }
@@ -122,7 +122,9 @@ pub fn contents(root: &Path, written: &Written) -> Result<Contents, Error> {
         }
         let stat = rustix::fs::statat(walk.dir()?, &name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(Error::io("stat", walk.path_of(name.to_bytes())))?;
-        sizes.add(&stat);
+        // What was written from its beginning to its end has no holes, whether the disk has it already or not.
+        let has_none = written.0.contains_key(&stat.st_ino);
+        sizes.add(&stat, |stat| if has_none { 0 } else { measure::holes_of(stat) });
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 all.write(b"f");

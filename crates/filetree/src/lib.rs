@@ -74,7 +74,7 @@ pub use error::{Error, Exclusion, Fault, Limit};
 pub use flat::{Scan, collect, lay};
 pub use gitignore::git_ignored;
 pub use ignore::{BadPatternLine, Patterns};
-pub use measure::contents_size;
+pub use measure::{TreeSize, holes, tree_size};
 pub use pack::{
     Pack, PackOptions, Times, pack, pack_filling, pack_living_tree, pack_one, pack_tree, pack_trees,
 };

@@ -33,7 +33,8 @@ use std::{
 use rustix::fs::{FileType, Stat};
 
 use crate::{
-    Error, Filling, RootDir, measure,
+    Error, Filling, RootDir,
+    measure::{self, TreeSize},
     root::{Timestamp, read_link_at},
     whiteout::{self, Flavour, Meaning},
     xattr::{Carrier, Xattr, path_through},
@@ -91,8 +92,8 @@ impl Times<'_> {
 }
 
 /// Writes a sealed snapshot, overlay's upper directory, as a layer (OCI image specification, "Image Layer Filesystem
-/// Changeset"): the same snapshot makes the same bytes on any machine. Returns how many bytes its files contain, as
-/// [`contents_size`](crate::contents_size) counts them.
+/// Changeset"): the same snapshot makes the same bytes on any machine. Returns how much is in it, as
+/// [`tree_size`](crate::tree_size) counts it.
 ///
 /// # Errors
 /// [`Error::WhiteoutName`] for a file whose name would delete another one, [`Error::OverlayAttribute`] for a snapshot that
@@ -103,7 +104,7 @@ pub fn pack(
     flavour: Flavour,
     options: &PackOptions<'_>,
     out: &mut impl Write,
-) -> Result<u64, Error> {
+) -> Result<TreeSize, Error> {
     let root = RootDir::open(upper)?;
     Packer::new(out, Some(flavour), options).pack(root.as_fd())
 }
@@ -117,7 +118,7 @@ pub fn pack_filling(
     flavour: Flavour,
     options: &PackOptions<'_>,
     out: &mut impl Write,
-) -> Result<u64, Error> {
+) -> Result<TreeSize, Error> {
     let mut packer = Packer::new(out, Some(flavour), options);
     packer.filling = Some(filling);
     packer.pack(filling.root().as_fd())
@@ -130,8 +131,8 @@ struct Packer<'a, 't, W> {
     options: PackOptions<'t>,
     /// The files that are not complete yet.
     filling: Option<&'t Filling>,
-    /// Bytes of the files that were put.
-    contents: u64,
+    /// How much is in the files that were put.
+    size: TreeSize,
     /// The first name of each file that has several.
     links: BTreeMap<(u64, u64), Vec<u8>>,
     /// What the next file or link is called, if not by its own name.
@@ -151,17 +152,26 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
     fn new(out: &'a mut W, flavour: Option<Flavour>, options: &PackOptions<'t>) -> Self {
         let out = Output::new(out);
         let (links, header, options) = (BTreeMap::new(), Vec::new(), *options);
-        Self { out, flavour, options, filling: None, contents: 0, links, alias: None, header }
+        Self {
+            out,
+            flavour,
+            options,
+            filling: None,
+            size: TreeSize::default(),
+            links,
+            alias: None,
+            header,
+        }
     }
 
-    fn pack(mut self, root: BorrowedFd<'_>) -> Result<u64, Error> {
+    fn pack(mut self, root: BorrowedFd<'_>) -> Result<TreeSize, Error> {
         self.put_tree(b"", root)?;
         self.finish()
     }
 
-    fn finish(self) -> Result<u64, Error> {
+    fn finish(self) -> Result<TreeSize, Error> {
         self.out.finish()?;
-        Ok(self.contents)
+        Ok(self.size)
     }
 
     /// Puts a file or link of a directory under another name.
@@ -284,10 +294,16 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         }
         let size = stat.st_size as u64;
         self.put_header(&entry_name, Kind::File { size }, &stat, &attributes.travelling)?;
-        if self.contents > self.options.bytes {
+        if self.size.contents > self.options.bytes {
             return Err(Error::LayerSize { path: path(), size, allowed: self.options.bytes });
         }
-        self.out.append_file(fd.as_fd(), size, growing, path)
+        self.out.append_file(fd.as_fd(), size, growing, path)?;
+        if growing.is_some() {
+            // Only now it has all its blocks.
+            stat = stat_open(&fd, path)?;
+        }
+        self.size.holes += measure::holes_in(&fd, &stat);
+        Ok(())
     }
 
     /// Puts a link, a device or a FIFO, none of which is ever opened.
@@ -351,7 +367,7 @@ impl<'a, 't, W: Write> Packer<'a, 't, W> {
         xattrs: &[Xattr],
     ) -> Result<(), Error> {
         if !matches!(kind, Kind::HardLink { .. }) {
-            self.contents += measure::size_of(stat);
+            self.size.contents += measure::size_of(stat);
         }
         let mtime = self.options.times.of(mtime_of(stat));
         let (mode, uid, gid) = (stat.st_mode, stat.st_uid, stat.st_gid);

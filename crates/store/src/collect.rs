@@ -99,7 +99,7 @@ pub struct Without {
 /// What a collection has removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Freed {
-    /// Bytes in files.
+    /// Bytes of files that the disk had.
     pub bytes: u64,
     /// Images.
     pub images: u64,

@@ -15,6 +15,10 @@ pub struct Layer {
     /// How many bytes its files contain; `None` in a record of before that was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contents: Option<u64>,
+    /// How many of those bytes are holes, and not on the disk. None in a record of before that was written down: it says no
+    /// more than what there would be without holes.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub holes: u64,
     /// What its files contain and how they are called, where that is not what it is packed from again: as `filetree::contents`
     /// makes it, while it is unpacked. `None` in a record of before that was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +34,18 @@ pub struct Layer {
     /// can leave as it came.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fetch_again: bool,
+}
+
+impl Layer {
+    /// Returns how many bytes of its files the disk has, if that was written down.
+    pub fn on_disk(&self) -> Option<u64> {
+        self.contents.map(|contents| contents.saturating_sub(self.holes))
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_none(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl Store {
@@ -122,6 +138,7 @@ mod tests {
             diff_id,
             size: 3,
             contents: Some(2),
+            holes: 1,
             checksum: Some("xxh64-1-0".to_owned()),
             blob: Some(blob.clone()),
             rewritten: None,
@@ -134,11 +151,22 @@ mod tests {
         drop(store);
 
         let store = scratch.store();
+        assert_eq!(layer.on_disk(), Some(1));
         assert_eq!(store.layer(&id).unwrap(), Some(layer));
         assert_eq!(store.packed(&id, "gzip-6").unwrap(), Some(blob));
         assert_eq!(store.packed(&id, "gzip-9").unwrap(), None);
         assert_eq!(store.snapshot_of_chain(&chain).unwrap(), Some(id));
         assert_eq!(store.snapshot_of_chain(&chain.extend(diff_id)).unwrap(), None);
         assert_eq!(snapshot_of_packed_key(&packed_key(&id, "gzip-6")), Some(id));
+    }
+
+    #[test]
+    fn a_record_of_before_holes_were_counted() {
+        let text =
+            format!(r#"{{"diff_id":"{}","size":10240,"contents":7000}}"#, Digest::of(b"tar"));
+        let layer: Layer = serde_json::from_str(&text).unwrap();
+        assert_eq!((layer.contents, layer.holes, layer.on_disk()), (Some(7000), 0, Some(7000)));
+        // And what has no holes is written as it was.
+        assert_eq!(serde_json::to_string(&layer).unwrap(), text);
     }
 }

@@ -119,7 +119,7 @@ impl Store {
         for (name, directory) in self.inner.mount_directories()? {
             // Without an id, it is being removed.
             let Ok(description) = fs::read_to_string(directory.join("id")) else { continue };
-            let size = size::contents_of(&directory.join("fs"))?;
+            let size = size::on_disk(&directory.join("fs"))?;
             let used = self.inner.mount_used(&directory);
             let created = directory.metadata().and_then(|stat| stat.created()).unwrap_or(used);
             mounts.push(CacheEntry { name, snapshot: None, description, size, created, used });

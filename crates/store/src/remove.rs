@@ -15,7 +15,7 @@ use rustix::{
     io::{Errno, Result},
 };
 
-/// Removes the entry `name` of `directory`, whatever it is, and returns how many bytes its files contained.
+/// Removes the entry `name` of `directory`, whatever it is, and returns how many bytes of its files the disk had.
 ///
 /// A directory is emptied in place; when a call fails half-way, what is left is still below `name`.
 pub(crate) fn remove_entry(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
@@ -102,7 +102,7 @@ fn unlink(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64> {
         }
         result => result?,
     }
-    Ok(if stat.st_nlink > 1 { 0 } else { contents_of(&stat) })
+    Ok(if stat.st_nlink > 1 { 0 } else { on_disk(&stat) })
 }
 
 /// Calls what takes the entry `name` out of `directory`; where flags of the two forbid that, they are cleared first.
@@ -133,10 +133,17 @@ fn release(file: BorrowedFd<'_>) {
     }
 }
 
-/// Returns how many bytes a file contains that is no directory; a symbolic link, its target.
-pub(crate) fn contents_of(stat: &rustix::fs::Stat) -> u64 {
+/// Up to this size a file has no hole that is worth counting; and some file systems keep it where no blocks are counted.
+const TOO_SMALL: u64 = 4096;
+
+/// Returns how many bytes of a file that is no directory are on the disk: no more than it contains, holes are not; of a
+/// symbolic link, its target. `filetree/src/measure.rs` counts in the same way.
+pub(crate) fn on_disk(stat: &rustix::fs::Stat) -> u64 {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile | FileType::Symlink => u64::try_from(stat.st_size).unwrap_or(0),
+        FileType::RegularFile if size > TOO_SMALL => size.min(blocks.saturating_mul(512)),
+        FileType::RegularFile | FileType::Symlink => size,
         _ => 0,
     }
 }
@@ -253,12 +260,13 @@ mod tests {
         fs::create_dir_all(closed.join("inner/most")).unwrap();
         fs::write(closed.join("file"), vec![1; 10_000]).unwrap();
         fs::hard_link(closed.join("file"), closed.join("inner/most/same")).unwrap();
+        fs::File::create(closed.join("holes")).unwrap().set_len(1 << 40).unwrap();
         for mode in [0o000, 0o500] {
             fs::set_permissions(closed.join("inner"), fs::Permissions::from_mode(mode)).unwrap();
         }
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         let freed = remove(&scratch, "tree");
-        assert_eq!(freed, 10_000, "a file with two names counts once");
+        assert_eq!(freed, 10_000, "a file with two names counts once, and holes do not");
         assert!(!scratch.path().join("tree").exists());
     }
 }

@@ -38,7 +38,7 @@ pub struct CacheEntry {
     pub snapshot: Option<SnapshotId>,
     /// The step, or the id of a cache mount.
     pub description: String,
-    /// How many bytes its files contain.
+    /// How many bytes its files have on the disk.
     pub size: u64,
     /// When it was made.
     pub created: SystemTime,

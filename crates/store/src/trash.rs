@@ -51,7 +51,7 @@ impl Trash<'_> {
         Ok(true)
     }
 
-    /// Removes what was thrown away; returns how many bytes its files contained.
+    /// Removes what was thrown away; returns how many bytes of its files the disk had.
     pub(crate) fn empty(self) -> Result<u64> {
         let mut freed = 0;
         while let Some(path) = self.thrown.borrow_mut().pop() {

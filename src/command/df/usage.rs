@@ -23,7 +23,7 @@ pub(super) struct Usage {
     /// With how many containers have each.
     pub(super) volumes: Vec<(Volume, u64, usize)>,
     pub(super) cache: Vec<CacheEntry>,
-    /// The layers that images have, with what their files contain.
+    /// The layers that images have, with what the disk has of their files.
     pub(super) layers: BTreeMap<SnapshotId, u64>,
     /// What neither an image nor a step has, and the next collection takes.
     garbage: u64,
@@ -55,7 +55,7 @@ impl Usage {
         for (container, state) in all.into_iter().zip(states) {
             used.extend(&container.snapshots);
             let size = container::written_size(engine, &container)?;
-            containers.push((container, state, size));
+            containers.push((container, state, size.on_disk()));
         }
         let (images, layers) = images(engine, &containers)?;
         let mut cache = store.cached_steps()?;
@@ -63,15 +63,15 @@ impl Usage {
         let steps: BTreeSet<SnapshotId> = cache.iter().filter_map(|entry| entry.snapshot).collect();
         for id in store.snapshots()? {
             let is_known = layers.contains_key(&id) || steps.contains(&id) || used.contains(&id);
-            garbage += if is_known { 0 } else { engine.layer_size(&id)? };
+            garbage += if is_known { 0 } else { store.snapshot_size(&id)? };
         }
         cache.extend(store.cache_mounts()?);
         let mut volumes = Vec::new();
         for volume in store.volumes()? {
-            let size = filetree::contents_size(&store.volume_directory(&volume.name))
+            let size = filetree::tree_size(&store.volume_directory(&volume.name))
                 .map_err(engine::Error::from)?;
             let users = volumes::users(engine, &volume.name)?.len();
-            volumes.push((volume, size, users));
+            volumes.push((volume, size.on_disk(), users));
         }
         let mut used_blobs = BTreeSet::new();
         for id in &used {
@@ -169,7 +169,7 @@ fn images(
         // A layer may be in one image twice.
         let own: BTreeSet<SnapshotId> = image.snapshots.iter().copied().collect();
         for id in own {
-            layers.insert(id, engine.layer_size(&id)?);
+            layers.insert(id, store.snapshot_size(&id)?);
             *owners.entry(id).or_default() += usize::from(is_listed);
         }
         if is_listed {

@@ -44,7 +44,7 @@ pub(super) fn find(engine: &Engine, name: &str, sizes: bool) -> Result<Found, Fa
     };
     let mut document = known.document()?;
     if sizes {
-        let written = container::written_size(engine, &known.container)?;
+        let written = container::written_size(engine, &known.container)?.contents;
         let below = container::image_size(engine, &known.container)?;
         document["SizeRw"] = written.into();
         document["SizeRootFs"] = (written + below).into();

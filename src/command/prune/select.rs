@@ -114,8 +114,8 @@ fn volumes(
         let is_meant = volume.anonymous || which == Volumes::All;
         if is_meant && is_free && filters.fit_labels(&volume.labels) {
             let directory = engine.store().volume_directory(&volume.name);
-            let size = filetree::contents_size(&directory).map_err(engine::Error::from)?;
-            selected.push((volume, size));
+            let size = filetree::tree_size(&directory).map_err(engine::Error::from)?;
+            selected.push((volume, size.on_disk()));
         }
     }
     Ok(selected)
@@ -189,7 +189,7 @@ pub(super) fn preview(
     let freed = engine.store().preview(what, &without)?;
     let mut bytes = freed.bytes;
     for container in &selected.containers {
-        bytes += container::written_size(engine, container)?;
+        bytes += container::written_size(engine, container)?.on_disk();
     }
     bytes += selected.volumes.iter().map(|(_, size)| size).sum::<u64>();
     let image = |image: &SelectedImage| match image.given.as_slice() {

@@ -93,7 +93,7 @@ impl Shown<'_> {
         if !self.sizes {
             return Ok("0B".to_owned());
         }
-        let written = container::written_size(self.engine, container)?;
+        let written = container::written_size(self.engine, container)?.contents;
         let whole = written + container::image_size(self.engine, container)?;
         Ok(format!("{} (virtual {})", text::size(written), text::size(whole)))
     }

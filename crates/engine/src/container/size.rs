@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeSet, fs, io, os::unix::fs::MetadataExt};
 
+use filetree::TreeSize;
 use store::Container;
 
 use crate::{Engine, Error};
 
-/// Returns the bytes of all files that a container has written or changed, as Docker counts them: each file once, however
+/// Returns how much is in all files that a container has written or changed, as Docker counts them: each file once, however
 /// many names it has, and nothing for directories. Files that vanish meanwhile do not count.
-pub fn written_size(engine: &Engine, container: &Container) -> Result<u64, Error> {
+pub fn written_size(engine: &Engine, container: &Container) -> Result<TreeSize, Error> {
     let mut seen = BTreeSet::new();
-    let mut size = 0;
+    let mut size = TreeSize::default();
     let mut ahead = vec![engine.store().container_directory(&container.id).fs().to_owned()];
     while let Some(directory) = ahead.pop() {
         let entries = match fs::read_dir(&directory) {
@@ -24,7 +25,9 @@ pub fn written_size(engine: &Engine, container: &Container) -> Result<u64, Error
             if stat.is_dir() {
                 ahead.push(entry.path());
             } else if stat.nlink() == 1 || seen.insert((stat.dev(), stat.ino())) {
-                size += stat.len();
+                size.contents += stat.len();
+                size.holes +=
+                    if stat.is_file() { filetree::holes(stat.len(), stat.blocks()) } else { 0 };
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn check(
 }
 
 fn measure(directory: &Path, said: &Said) -> Result<Verdict, Error> {
-    let contents = filetree::contents_size(directory)?;
+    let contents = filetree::tree_size(directory)?.contents;
     let Some(known) = said.layer.as_ref().and_then(|layer| layer.contents) else {
         return Ok(Verdict::Uncompared(contents, None));
     };
@@ -90,7 +90,7 @@ fn compare(
         Err(Error::Files(
             filetree::Error::WhiteoutName { .. } | filetree::Error::LayerSize { .. },
         )) if expected.is_none() => {
-            return Ok(Verdict::Uncompared(filetree::contents_size(directory)?, None));
+            return Ok(Verdict::Uncompared(filetree::tree_size(directory)?.contents, None));
         }
         found => found?,
     };
@@ -128,15 +128,15 @@ fn with_record(said: &Said, right: Layer, contents: u64) -> Verdict {
     if known.size == right.size && known.contents.is_none_or(|known| known == contents) {
         return Verdict::Good(contents);
     }
-    let (size, contents) = (right.size, right.contents);
-    Verdict::Record(Box::new(Layer { size, contents, ..known.clone() }))
+    let Layer { size, contents, holes, .. } = right;
+    Verdict::Record(Box::new(Layer { size, contents, holes, ..known.clone() }))
 }
 
 fn pack(engine: &Engine, directory: &Path, most: u64) -> Result<Layer, Error> {
     let mut out = Measured::new(io::sink());
     let options = PackOptions { bytes: most, ..PackOptions::OWN };
-    let contents = filetree::pack(directory, engine.flavour(), &options, &mut out)?;
-    Ok(commit::packed(out, contents))
+    let within = filetree::pack(directory, engine.flavour(), &options, &mut out)?;
+    Ok(commit::packed(out, within))
 }
 
 /// Unpacks a blob on top of other layers.
@@ -189,7 +189,8 @@ pub(super) fn unpack_again(
     let layer = Layer {
         diff_id,
         size,
-        contents: Some(contents.size),
+        contents: Some(contents.size.contents),
+        holes: contents.size.holes,
         checksum: Some(contents.checksum.to_string()),
         blob: Some(blob),
         rewritten,

@@ -115,7 +115,8 @@ pub(crate) fn publish(
     let layer = Layer {
         diff_id,
         size,
-        contents: Some(contents.size),
+        contents: Some(contents.size.contents),
+        holes: contents.size.holes,
         checksum: Some(contents.checksum.to_string()),
         blob: Some(blob),
         rewritten: None,

@@ -191,6 +191,7 @@ fn a_blob_with_a_long_digest_has_a_long_name() {
         diff_id: built.1,
         size: tar.len() as u64,
         contents: None,
+        holes: 0,
         checksum: None,
         blob: Some(kept),
         rewritten: None,

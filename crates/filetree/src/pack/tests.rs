@@ -295,7 +295,7 @@ fn a_layer_holds_no_more_than_it_may() {
         let (options, mut layer) = (PackOptions { bytes, ..OPTIONS }, Vec::new());
         pack(dir.path(), Flavour::Trusted, &options, &mut layer)
     };
-    assert_eq!(pack(1100).unwrap(), 1100);
+    assert_eq!(pack(1100).unwrap().contents, 1100);
     for (bytes, name, has) in [(1099, "/b/c", 500), (600, "/b/c", 500), (599, "/a", 600)] {
         let Err(Error::LayerSize { path, size, allowed }) = pack(bytes) else { panic!("{bytes}") };
         assert_eq!((path.to_str().unwrap(), size, allowed), (name, has, bytes));

@@ -37,9 +37,9 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// How many bytes its files contain.
+    /// How many bytes its files have on the disk.
     pub(super) fn size(&self) -> Result<u64> {
-        size::contents_of(&self.path.join("fs"))
+        size::on_disk(&self.path.join("fs"))
     }
 }
 

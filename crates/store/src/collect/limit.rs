@@ -1,6 +1,6 @@
 //! How much there is, and keeping that within a limit.
 //!
-//! Counted is what a collection could remove: the contents of layers, blobs, cache mounts. Containers and volumes are
+//! Counted is what a collection could remove: what the disk has of layers, blobs and cache mounts, so holes are not. Containers and volumes are
 //! their owners' own.
 
 use std::{collections::BTreeMap, sync::PoisonError};
@@ -17,7 +17,7 @@ use crate::{
 /// What the store contains, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Size {
-    /// The contents of all layers, of images and of the cache.
+    /// What the disk has of all layers, of images and of the cache.
     pub layers: u64,
     /// Blobs.
     pub blobs: u64,
@@ -117,7 +117,7 @@ impl Inner {
             size.layers += self.known_size(&id)?;
         }
         for (_, path) in self.mount_directories()? {
-            size.mounts += super::size::contents_of(&path.join("fs"))?;
+            size.mounts += super::size::on_disk(&path.join("fs"))?;
         }
         Ok(size)
     }

@@ -1,4 +1,4 @@
-//! How much is in snapshots and cache mounts: the bytes of their files, as `filetree::contents_size` counts those of a layer.
+//! How much is in snapshots and cache mounts: the bytes of their files that are on the disk, as `filetree::tree_size` counts them.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 use rustix::fs::{AtFlags, FileType};
 
 use crate::{
-    Layer, SnapshotId,
+    Layer, SnapshotId, Store,
     error::{Error, Result},
     open::Inner,
     record::Kind,
@@ -26,19 +26,27 @@ const COUNTED_DEPTH: usize = 256;
 /// An entry that is still to be counted: its directory, its name, its depth.
 type Waiting = (Rc<OwnedFd>, CString, usize);
 
+impl Store {
+    /// Returns how many bytes the files of a snapshot have on the disk, none if it is not there. Those of a layer are
+    /// counted once and written down; they are not the size of the image that has it, where there are holes.
+    pub fn snapshot_size(&self, id: &SnapshotId) -> Result<u64, Error> {
+        self.inner.snapshot_size(id)
+    }
+}
+
 impl Inner {
-    /// Returns how many bytes the files of a snapshot contain, none if it is not there.
+    /// Returns how many bytes the files of a snapshot have on the disk, none if it is not there.
     pub(crate) fn snapshot_size(&self, id: &SnapshotId) -> Result<u64> {
         let layer: Option<Layer> = self.get(Kind::Layer, &id.to_string())?;
-        match layer.and_then(|layer| layer.contents) {
-            Some(contents) => Ok(contents),
-            None => contents_of(&self.layout.snapshot(id)),
+        match layer.and_then(|layer| layer.on_disk()) {
+            Some(bytes) => Ok(bytes),
+            None => on_disk(&self.layout.snapshot(id)),
         }
     }
 }
 
-/// Returns how many bytes the files of a tree contain, none if there is no tree.
-pub(crate) fn contents_of(path: &Path) -> Result<u64> {
+/// Returns how many bytes the files of a tree have on the disk, none if there is no tree.
+pub(crate) fn on_disk(path: &Path) -> Result<u64> {
     match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(Error::io("open", path)(error)),
@@ -46,7 +54,7 @@ pub(crate) fn contents_of(path: &Path) -> Result<u64> {
     }
 }
 
-/// Adds up what the files of a tree contain.
+/// Adds up what the disk has of the files of a tree.
 fn tree_size(root: OwnedFd) -> rustix::io::Result<u64> {
     let mut waiting = list_sized(root, 0)?;
     let mut linked = BTreeSet::new();
@@ -59,7 +67,7 @@ fn tree_size(root: OwnedFd) -> rustix::io::Result<u64> {
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             if stat.st_nlink == 1 || linked.insert(stat.st_ino) {
-                size += remove::contents_of(&stat);
+                size += remove::on_disk(&stat);
             }
         } else if depth < COUNTED_DEPTH
             && let Ok(directory) = remove::open(parent.as_fd(), &name)

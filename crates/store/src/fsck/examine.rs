@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Broken, Finding, Fix, Subject, Survey};
 use crate::{
-    SnapshotId,
+    Layer, SnapshotId,
     error::Result,
     image::ImageRecord,
     layout::Tree,
@@ -107,8 +107,8 @@ impl Examination<'_> {
             .map(|(_, said)| said)
         {
             counts.unneeded += 1;
-            let contents = said.layer.as_ref().and_then(|layer| layer.contents);
-            counts.unneeded_bytes += contents.unwrap_or(0);
+            let bytes = said.layer.as_ref().and_then(Layer::on_disk);
+            counts.unneeded_bytes += bytes.unwrap_or(0);
         }
         for kept in
             blobs.iter().filter(|(id, _)| !self.needed.blobs.contains(id)).map(|(_, kept)| kept)

@@ -19,6 +19,7 @@ fn filled(scratch: &Scratch) -> (Store, SnapshotId, ImageId) {
         diff_id,
         size: 7,
         contents,
+        holes: 0,
         checksum: None,
         blob: None,
         rewritten: None,

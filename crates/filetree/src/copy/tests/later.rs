@@ -61,7 +61,7 @@ fn a_layer_that_is_packed_meanwhile_is_the_layer() {
         early.join().unwrap()
     });
     assert!(early.0 == layer(&root), "another layer");
-    assert_eq!(early.1, crate::contents_size(root.path()).unwrap());
+    assert_eq!(early.1, crate::tree_size(root.path()).unwrap());
     assert!(std::fs::read(root.path().join("x/z")).unwrap() == bytes(2));
     let time = |dir: &TempDir, path: &str| {
         std::fs::metadata(dir.path().join(path)).unwrap().modified().unwrap()
