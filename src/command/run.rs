@@ -76,6 +76,8 @@ fn make_and_start(engine: &Engine, run: Run) -> Result<Exit, Failure> {
     if detach && !run.attach.is_empty() {
         return Err(Failure::usage("conflicting options: -a and -d"));
     }
+    // Before anything is made, or said of what it would find.
+    container::ensure_starts(engine)?;
     let container = create::make(engine, run.made, run.container, !detach)?;
     let keeper = keep::command(engine, &container.id);
     if detach {

@@ -106,8 +106,13 @@ fn what_has_to_be_run_is_refused() {
     context.files(&["a"]);
     let output = env.build_fails(&context, &[]);
     output.says(&["cannot run commands here", "`none`, which was asked for", "Dockerfile:3"]);
-    let run = env.kiln(["run", "busybox", "true"]).run().fails(125);
-    run.says(&["a container needs namespaces", "kiln doctor"]);
+    // Nothing else is said, such as about the network that it would have, and nothing is left.
+    for run in [["run", "busybox", "true"].as_slice(), &["run", "-d", "busybox", "true"]] {
+        let run = env.kiln(run).env("PATH", "/nonexistent").run().fails(125);
+        let run = run.says(&["error: a container needs namespaces", "kiln doctor"]);
+        assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    }
+    assert_eq!(env.ok(&["ps", "-aq"]).text(), "");
     // Its files are of no use where they could belong to somebody, and the other way round.
     let other = env.kiln(["images"]).env("KILN_ISOLATION", "oneid").run().fails(1);
     other.says(&["files cannot belong to their owners", "--isolation"]);

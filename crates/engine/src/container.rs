@@ -68,7 +68,12 @@ pub use self::{
     transfer::{End, TransferOptions, transfer},
     wire::{Attach, Size},
 };
-use crate::{Engine, Error};
+use crate::{Engine, Error, rootfs};
+
+/// Returns an error where no container can be started, whatever it runs.
+pub fn ensure_starts(engine: &Engine) -> Result<(), Error> {
+    rootfs::ensure_mounts(engine, "a container")
+}
 
 /// Returns what a container runs: ENTRYPOINT and CMD of the image, as far as the options do not replace them.
 pub fn command_line(
