@@ -192,7 +192,7 @@ sh -c 'echo $$ > "$0/cgroup.procs" && exec "$@"' "$own" "$@"
 status=$?
 # The kernel is done with the dead a moment after they are waited for.
 for i in 1 2 3 4 5 6 7 8 9; do
-  { [ "$own" = "$group" ] || rmdir "$own" 2>/dev/null; rmdir "$group"; } 2>/dev/null && exit $status
+  { [ "$own" = "$group" ] || rmdir "$own/kiln" "$own"; rmdir "$group"; } 2>/dev/null && exit $status
   sleep 0.2
 done
 echo "left: $(ls "$group")"

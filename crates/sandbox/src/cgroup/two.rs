@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -20,8 +21,8 @@ use crate::cgroup::settings::write;
 use crate::cgroup::vacate;
 
 impl Groups {
-    /// Makes a group in the hierarchy of version 2: below this process's own, or as near to that as can be,
-    /// so that limits of the groups above hold for it, too.
+    /// Makes a group in the hierarchy of version 2: below this process's own if that can be, so that its limits hold for the new
+    /// one too, and whoever ends its unit ends that as well; else as near to it as can be.
     pub(super) fn make_in_two(
         &mut self,
         controllers: &[Controller],
@@ -53,19 +54,23 @@ impl Groups {
             return self.take_in_two(path, controllers, resources);
         }
         let mut problem = None;
-        for parent in two.own.ancestors().take_while(|parent| parent.starts_with(&two.mount)) {
-            match make_below(parent, controllers) {
+        let above = two.own.ancestors().skip(1).take_while(|it| it.starts_with(&two.mount));
+        let above: Vec<&Path> = above.collect();
+        // Made by an earlier one to make room: then there is room above it.
+        let (near, far) =
+            above.split_at(usize::from(vacate::is_kilns_own(&two.own)).min(above.len()));
+        let made = iter::once(&*two.own)
+            .chain(near.iter().copied())
+            .map(|parent| make_below(parent, controllers))
+            .chain(iter::once_with(|| make_in_vacated(&two.own, controllers)))
+            .chain(far.iter().map(|parent| make_below(parent, controllers)));
+        for made in made {
+            match made {
                 Ok(path) => return self.take_in_two(path, controllers, resources),
                 // The first one is about the own group, which is where one would look, unless that is only busy.
                 Err(error) if problem.as_ref().is_none_or(is_busy) => problem = Some(error),
                 Err(_) => {}
             }
-        }
-        // Last, as it moves processes about.
-        match make_in_vacated(&two.own, controllers) {
-            Ok(path) => return self.take_in_two(path, controllers, resources),
-            Err(error) if problem.as_ref().is_none_or(is_busy) => problem = Some(error),
-            Err(_) => {}
         }
         let reason = format!(
             "no control group can be made in or above `{}`, where this process is; it needs one that is handed over to \

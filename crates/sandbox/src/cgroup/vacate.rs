@@ -28,6 +28,11 @@ const PREFIX: &str = "kiln";
 /// How often processes are looked for that were started meanwhile.
 const TURNS: usize = 100;
 
+/// Whether a group is one that was made for kiln's own processes.
+pub(super) fn is_kilns_own(group: &Path) -> bool {
+    group.file_name() == Some(OWN.as_ref())
+}
+
 /// Moves the processes of a group into one below it.
 ///
 /// # Errors

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 
+use super::super::Groups;
+use super::super::Resources;
+use super::super::find::Hierarchies;
+use super::super::find::Hierarchy;
 use super::*;
 
 /// A group at the top of the hierarchy, with processes that only sleep.
@@ -108,6 +112,37 @@ fn it_can_be_undone() {
     give_back(&group.path);
     assert_eq!(group.count(""), 2);
     assert!(!group.path.join(OWN).exists());
+}
+
+/// Where groups are made for a process in `own`, without any controller, which not every machine has left for version 2.
+fn makes_in(group: &Group, own: &Path) -> PathBuf {
+    let two = Hierarchy { mount: group.path.parent().unwrap().to_owned(), own: own.to_owned() };
+    let mut hierarchies = Hierarchies::default();
+    hierarchies.two = Some(two);
+    let mut groups = Groups { directories: Vec::new(), doors: Vec::new(), above: Vec::new() };
+    groups.make_in_two(&[], &hierarchies, &Resources::default()).unwrap();
+    groups.directories[0].path.parent().unwrap().to_owned()
+}
+
+/// What limits kiln's own group limits what it runs, though there is room above.
+#[test]
+fn the_own_group_comes_first() {
+    let Some(mut group) = Group::make("first") else { return };
+    group.start("kiln");
+    assert_eq!(makes_in(&group, &group.path), group.path);
+    assert_eq!((group.count(""), group.count(OWN)), (0, 2));
+    // And who is in the part of it does not make one more, inside that.
+    assert_eq!(makes_in(&group, &group.path.join(OWN)), group.path);
+    assert_eq!(group.count(OWN), 2);
+}
+
+#[test]
+fn with_others_in_it_the_group_is_made_above() {
+    let Some(mut group) = Group::make("above") else { return };
+    group.start("kiln");
+    group.start("other");
+    assert_eq!(makes_in(&group, &group.path), group.path.parent().unwrap());
+    assert_eq!(group.count(""), 4);
 }
 
 #[test]
