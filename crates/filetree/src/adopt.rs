@@ -10,26 +10,19 @@
 //! The last ones do not travel (`crate::xattr`), and stay where they are.
 
 use std::{
-    io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{FileTypeExt, MetadataExt},
-        },
-    },
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd},
     path::Path,
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags},
+    fs::{AtFlags, FileType},
     io::Errno,
 };
-use walkdir::{DirEntry, WalkDir};
 
 use crate::{
-    Error, Flavour,
-    interrupted::openat,
+    Error, Flavour, RootDir,
+    pack::walk::{Visit, Walk, open_dir},
     settle::keeping_times_of,
     whiteout::{self, Meaning},
 };
@@ -37,79 +30,86 @@ use crate::{
 /// A whiteout of nothing, which the program makes together with the mark of an opaque directory.
 const BESIDE_OPAQUE: &[u8] = b".wh..opq";
 
-/// Writes the marks in `upper` as `flavour` has them. Nobody writes there meanwhile; the program may still serve it.
+/// Writes the marks in `upper` as `flavour` has them. The program may still serve it, and a container may go on there: what it
+/// takes away or replaces meanwhile is left alone.
 ///
 /// # Errors
-/// The operating system's. Each mark is in one form or the other then, so that it can be done again.
+/// The operating system's; [`Error::Changed`] if somebody moves directories about meanwhile. Each mark is in one form or the
+/// other then, so that it can be done again.
 pub fn adopt_marks(upper: &Path, flavour: Flavour) -> Result<(), Error> {
-    for entry in WalkDir::new(upper).min_depth(1) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            // Taken away since its directory was read, together with what stood beside it.
-            Err(error)
-                if error.io_error().is_some_and(|it| it.kind() == io::ErrorKind::NotFound) =>
-            {
-                continue;
+    let root = RootDir::open(upper)?;
+    let top = open_dir(root.as_fd(), c".").map_err(Error::io("open", "/"))?;
+    let mut walk = Walk::new(top)?;
+    while let Some(visit) = walk.next()? {
+        let Visit::Name(name, kind) = visit else { continue };
+        if kind == FileType::Directory {
+            match open_dir(walk.dir()?, &name) {
+                // Not what it was when its name was read.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                opened => {
+                    let path = || walk.path_of(name.to_bytes());
+                    let directory = opened.map_err(Error::io("open", path()))?;
+                    walk.enter(directory, &name)?;
+                }
             }
-            Err(error) => {
-                let path = error.path().unwrap_or(upper).to_owned();
-                let source = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
-                return Err(Error::Io { action: "list", path, source });
-            }
-        };
-        if !entry.file_name().as_bytes().starts_with(whiteout::PREFIX) {
-            continue;
+        } else if name.to_bytes().starts_with(whiteout::PREFIX) {
+            let path = walk.path_of(name.to_bytes());
+            adopt(walk.dir()?, &name, &path, flavour)?;
         }
-        adopt(&entry, flavour)?;
     }
     Ok(())
 }
 
-fn adopt(entry: &DirEntry, flavour: Flavour) -> Result<(), Error> {
-    let (path, name) = (entry.path(), entry.file_name().as_bytes());
-    let Some(directory) = path.parent() else { return Ok(()) };
-    if name == BESIDE_OPAQUE && entry.file_type().is_char_device() {
-        return remove_mark(directory, path);
+/// Writes one mark, if `name` is one; `path` is what messages call it.
+fn adopt(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    path: &Path,
+    flavour: Flavour,
+) -> Result<(), Error> {
+    let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        // Taken away since its directory was read, together with what stood beside it.
+        Err(Errno::NOENT) => return Ok(()),
+        stat => stat.map_err(Error::io("look at", path))?,
+    };
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if name.to_bytes() == BESIDE_OPAQUE && kind == FileType::CharacterDevice {
+        return remove_mark(directory, name, path);
     }
-    let is_mark =
-        entry.file_type().is_file() && entry.metadata().is_ok_and(|metadata| metadata.size() == 0);
-    match whiteout::meaning(name) {
-        Meaning::Opaque if is_mark => {
-            let opaque = flavour.make_opaque(open(directory)?.as_fd());
-            opaque.map_err(Error::io("make opaque", directory))?;
-            remove_mark(directory, path)
+    if kind != FileType::RegularFile || stat.st_size != 0 {
+        return Ok(());
+    }
+    match whiteout::meaning(name.to_bytes()) {
+        Meaning::Opaque => {
+            flavour.make_opaque(directory).map_err(Error::io("make opaque, by", path))?;
+            remove_mark(directory, name, path)
         }
-        Meaning::Whiteout(hidden) if is_mark => {
-            let open = open(directory)?;
-            keeping_times_of(&open, path, || match flavour.make_whiteout(open.as_fd(), hidden) {
+        Meaning::Whiteout(hidden) => {
+            keeping_times_of(directory, path, || match flavour.make_whiteout(directory, hidden) {
                 Ok(()) | Err(Errno::EXIST) => Ok(()),
                 Err(errno) => Err(Error::io("make a whiteout instead of", path)(errno)),
             })?;
-            remove_mark(directory, path)
+            remove_mark(directory, name, path)
         }
-        _ => Ok(()),
+        Meaning::Entry | Meaning::Meta | Meaning::Invalid => Ok(()),
     }
 }
 
 /// Removes a file that the program has made for itself.
-fn remove_mark(directory: &Path, path: &Path) -> Result<(), Error> {
-    keeping_times_of(open(directory)?, path, || {
-        rustix::fs::unlinkat(CWD, path, AtFlags::empty()).map_err(Error::io("remove", path))
+fn remove_mark(directory: BorrowedFd<'_>, name: &CStr, path: &Path) -> Result<(), Error> {
+    keeping_times_of(directory, path, || {
+        rustix::fs::unlinkat(directory, name, AtFlags::empty()).map_err(Error::io("remove", path))
     })
-}
-
-fn open(directory: &Path) -> Result<OwnedFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, directory, flags, Mode::empty()).map_err(Error::io("open", directory))
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use rustix::fs::{FileType, lstat, mknodat};
+    use rustix::fs::{CWD, Mode, OFlags, lstat, mknodat};
 
     use super::*;
+    use crate::test_data::TempDir;
 
     #[test]
     fn marks_in_names_become_the_kernels() {
@@ -133,8 +133,11 @@ mod tests {
             assert!(!has(name), "{name}");
         }
         assert!(["d/kept", "d/e/.wh.contents"].into_iter().all(has));
-        assert!(Flavour::Trusted.is_opaque(open(&at("d")).unwrap().as_fd()).unwrap());
-        assert!(!Flavour::Trusted.is_opaque(open(&at("d/e")).unwrap().as_fd()).unwrap());
+        let is_opaque = |name: &str| {
+            let directory = fs::File::open(at(name)).unwrap();
+            Flavour::Trusted.is_opaque(directory.as_fd()).unwrap()
+        };
+        assert!(is_opaque("d") && !is_opaque("d/e"));
         let gone = lstat(at("d/e/gone")).unwrap();
         assert!(FileType::from_raw_mode(gone.st_mode).is_char_device() && gone.st_rdev == 0);
         let new = lstat(at("d")).unwrap();
@@ -142,5 +145,40 @@ mod tests {
         // Once more changes nothing.
         adopt_marks(&upper, Flavour::Trusted).unwrap();
         fs::remove_dir_all(&upper).unwrap();
+    }
+
+    /// A tree is as deep and its links lead as far as whoever has written it wants.
+    #[test]
+    fn it_stays_in_the_tree() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can make whiteouts everywhere");
+            return;
+        }
+        let dir = TempDir::new();
+        let (upper, outside) = (dir.path().join("upper"), dir.path().join("outside"));
+        for path in [&upper, &outside] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(outside.join(".wh.kept"), "").unwrap();
+        std::os::unix::fs::symlink(&outside, upper.join("link")).unwrap();
+        std::os::unix::fs::symlink(outside.join(".wh.kept"), upper.join(".wh.link")).unwrap();
+        let root = dir.root().open_root(Path::new("upper")).unwrap();
+        let mut deep = root.as_fd().try_clone_to_owned().unwrap();
+        for _ in 0..2500 {
+            rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
+            deep = open_dir(deep.as_fd(), c"d").unwrap();
+        }
+        let flags = OFlags::CREATE | OFlags::WRONLY;
+        rustix::fs::openat(&deep, ".wh.gone", flags, Mode::RUSR).unwrap();
+
+        adopt_marks(&upper, Flavour::User).unwrap();
+        let has = |name: &str| rustix::fs::statat(&deep, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        assert!(has("gone") && !has(".wh.gone"), "further down than a path can say");
+        assert!(outside.join(".wh.kept").exists() && !outside.join("kept").exists());
+        assert!(upper.join(".wh.link").is_symlink());
+        // Not even the standard library gets as far down.
+        assert!(
+            std::process::Command::new("rm").arg("-rf").arg(&upper).status().unwrap().success()
+        );
     }
 }
