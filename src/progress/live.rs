@@ -74,6 +74,8 @@ struct Running {
     heading: String,
     /// Why it is not in the cache.
     missed: Option<String>,
+    /// How far reading its files has come, as long as that is what it does.
+    reading: Option<String>,
     began: Instant,
     tail: VecDeque<String>,
     partial: Vec<u8>,
@@ -103,18 +105,28 @@ impl Model {
             Event::Started { step, heading } => {
                 let heading = text::message(&heading.to_string()).replace('\n', " ");
                 let (began, tail, partial) = (Instant::now(), VecDeque::new(), Vec::new());
-                let missed = None;
-                self.running.insert(step, Running { heading, missed, began, tail, partial });
+                let (missed, reading) = (None, None);
+                self.running
+                    .insert(step, Running { heading, missed, reading, began, tail, partial });
                 None
             }
             Event::Missed { step, reason } => {
                 if let Some(running) = self.running.get_mut(&step) {
                     running.missed = Some(text::message(&reason));
+                    running.reading = None;
+                }
+                None
+            }
+            Event::Reading { step, done, size } => {
+                if let Some(running) = self.running.get_mut(&step) {
+                    let amounts = format!("{} of {}", text::size(done), text::size(size));
+                    running.reading = Some(format!(" => => reading files: {amounts}"));
                 }
                 None
             }
             Event::Output { step, bytes, .. } => {
                 if let Some(running) = self.running.get_mut(&step) {
+                    running.reading = None;
                     running.output(&bytes, self.tail);
                 }
                 None
@@ -150,6 +162,7 @@ impl Model {
                 running.heading,
                 running.began.elapsed().as_secs_f64()
             ));
+            lines.extend(running.reading.clone().filter(|_| tails > 0));
             let tail = running.tail.iter().rev().take(tails.min(self.tail)).rev();
             lines.extend(tail.map(|line| format!(" => => {line}")));
         }
@@ -219,6 +232,16 @@ mod tests {
             assert!(frame.len() < rows, "{steps} steps on {rows} rows: {frame:?}");
             assert!(frame.iter().all(|line| line.chars().count() < 20));
         }
+    }
+
+    #[test]
+    fn reading_is_in_sight_until_something_else_happens() {
+        let mut model = model(1, 0);
+        model.learn(Event::Reading { step: 1, done: 1 << 30, size: 1 << 40 });
+        let frame = model.frame(24, 80);
+        assert_eq!(frame.last().map(String::as_str), Some(" => => reading files: 1.07GB of 1.1TB"));
+        model.learn(Event::Missed { step: 1, reason: "a file changed".to_owned() });
+        assert_eq!(model.frame(24, 80).len(), 2);
     }
 
     #[test]

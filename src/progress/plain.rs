@@ -58,6 +58,10 @@ impl<W: Write> Plain<W> {
             Event::Missed { step, reason } => {
                 self.line(step, &format!("not cached: {}", text::visible(&reason)), now)
             }
+            Event::Reading { step, done, size } => {
+                let amounts = format!("{} of {}", text::size(done), text::size(size));
+                self.line(step, &format!("reading files: {amounts}"), now)
+            }
             Event::Cached { step } => self.line(step, "CACHED", now),
             Event::Done { step, elapsed } => {
                 self.line(step, &format!("DONE {:.1}s", elapsed.as_secs_f64()), now)
@@ -165,6 +169,7 @@ mod tests {
             (0, started(1, "FROM busybox")),
             (1, Event::Done { step: 1, elapsed: Duration::ZERO }),
             (2, started(2, "RUN a\nb")),
+            (2, Event::Reading { step: 2, done: 1 << 30, size: 1 << 40 }),
             (3, Event::Output { step: 2, stream: Stream::Stdout, bytes: b"one\ntw".to_vec() }),
             (4, Event::Output { step: 2, stream: Stream::Stderr, bytes: b"aside\n".to_vec() }),
             (1002, Event::Output { step: 2, stream: Stream::Stdout, bytes: b"o\r\nend".to_vec() }),
@@ -173,7 +178,7 @@ mod tests {
             plain.show(event, began + Duration::from_millis(millis)).unwrap();
         }
         let text = String::from_utf8(plain.out).unwrap();
-        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 0.001 one\n#2 0.002 aside\n#2 1.000 two\n#2 1.500 end\n#2 DONE 1.5s\n";
+        let expected = "#1 [1/2] FROM busybox\n#1 DONE 0.0s\n\n#2 [2/2] RUN a b\n#2 reading files: 1.07GB of 1.1TB\n#2 0.001 one\n#2 0.002 aside\n#2 1.000 two\n#2 1.500 end\n#2 DONE 1.5s\n";
         assert_eq!(text, expected);
     }
 }

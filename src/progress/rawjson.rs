@@ -84,6 +84,11 @@ impl<W: Write> RawJson<W> {
                 let status = status(&format!("not cached: {reason}"), &step.digest, now);
                 json!({ "statuses": [status] })
             }),
+            Event::Reading { step, done, size } => self.steps.get(&step).map(|step| {
+                let started = time(step.started);
+                let status = json!({ "id": "reading files", "vertex": &step.digest, "current": done, "total": size, "timestamp": time(now), "started": started });
+                json!({ "statuses": [status] })
+            }),
             Event::Output { step, stream, bytes } => self.steps.get(&step).map(|step| {
                 let stream = match stream {
                     Stream::Stdout => 1,
@@ -166,6 +171,7 @@ mod tests {
         let lines = lines(vec![
             started(7),
             Event::Missed { step: 7, reason: "a changed".to_owned() },
+            Event::Reading { step: 7, done: 5, size: 9 },
             Event::Output { step: 7, stream: Stream::Stderr, bytes },
             Event::Done { step: 7, elapsed: Duration::ZERO },
         ]);
@@ -176,11 +182,14 @@ mod tests {
         assert_eq!(lines[0], json!({ "vertexes": [vertex] }));
         assert_eq!(lines[1]["statuses"][0]["id"], "not cached: a changed");
         assert_eq!(lines[1]["statuses"][0]["vertex"], digest);
+        let status = &lines[2]["statuses"][0];
+        assert_eq!((&status["current"], &status["total"]), (&json!(5), &json!(9)));
+        assert_eq!((&status["id"], &status["started"]), (&json!("reading files"), &json!(now)));
         let log = json!({ "vertex": digest, "stream": 2, "data": "aGkK", "timestamp": now });
-        assert_eq!(lines[2], json!({ "logs": [log] }));
+        assert_eq!(lines[3], json!({ "logs": [log] }));
         let mut done = vertex;
         done["completed"] = now.into();
-        assert_eq!(lines[3], json!({ "vertexes": [done] }));
+        assert_eq!(lines[4], json!({ "vertexes": [done] }));
     }
 
     #[test]

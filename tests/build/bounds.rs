@@ -97,16 +97,36 @@ fn a_terabyte_of_nothing_can_be_ended() {
     env.ok(&["fsck"]);
 }
 
+/// What files contain decides whether a step is done again, also where they are only mounted: to find that out may take long, and
+/// ends at once with the build.
+#[test]
+fn reading_a_terabyte_can_be_ended() {
+    let env = TestEnv::new();
+    let mount = "--mount=type=bind,source=sparse,target=/sparse";
+    let context = env.context(&format!("FROM busybox\nRUN {mount} true\n"));
+    make_sparse(&context);
+    let mut build = env.building(&context, &["--progress=plain"]).spawn();
+    build.wait_for("#2 reading files: ");
+    build.signal(Signal::INT);
+    let output = build.wait().fails(130);
+    // Else it says what did not end.
+    assert_eq!(output.stderr.lines().last(), Some("cancelled"), "{output}");
+    env.ok(&["fsck"]);
+}
+
 /// It is refused before a byte of it is read, by its name, as long as it is in a layer of the image.
 #[test]
 fn a_terabyte_in_a_layer_is_for_who_builds_to_allow() {
     let env = TestEnv::new();
     let of_context = env.context("FROM busybox\nCOPY . /c/\n");
     make_sparse(of_context.write("sub/", ""));
+    let added = env.context("FROM busybox\nADD sparse /\n");
+    make_sparse(&added);
     for context in [
         &env.context(&format!("FROM busybox\nRUN {SPARSE}\nRUN echo later\n")),
         &env.context(&format!("FROM busybox AS a\nRUN {SPARSE}\nFROM a\nRUN true\n")),
         &of_context,
+        &added,
     ] {
         for _ in 0..2 {
             env.build_fails(context, &[]).says(&[

@@ -1,12 +1,22 @@
 //! Which files an operation depends on, and what they contain: the part of a key that only the world can tell.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
-use filetree::{Change, Selection, Tree, Wanted};
+use filetree::{Change, Selection, Tree, Wanted, digest::Reading};
 use oci::ContentDigest;
 use plan::{Copy, CopySource, Mount, MountKind, Op, Origin};
 
-use crate::{Error, remote, schedule::Build};
+use crate::{Error, Event, StepNumber, remote, schedule::Build};
+
+/// Seconds between two words about how far reading files has come.
+const PACE: u64 = 5;
 
 /// The contents of an operation: their digests, and what was selected if it was looked at already.
 #[derive(Debug)]
@@ -24,25 +34,36 @@ pub(crate) struct Selected {
 
 impl Contents {
     /// Looks at what `op` depends on. Results of stages and images never change, so what they contain is remembered. A file that
-    /// is copied and has more than `most` bytes is refused before it is read.
-    pub(crate) fn of(build: &Arc<Build>, op: &Op, most: u64) -> Result<Self, Error> {
+    /// is copied and has more than `most` bytes is refused before it is read. If reading takes long, it is told of the `step`.
+    pub(crate) fn of(
+        build: &Arc<Build>,
+        op: &Op,
+        most: u64,
+        step: Option<StepNumber>,
+    ) -> Result<Self, Error> {
         match op {
             Op::Config | Op::Workdir(_) => Ok(Self { digests: Vec::new(), selected: None }),
-            Op::Copy(copy) => Self::of_copy(build, copy, most),
+            Op::Copy(copy) => Self::of_copy(build, copy, most, step),
             Op::Run(run) => {
                 let mounts = run.mounts.iter().filter(|mount| mount.origin().is_some());
                 let digests =
-                    mounts.map(|mount| of_mount(build, mount)).collect::<Result<_, _>>()?;
+                    mounts.map(|mount| of_mount(build, mount, step)).collect::<Result<_, _>>()?;
                 Ok(Self { digests, selected: None })
             }
         }
     }
 
-    fn of_copy(build: &Arc<Build>, copy: &Copy, most: u64) -> Result<Self, Error> {
+    fn of_copy(
+        build: &Arc<Build>,
+        copy: &Copy,
+        most: u64,
+        step: Option<StepNumber>,
+    ) -> Result<Self, Error> {
         let mut contents = Self { digests: Vec::new(), selected: None };
         let paths = paths(&copy.sources);
         if !paths.is_empty() {
-            let (digest, selected) = digest(build, &copy.origin, &wanted(copy, &paths), most)?;
+            let wanted = wanted(copy, &paths);
+            let (digest, selected) = digest(build, &copy.origin, &wanted, most, step)?;
             contents.digests.push(digest);
             contents.selected = selected;
         }
@@ -134,7 +155,11 @@ fn wanted<'a>(copy: &'a Copy, paths: &'a [String]) -> Wanted<'a> {
     }
 }
 
-fn of_mount(build: &Arc<Build>, mount: &Mount) -> Result<ContentDigest, Error> {
+fn of_mount(
+    build: &Arc<Build>,
+    mount: &Mount,
+    step: Option<StepNumber>,
+) -> Result<ContentDigest, Error> {
     let (origin, source) = match &mount.kind {
         MountKind::Bind { origin, source, .. } | MountKind::Cache { origin, source, .. } => {
             (origin, source)
@@ -145,7 +170,7 @@ fn of_mount(build: &Arc<Build>, mount: &Mount) -> Result<ContentDigest, Error> {
     };
     let sources = [source.clone()];
     let wanted = Wanted { sources: &sources, ..Wanted::default() };
-    digest(build, origin, &wanted, u64::MAX).map(|(digest, _)| digest)
+    digest(build, origin, &wanted, u64::MAX, step).map(|(digest, _)| digest)
 }
 
 fn digest(
@@ -153,6 +178,7 @@ fn digest(
     origin: &Origin,
     wanted: &Wanted<'_>,
     most: u64,
+    step: Option<StepNumber>,
 ) -> Result<(ContentDigest, Option<Selected>), Error> {
     let memo_key =
         build.contexts.identity(build, origin)?.map(|identity| memo_key(&identity, wanted));
@@ -162,12 +188,40 @@ fn digest(
         return Ok((ContentDigest::new(known), None));
     }
     let selected = select(build, origin, wanted)?;
-    selected.selection.refuse_larger(most)?;
-    let digest = selected.selection.digest(&selected.tree)?;
+    selected.selection.refuse_larger(&selected.tree, most)?;
+    let watch = Watch { build, step, begun: Instant::now(), told: AtomicU64::new(0) };
+    let digest = selected.selection.digest(&selected.tree, &|reading| watch.goes_on(reading))?;
     if let Some(key) = &memo_key {
         build.engine.store().put_memo(key, digest.as_bytes())?;
     }
     Ok((digest, Some(selected)))
+}
+
+/// Watches files being read: whether the build has been ended, and how far it has come.
+struct Watch<'a> {
+    build: &'a Build,
+    step: Option<StepNumber>,
+    begun: Instant,
+    /// How often it was told.
+    told: AtomicU64,
+}
+
+impl Watch<'_> {
+    fn goes_on(&self, reading: Reading) -> bool {
+        if self.build.request.cancel.check().is_err() {
+            return false;
+        }
+        let (told, due) = (self.told.load(Relaxed), self.begun.elapsed().as_secs() / PACE);
+        // One of the threads tells it.
+        if let Some(step) = self.step
+            && due > told
+            && self.told.compare_exchange(told, due, Relaxed, Relaxed).is_ok()
+        {
+            let Reading { done, size } = reading;
+            self.build.events.send(Event::Reading { step, done, size });
+        }
+        true
+    }
 }
 
 /// Selects files of an origin.

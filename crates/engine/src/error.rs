@@ -18,7 +18,7 @@ pub enum Error {
     Store(#[from] store::Error),
     /// A directory or an archive refused.
     #[error(transparent)]
-    Files(#[from] filetree::Error),
+    Files(filetree::Error),
     /// The kernel refused.
     #[error(transparent)]
     Sandbox(#[from] sandbox::Error),
@@ -492,6 +492,16 @@ pub enum Error {
         /// Which task.
         what: &'static str,
     },
+}
+
+impl From<filetree::Error> for Error {
+    fn from(error: filetree::Error) -> Self {
+        match error {
+            // Only by who ends the build.
+            filetree::Error::Stopped => Self::Cancelled,
+            error => Self::Files(error),
+        }
+    }
 }
 
 impl Error {

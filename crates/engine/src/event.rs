@@ -36,6 +36,15 @@ pub enum Event {
         /// What differs from that build.
         reason: String,
     },
+    /// The files that the step depends on are being read, to find out whether they have changed; this takes a while.
+    Reading {
+        /// Which.
+        step: StepNumber,
+        /// How many bytes were read.
+        done: u64,
+        /// Of how many.
+        size: u64,
+    },
     /// The command of a step wrote something.
     Output {
         /// Which.
@@ -76,7 +85,10 @@ impl Event {
             Self::Failed { step, message } => Self::Failed { step, message: redact(&message) },
             Self::Note(text) => Self::Note(redact(&text)),
             Self::Warning(text) => Self::Warning(redact(&text)),
-            Self::Cached { .. } | Self::Output { .. } | Self::Done { .. } => self,
+            Self::Cached { .. }
+            | Self::Reading { .. }
+            | Self::Output { .. }
+            | Self::Done { .. } => self,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(
     // What is in no layer may be of any size.
     let is_in_image = build.is_in_image(stage.id);
     let most = if is_in_image { build.engine.limits().layer.bytes } else { u64::MAX };
-    let contents = Contents::of(build, &step.op, most)?;
+    let contents = Contents::of(build, &step.op, most, Some(number))?;
     let derived = StepKey::derive(&below.key, &step.op, contents.digests());
     let mut tip = Tip { key: derived.on_top, ..below.clone() };
     if !step.makes_layer() {

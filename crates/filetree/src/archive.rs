@@ -8,13 +8,19 @@
 mod tests;
 
 use std::{
+    fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
+    os::fd::AsFd,
     path::Path,
 };
 
 use crate::{
     Error, RootDir,
     compress::{decompress, decompress_within},
+    digest::contents::open_file,
+    root::open_dir_below,
+    select::Match,
+    tree::{self, Meta},
     unpack::{
         Budget, Meter, Unpacked, put_entry,
         reader::{Kind, Reader},
@@ -24,6 +30,28 @@ use crate::{
 
 /// What directories are made with that the archive needs and does not have.
 const IMPLIED_MODE: u32 = 0o755;
+
+/// Opens a source of an ADD if it is an archive, which is then extracted and no file of the layer.
+///
+/// # Errors
+/// [`Error::Changed`] if it is not what was selected any more.
+pub(crate) fn open(tree: &crate::Tree, one: &Match) -> Result<Option<File>, Error> {
+    if one.meta.kind != tree::Kind::File {
+        return Ok(None);
+    }
+    let shown = Path::new("/").join(&one.path);
+    let dir = one.path.parent().unwrap_or(Path::new(""));
+    let dir = open_dir_below(tree.root.as_fd(), dir).map_err(Error::io("open", &shown))?;
+    let fd = open_file(&dir, one.path.file_name().unwrap_or_default())
+        .map_err(Error::io("open", &shown))?;
+    let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", &shown))?;
+    if !one.meta.is_unchanged(&Meta::new(&stat)) {
+        return Err(Error::Changed { path: shown });
+    }
+    let mut file = File::from(fd);
+    let found = is_archive(&mut file).map_err(Error::io("read", &shown))?;
+    Ok(found.then_some(file))
+}
 
 /// Says whether a file is an archive that ADD extracts: in any compression that is known, its first header must be that of
 /// a tar. An empty archive is none. The file is left at its start.

@@ -14,7 +14,6 @@ mod merge;
 mod tests;
 
 use std::{
-    fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,7 +26,6 @@ use crate::{
         entry::{Source, Target},
         later::Later,
     },
-    digest::contents::open_file,
     owner::Owner,
     root::{NewDir, Place, open_dir_below, restore_times},
     select::Match,
@@ -299,23 +297,7 @@ fn existing_times(
 
 /// Extracts a source that is an archive; says whether it was one.
 fn extract(tree: &Tree, one: &Match, root: &RootDir, placement: &Placement) -> Result<bool, Error> {
-    if one.meta.kind != Kind::File {
-        return Ok(false);
-    }
-    let shown = Path::new("/").join(&one.path);
-    let dir = one.path.parent().unwrap_or(Path::new(""));
-    let dir = open_dir_below(tree.root.as_fd(), dir).map_err(Error::io("open", &shown))?;
-    let fd = open_file(&dir, one.path.file_name().unwrap_or_default())
-        .map_err(Error::io("open", &shown))?;
-    let stat = rustix::fs::fstat(&fd).map_err(Error::io("stat", &shown))?;
-    if !one.meta.is_unchanged(&Meta::new(&stat)) {
-        return Err(Error::Changed { path: shown });
-    }
-    let mut file = File::from(fd);
-    if !crate::archive::is_archive(&mut file).map_err(Error::io("read", &shown))? {
-        return Ok(false);
-    }
-    std::io::Seek::rewind(&mut file).map_err(Error::io("read", &shown))?;
+    let Some(file) = crate::archive::open(tree, one)? else { return Ok(false) };
     let mut place = root.place(Path::new(&placement.dest))?;
     let new_dir = NewDir { mode: DIR_MODE, owner: Some(placement.owner.unwrap_or((0, 0))) };
     let made = make(&mut place, &new_dir)?;

@@ -39,11 +39,26 @@ use crate::{
 /// To be changed with every change of what is hashed.
 const HEADER: &[u8] = b"kiln selection 1\n";
 
+/// Hears how far reading has come, and says whether it shall go on; asked at least for every few MiB.
+pub type GoOn<'a> = &'a (dyn Fn(Reading) -> bool + Sync);
+
+/// How far reading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Bytes that were read.
+    pub done: u64,
+    /// Bytes that were to be read from the beginning.
+    pub size: u64,
+}
+
 impl Selection {
     /// Returns the digest of what is selected. Files whose `stat` is known to the tree's cache are not read; the others
-    /// are, by several threads, and the cache learns them.
-    pub fn digest(&self, tree: &Tree) -> Result<ContentDigest, Error> {
-        let contents = contents::read(self, tree)?;
+    /// are, by several threads, and the cache learns them. Each of the threads asks every now and then whether it shall `go_on`.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it shall not; what the cache has learned by then stays.
+    pub fn digest(&self, tree: &Tree, go_on: GoOn<'_>) -> Result<ContentDigest, Error> {
+        let contents = contents::read(self, tree, go_on)?;
         let mut writer = Writer { hasher: blake3::Hasher::new(), owners: tree.owners, contents };
         writer.hasher.update(HEADER);
         for one in &self.matches {

@@ -146,6 +146,10 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Whoever wanted something read does not want it any more.
+    #[error("stopped")]
+    Stopped,
+
     /// A file has another length than it says. The kernel makes such files up while they are read, in `/proc` and `/sys`.
     #[error("`{}` has not the {size} bytes that it says it has, as files that the kernel makes up", path.display())]
     NoSize {

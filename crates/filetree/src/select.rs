@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    Error, Patterns,
+    Error, Patterns, archive,
     glob::{BadPattern, Glob, Language, has_wildcard},
     ignore::BadPatternLine,
     select::scan::{Filter, Listing},
@@ -76,14 +76,11 @@ impl Selection {
     }
 
     /// Refuses a file that alone is more than all files of a layer may be, before anybody reads it. An archive that is to be
-    /// extracted is not looked at: it is no file of the layer.
+    /// extracted is none: what is in it counts, when it is.
     ///
     /// # Errors
-    /// [`Error::LayerSize`] for the first one.
-    pub fn refuse_larger(&self, allowed: u64) -> Result<(), Error> {
-        if self.archives {
-            return Ok(());
-        }
+    /// [`Error::LayerSize`] for the first one; of an archive, what keeps it from being looked at.
+    pub fn refuse_larger(&self, tree: &Tree, allowed: u64) -> Result<(), Error> {
         for one in &self.matches {
             let found = match &one.listing {
                 Some(listing) => listing.larger(allowed),
@@ -92,7 +89,12 @@ impl Selection {
                 }
                 None => None,
             };
-            if let Some((path, size)) = found {
+            let Some((path, size)) = found else { continue };
+            let is_extracted = || match self.archives && one.listing.is_none() {
+                true => archive::open(tree, one).map(|archive| archive.is_some()),
+                false => Ok(false),
+            };
+            if !is_extracted()? {
                 let path =
                     Path::new("/").join(&one.path).components().chain(path.components()).collect();
                 return Err(Error::LayerSize { path, size, allowed });

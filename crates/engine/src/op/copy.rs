@@ -100,7 +100,7 @@ pub(crate) fn context_as_base(build: &Arc<Build>, stage: &Stage, name: &str) -> 
     let origin = Origin::Named { name: name.to_owned(), platform: None };
     let copy = Copy::new(origin, vec![CopySource::Path("/".to_owned())], "/");
     let op = plan::Op::Copy(copy.clone());
-    let contents = Contents::of(build, &op, u64::MAX)?;
+    let contents = Contents::of(build, &op, u64::MAX, None)?;
     let below = StepKey::scratch(&stage.platform);
     let derived = StepKey::derive(&below, &op, contents.digests());
     let known = build.engine.store().record(derived.key.as_bytes())?;

@@ -181,7 +181,7 @@ pub(crate) fn digest(asker: Asker<'_>, copy: &Copy, address: &str) -> Result<Con
         return Ok(ContentDigest::new(known));
     }
     let taken = super::select_all(checkout(asker, &wanted, &commit)?.0.tree(asker.engine)?, copy)?;
-    let digest = taken.selection.digest(&taken.tree)?;
+    let digest = taken.selection.digest(&taken.tree, &|_| asker.request.cancel.check().is_ok())?;
     asker.engine.store().put_memo(&key, digest.as_bytes())?;
     Ok(digest)
 }

@@ -13,7 +13,10 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rustix::{
@@ -23,7 +26,9 @@ use rustix::{
 };
 
 use crate::{
-    Error, RootDir, Selection, Timestamp, queue,
+    Error, RootDir, Selection, Timestamp,
+    digest::{GoOn, Reading},
+    queue,
     root::open_dir_below,
     stat_cache::StatKey,
     tree::{Kind, Meta, Tree},
@@ -66,8 +71,23 @@ struct Batch<'a> {
     files: Vec<Unread<'a>>,
 }
 
+/// How far it has come, of how much, and who wants to hear it.
+struct Pace<'a> {
+    done: AtomicU64,
+    size: u64,
+    go_on: GoOn<'a>,
+}
+
+impl Pace<'_> {
+    /// After so many more bytes: whether to go on.
+    fn goes_on(&self, bytes: u64) -> bool {
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (self.go_on)(Reading { done, size: self.size })
+    }
+}
+
 /// Returns the digests of all files of a selection.
-pub(crate) fn read(selection: &Selection, tree: &Tree) -> Result<Contents, Error> {
+pub(crate) fn read(selection: &Selection, tree: &Tree, go_on: GoOn<'_>) -> Result<Contents, Error> {
     let mut collector = Collector { tree, digests: Vec::new(), batches: Vec::new() };
     for one in &selection.matches {
         match &one.listing {
@@ -79,9 +99,12 @@ pub(crate) fn read(selection: &Selection, tree: &Tree) -> Result<Contents, Error
             None => {}
         }
     }
+    let unread = collector.batches.iter().flat_map(|batch| &batch.files);
+    let size = unread.map(|file| file.meta.size).fold(0, u64::saturating_add);
+    let pace = Pace { done: AtomicU64::new(0), size, go_on };
     let digests = Mutex::new(collector.digests);
     queue::drain(collector.batches, &|batch, _| {
-        let read = read_batch(tree, &batch)?;
+        let read = read_batch(tree, &batch, &pace)?;
         let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
         for (slot, digest) in read {
             digests[slot] = digest;
@@ -145,7 +168,11 @@ fn stat_key(meta: &Meta) -> StatKey {
     StatKey { inode, size, mtime, ctime, mode: mode | 0o100_000 }
 }
 
-fn read_batch(tree: &Tree, batch: &Batch<'_>) -> Result<Vec<(usize, [u8; 32])>, Error> {
+fn read_batch(
+    tree: &Tree,
+    batch: &Batch<'_>,
+    pace: &Pace<'_>,
+) -> Result<Vec<(usize, [u8; 32])>, Error> {
     let shown = Path::new("/").join(&batch.dir);
     let dir = open_dir_below(tree.root.as_fd(), &batch.dir).map_err(Error::io("open", &shown))?;
     // The clock by which the kernel stamps files, read before any of them.
@@ -155,7 +182,7 @@ fn read_batch(tree: &Tree, batch: &Batch<'_>) -> Result<Vec<(usize, [u8; 32])>, 
     let mut buffer = vec![0; PIECE];
     let mut digests = Vec::with_capacity(batch.files.len());
     for file in &batch.files {
-        let digest = read_file((&tree.root, &dir), &shown, file, &mut buffer)?;
+        let digest = read_file((&tree.root, &dir), &shown, file, &mut buffer, pace)?;
         digests.push((file.slot, digest));
         if let Some(cache) = &tree.stat_cache {
             let path = batch.dir.join(file.name);
@@ -170,14 +197,18 @@ fn read_file(
     shown: &Path,
     file: &Unread<'_>,
     buffer: &mut [u8],
+    pace: &Pace<'_>,
 ) -> Result<[u8; 32], Error> {
     let path = || shown.join(file.name);
     let fd = open_file(dir, file.name).map_err(|errno| Error::io("open", path())(errno))?;
     let digest = match file.meta.size {
-        size @ LARGE.. => large::hash(&fd, size).map(|digest| (digest, size)),
-        _ => hash(&fd, buffer),
+        size @ LARGE.. => large::hash(&fd, size, pace).map(|digest| (digest, size)),
+        _ => hash(&fd, buffer, pace),
     };
-    let (digest, size) = digest.map_err(|error| Error::io("read", path())(error))?;
+    let (digest, size) = digest.map_err(|errno| match errno {
+        Errno::CANCELED => Error::Stopped,
+        errno => Error::io("read", path())(errno),
+    })?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::io("stat", path())(errno))?;
     // A digest that mixes two states of a file must not get into a key.
     if !file.meta.is_unchanged(&Meta::new(&stat)) {
@@ -210,14 +241,21 @@ pub(crate) fn open_file(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Owned
     crate::interrupted::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Returns the digest of all that is left to read, and how much that is.
-fn hash(fd: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<(blake3::Hash, u64)> {
+/// Returns the digest of all that is left to read, and how much that is; `ECANCELED` if it shall not go on.
+fn hash(
+    fd: &OwnedFd,
+    buffer: &mut [u8],
+    pace: &Pace<'_>,
+) -> rustix::io::Result<(blake3::Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
     loop {
         match rustix::io::read(fd, &mut *buffer) {
             Ok(0) => return Ok((hasher.finalize(), hasher.count())),
             Ok(length) => {
                 hasher.update(&buffer[..length]);
+                if !pace.goes_on(length as u64) {
+                    return Err(Errno::CANCELED);
+                }
             }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

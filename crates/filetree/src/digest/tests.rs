@@ -24,7 +24,7 @@ fn context() -> TempDir {
 fn digest_with(tree: &Tree, source: &str, exclude: &[String]) -> ContentDigest {
     let sources = [source.to_owned()];
     let wanted = Wanted { sources: &sources, exclude, ..Wanted::default() };
-    select(tree, &wanted).unwrap().digest(tree).unwrap()
+    select(tree, &wanted).unwrap().digest(tree, &|_| true).unwrap()
 }
 
 fn digest(context: &TempDir) -> ContentDigest {
@@ -194,6 +194,6 @@ fn an_unreadable_file_is_named() {
     let wanted = Wanted { sources: &sources, ..Wanted::default() };
     let selection = select(&tree, &wanted).unwrap();
     std::fs::remove_file(context.path().join("d/sub/b")).unwrap();
-    let error = selection.digest(&tree).unwrap_err();
+    let error = selection.digest(&tree, &|_| true).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if path == Path::new("/d/sub/b")), "{error}");
 }

@@ -190,7 +190,7 @@ fn what_is_not_named_is_not_opened() {
     let fifo = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(context.root(), "fifo", fifo, mode, 0).unwrap();
     asked.check(&["fifo"], &["fifo"]);
-    let digest = asked.select(&["fifo"], &[], false).unwrap().digest(&asked.tree);
+    let digest = asked.select(&["fifo"], &[], false).unwrap().digest(&asked.tree, &|_| true);
     assert!(digest.is_ok());
     context.mode("secret", 0o755);
 }
@@ -219,7 +219,7 @@ fn missing_sources_are_left_out_if_they_may_be() {
     assert!(select(&["none/./x", "none"], true).unwrap().is_empty());
     assert!(matches!(select(&["[", "none"], false), Err(Error::Pattern(_))));
     // What appears changes the digest.
-    let digest = |sources| select(sources, false).unwrap().digest(&asked.tree).unwrap();
+    let digest = |sources| select(sources, false).unwrap().digest(&asked.tree, &|_| true).unwrap();
     let before = digest(&["a.txt", "none"]);
     assert_eq!(before, digest(&["a.txt", "other"]));
     context.write("none", "");
@@ -252,7 +252,7 @@ fn large_trees_are_complete() {
     let one = select(&tree, &wanted).unwrap();
     assert_eq!((one.len(), one.bytes()), (1 + 60 * 2 + 60 * 20, 60 * 20));
     let other = select(&tree, &wanted).unwrap();
-    assert_eq!(one.digest(&tree).unwrap(), other.digest(&tree).unwrap());
+    assert_eq!(one.digest(&tree, &|_| true).unwrap(), other.digest(&tree, &|_| true).unwrap());
 }
 
 #[test]
@@ -261,7 +261,8 @@ fn a_file_that_no_layer_may_hold_is_named() {
     dir.write("a", [1; 600]).write("d/e/f", [1; 700]).write("d/g", [1; 10]);
     let asked = Asked::new(&dir, "");
     let refused = |sources: &[&str], allowed| {
-        let refused = asked.select(sources, &[], false).unwrap().refuse_larger(allowed);
+        let refused =
+            asked.select(sources, &[], false).unwrap().refuse_larger(&asked.tree, allowed);
         refused.err().map(|error| match error {
             Error::LayerSize { path, size, .. } => (path.to_str().unwrap().to_owned(), size),
             error => panic!("{error:?}"),
@@ -277,8 +278,18 @@ fn a_file_that_no_layer_may_hold_is_named() {
         let expected = expected.map(|(path, size)| (path.to_owned(), size));
         assert_eq!(refused(sources, allowed), expected, "{sources:?} {allowed}");
     }
-    // One that is to be extracted is no file of the layer.
-    let sources = ["a".to_owned()];
-    let wanted = Wanted { sources: &sources, archives: true, ..Wanted::default() };
-    select(&asked.tree, &wanted).unwrap().refuse_larger(1).unwrap();
+    // One that is to be extracted is no file of the layer; one that only could be is, and so is one in a directory.
+    let mut archive = Vec::new();
+    crate::pack_tree(&dir.root(), None, &mut archive).unwrap();
+    dir.write("archive", &archive).write("d/archive", &archive);
+    let asked = Asked::new(&dir, "");
+    let added = |source: &str| {
+        let sources = [source.to_owned()];
+        let wanted = Wanted { sources: &sources, archives: true, ..Wanted::default() };
+        select(&asked.tree, &wanted).unwrap().refuse_larger(&asked.tree, 100)
+    };
+    added("archive").unwrap();
+    for source in ["a", "d"] {
+        assert!(matches!(added(source), Err(Error::LayerSize { .. })), "{source}");
+    }
 }

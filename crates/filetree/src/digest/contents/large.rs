@@ -16,7 +16,7 @@ use blake3::{
 };
 use rustix::io::Errno;
 
-use super::PIECE;
+use super::{PIECE, Pace};
 
 /// What one thread takes at a time: a power of two, so that it is a branch of the tree.
 pub(super) const SUBTREE: u64 = 4 * 1024 * 1024;
@@ -25,8 +25,8 @@ pub(super) const SUBTREE: u64 = 4 * 1024 * 1024;
 const MAX_THREADS: usize = 8;
 
 /// Returns the digest of the first `size` bytes of a file, more than one subtree. If there are fewer, it is that of no file:
-/// the caller finds out.
-pub(super) fn hash(fd: &OwnedFd, size: u64) -> Result<blake3::Hash, Errno> {
+/// the caller finds out. `ECANCELED` if it shall not go on.
+pub(super) fn hash(fd: &OwnedFd, size: u64, pace: &Pace<'_>) -> Result<blake3::Hash, Errno> {
     let count = size.div_ceil(SUBTREE);
     let (next, branches) = (AtomicU64::new(0), Mutex::new(vec![[0; 32]; count as usize]));
     let work = || {
@@ -37,7 +37,11 @@ pub(super) fn hash(fd: &OwnedFd, size: u64) -> Result<blake3::Hash, Errno> {
                 return Ok(());
             }
             let start = index * SUBTREE;
-            let branch = branch(fd, start, size.min(start + SUBTREE), &mut buffer)?;
+            let end = size.min(start + SUBTREE);
+            let branch = branch(fd, start, end, &mut buffer)?;
+            if !pace.goes_on(end - start) {
+                return Err(Errno::CANCELED);
+            }
             branches.lock().unwrap_or_else(PoisonError::into_inner)[index as usize] = branch;
         }
     };
@@ -94,7 +98,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::*;
-    use crate::test_data::TempDir;
+    use crate::{digest::GoOn, test_data::TempDir};
 
     #[test]
     fn it_is_the_digest() {
@@ -105,7 +109,10 @@ mod tests {
         for size in [subtree + 1, 2 * subtree, 4 * subtree, 4 * subtree + 5, 9 * subtree - 1023] {
             dir.write("file", &bytes[..size]);
             let fd = OwnedFd::from(std::fs::File::open(dir.path().join("file")).unwrap());
-            assert_eq!(hash(&fd, size as u64).unwrap(), blake3::hash(&bytes[..size]), "{size}");
+            let pace = pace(size as u64, &|_| true);
+            let digest = hash(&fd, size as u64, &pace).unwrap();
+            assert_eq!(digest, blake3::hash(&bytes[..size]), "{size}");
+            assert_eq!(pace.done.into_inner(), size as u64);
         }
     }
 
@@ -116,8 +123,26 @@ mod tests {
         file.set_len(5 * SUBTREE).unwrap();
         file.write_all_at(b"x", 0).unwrap();
         let fd = OwnedFd::from(std::fs::File::open(dir.path().join("file")).unwrap());
-        let whole = hash(&fd, 5 * SUBTREE).unwrap();
+        let pace = pace(5 * SUBTREE, &|_| true);
+        let whole = hash(&fd, 5 * SUBTREE, &pace).unwrap();
         file.set_len(2 * SUBTREE + 7).unwrap();
-        assert_ne!(hash(&fd, 5 * SUBTREE).unwrap(), whole);
+        assert_ne!(hash(&fd, 5 * SUBTREE, &pace).unwrap(), whole);
+    }
+
+    #[test]
+    fn it_can_be_ended() {
+        let dir = TempDir::new();
+        let file = std::fs::File::create_new(dir.path().join("file")).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let fd = OwnedFd::from(file);
+        let pace = pace(1 << 40, &|reading| reading.done < 10 * SUBTREE);
+        assert_eq!(hash(&fd, 1 << 40, &pace), Err(Errno::CANCELED));
+        // Every thread had one more in its hands at most.
+        let done = pace.done.into_inner();
+        assert!(done <= (10 + MAX_THREADS as u64) * SUBTREE, "{done}");
+    }
+
+    fn pace(size: u64, go_on: GoOn<'_>) -> Pace<'_> {
+        Pace { done: AtomicU64::new(0), size, go_on }
     }
 }
