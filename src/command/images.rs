@@ -116,7 +116,11 @@ fn data(
     let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "<none>".to_owned());
     let created = row.image.created();
     let has_size = ["Size", "VirtualSize"].iter().any(|field| listing.mentions(field));
-    let size = if has_size { engine.layers_size(row.image.snapshots())? } else { 0 };
+    let size = match row.image.contents() {
+        Some(contents) => contents,
+        None if has_size => engine.layers_size(row.image.snapshots())?,
+        None => 0,
+    };
     Ok(Data::row(&json!({
         "Containers": "N/A",
         "CreatedAt": text::time(created),

@@ -191,7 +191,7 @@ impl Engine {
 
     /// Returns the size of an image as Docker counts it: what the files of each of its layers contain, in bytes.
     pub fn image_size(&self, image: &Image) -> Result<u64, Error> {
-        self.layers_size(&image.snapshots)
+        image.contents.map_or_else(|| self.layers_size(&image.snapshots), Ok)
     }
 
     /// Returns how many bytes the files of all these layers contain.

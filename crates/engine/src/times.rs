@@ -94,7 +94,16 @@ impl Undated {
         let config_bytes = json::to_bytes(&config);
         let id = ImageId::new(Digest::of(&config_bytes));
         let (manifest, digests, ancestry) = (None, BTreeSet::new(), self.ancestry.clone());
-        Ok(Image { id, config, config_bytes, snapshots, manifest, digests, ancestry })
+        Ok(Image {
+            id,
+            config,
+            config_bytes,
+            snapshots,
+            manifest,
+            digests,
+            ancestry,
+            contents: None,
+        })
     }
 
     /// Puts rewritten layers into the place of those above the base's.

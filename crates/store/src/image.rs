@@ -17,7 +17,7 @@ pub use self::{
     outline::Outline,
 };
 use crate::{
-    SnapshotId, Store,
+    Layer, SnapshotId, Store,
     error::{Error, Result},
     lease::Held,
     lock::Lock,
@@ -42,6 +42,9 @@ pub struct Image {
     pub digests: BTreeSet<Reference>,
     /// How it was made here.
     pub ancestry: Ancestry,
+    /// How many bytes the files of its layers contain, if that was known when it was stored: for listings, which would have to
+    /// read the record of each layer.
+    pub contents: Option<u64>,
 }
 
 /// The manifest of an image that was loaded or pulled; its bytes are a blob.
@@ -64,6 +67,8 @@ pub(crate) struct ImageRecord {
     pub(crate) digests: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "Ancestry::is_empty")]
     pub(crate) ancestry: Ancestry,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) contents: Option<u64>,
 }
 
 impl Store {
@@ -161,6 +166,7 @@ impl Inner {
             manifest: manifest.cloned(),
             digests: BTreeSet::new(),
             ancestry: ancestry.clone(),
+            contents: self.contents_of(snapshots)?,
         };
         if record.ancestry.base == Some(id) {
             // Nothing was done to it.
@@ -182,6 +188,17 @@ impl Inner {
             self.put_locked(lock, Kind::Image, &key(&id), &record)?;
         }
         Ok(record.into_image(id, config))
+    }
+
+    /// Returns how many bytes the files of these layers contain, if that is known of all of them.
+    fn contents_of(&self, snapshots: &[SnapshotId]) -> Result<Option<u64>> {
+        let mut sum = 0;
+        for id in snapshots {
+            let layer: Option<Layer> = self.get(Kind::Layer, &id.to_string())?;
+            let Some(contents) = layer.and_then(|layer| layer.contents) else { return Ok(None) };
+            sum += contents;
+        }
+        Ok(Some(sum))
     }
 
     /// Forgets that a registry has an image under this reference; nothing happens if it is not known.
@@ -246,9 +263,9 @@ impl Inner {
 impl ImageRecord {
     /// Returns the image, whose config has been read.
     fn into_image(self, id: ImageId, config: ImageConfig) -> Image {
-        let Self { config: text, snapshots, manifest, digests, ancestry } = self;
+        let Self { config: text, snapshots, manifest, digests, ancestry, contents } = self;
         let (config_bytes, digests) = (text.into_bytes(), references(&digests));
-        Image { id, config, config_bytes, snapshots, manifest, digests, ancestry }
+        Image { id, config, config_bytes, snapshots, manifest, digests, ancestry, contents }
     }
 }
 
@@ -278,6 +295,33 @@ mod tests {
 
     const CONFIG: &[u8] = br#"{"architecture":"amd64","os":"linux","made-by":"somebody",
         "rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#;
+
+    #[test]
+    fn its_size_is_known_as_soon_as_that_of_all_layers_is() {
+        let scratch = Scratch::new("image-size");
+        let store = scratch.store();
+        let snapshot = store.create_snapshot().unwrap().seal().unwrap();
+        let put = || {
+            let id = store.put_image(CONFIG, &[snapshot], None).unwrap();
+            store.image(&id).unwrap().unwrap().contents
+        };
+        assert_eq!(put(), None);
+        let layer = Layer {
+            diff_id: oci::DiffId::new(Digest::of(b"")),
+            size: 1024,
+            contents: Some(700),
+            holes: 600,
+            checksum: None,
+            blob: None,
+            rewritten: None,
+            fetch_again: false,
+        };
+        store.set_layer(&snapshot, &layer).unwrap();
+        assert_eq!(put(), Some(700));
+        // And what was written before that is read, as having none.
+        let old: ImageRecord = serde_json::from_str(r#"{"config":"","snapshots":[]}"#).unwrap();
+        assert_eq!(old.contents, None);
+    }
 
     #[test]
     fn an_image_comes_back_byte_for_byte() {

@@ -163,6 +163,7 @@ impl Image {
             manifest: None,
             digests: BTreeSet::new(),
             ancestry,
+            contents: None,
         })
     }
 

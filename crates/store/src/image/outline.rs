@@ -67,6 +67,11 @@ impl Outline {
         self.image.snapshots.get(..layers).unwrap_or_default()
     }
 
+    /// How many bytes the files of its layers contain, if that was written down with it.
+    pub fn contents(&self) -> Option<u64> {
+        self.image.contents.filter(|_| self.is_image())
+    }
+
     /// What it says of itself.
     pub fn config(&self) -> &Config {
         self.ancestor().map_or(&self.image.config.config, |ancestor| ancestor.config.as_ref())
