@@ -12,6 +12,7 @@ use super::run_isolation::processes_named;
 use crate::support::archive::Tree;
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
+use crate::support::process::eventually;
 use crate::support::repository::Repository;
 use crate::support::requires;
 
@@ -102,11 +103,7 @@ fn killed_in_a_run() {
     build.wait_for("READY");
     build.signal(Signal::KILL);
     build.wait();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while processes_named("2.868432") > 0 {
-        assert!(Instant::now() < deadline, "the step outlives its builder");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually("the step ends with its builder", || processes_named("2.868432") == 0);
     env.build(&context, &[]).has_cached(0);
     assert_eq!(env.sh("cat /f"), "half\nwhole");
 }

@@ -1,13 +1,12 @@
 //! Dockerfiles and ignore files that are large or hostile: done in about a second, or refused with the limit named, and never
 //! with more on the terminal than can be read. What the language alone makes of them is tested beside its code.
 
-use std::fs;
 use std::time::Duration;
 
 use crate::support::{
     context::Context,
     env::TestEnv,
-    process::{Kiln, Output},
+    process::{Kiln, Output, processor_time},
 };
 
 /// Far above what an unoptimised binary takes of the processors, however busy they are; far below what anything quadratic would.
@@ -34,18 +33,6 @@ fn check(dockerfile: impl AsRef<[u8]>, expected: &[&str]) -> TestEnv {
     let took = processor_time() - began;
     assert!(took < 3 * PATIENCE, "{took:?}");
     env
-}
-
-/// What all processes have taken that this one has started and waited for. The tests run each in a process of its own.
-fn processor_time() -> Duration {
-    /// The unit of `/proc`, whatever the kernel counts with.
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    // The second one is a name, in parentheses, of anything.
-    let (_, rest) = stat.rsplit_once(") ").unwrap();
-    let ticks = |number: usize| rest.split(' ').nth(number - 3).unwrap().parse::<u32>().unwrap();
-    let (user, system) = (ticks(16), ticks(17));
-    TICK * (user + system)
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -166,7 +166,6 @@ fn a_file_system_that_does_not_answer_holds_nobody_who_is_told_to_end() {
         let place = context.path().join(place);
         let mut build = Hanging::start(&env, &place, context.path());
         eventually("it waits for the file system", || build.waits());
-        let began = Instant::now();
         for _ in 0..signals {
             build.signal(Signal::INT);
             // Two signals that arrive together are one.
@@ -175,9 +174,8 @@ fn a_file_system_that_does_not_answer_holds_nobody_who_is_told_to_end() {
         eventually("it ends", || build.child.try_wait().unwrap().is_some());
         let said = fs::read_to_string(env.path("stderr")).unwrap();
         assert!(!build.child.wait().unwrap().success(), "{said}");
-        if signals == 2 {
-            assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
-        }
+        // Who insists does not wait until that is said.
+        assert!(signals == 1 || !said.contains("did not end within"), "{said}");
     }
     // What it has left is no obstacle.
     env.build_text("FROM busybox\nRUN true\n");

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -25,6 +26,19 @@ pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What all processes have taken of the processors that this one has started and waited for: what a program needs for
+/// something, however busy the machine is. The tests run each in a process of its own.
+pub(crate) fn processor_time() -> Duration {
+    /// The unit of `/proc`, whatever the kernel counts with.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // The second one is a name, in parentheses, of anything.
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let ticks = |number: usize| rest.split(' ').nth(number - 3).unwrap().parse::<u32>().unwrap();
+    let (user, system) = (ticks(16), ticks(17));
+    TICK * (user + system)
 }
 
 /// Ids of a namespace can only be given from outside. It has a `binfmt_misc` of its own since Linux 6.7, so that nothing is

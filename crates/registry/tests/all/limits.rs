@@ -108,11 +108,12 @@ async fn a_refused_connection_is_told_soon() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
-    let client = client_with(Limits::standard());
+    // Elsewhere, so many tries end by the patience of 45 seconds.
+    let client = client_with(Limits { retries: 100, ..Limits::standard() });
     let to = reference(&format!("{address}/a:1"));
     let began = Instant::now();
     let error = client.resolve(&to, &amd64()).await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
     assert!(chain(&error).contains(&format!("cannot connect to `{address}`")), "{error:?}");
 }
 
