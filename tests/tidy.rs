@@ -278,7 +278,13 @@ fn places_of(file: &str) -> Vec<PathBuf> {
         }
         _ => vec![format!("tests/{path}.rs")],
     };
-    places.into_iter().map(|place| source().join(place)).filter(|place| place.exists()).collect()
+    // Tests that were too long for one file.
+    let parts = places.iter().filter_map(|place| place.strip_suffix("/tests.rs"));
+    let parts = parts.map(|place| format!("{place}/tests"));
+    let parts =
+        parts.filter(|place| source().join(place).exists()).flat_map(|it| files(&it, ".rs"));
+    let whole = places.iter().map(|place| source().join(place)).filter(|place| place.exists());
+    whole.chain(parts).collect()
 }
 
 /// Whether this file has a test of this name: a function, a row in the table of a harness of its own, or a module of tests
