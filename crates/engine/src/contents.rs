@@ -1,7 +1,6 @@
 //! Which files an operation depends on, and what they contain: the part of a key that only the world can tell.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use filetree::{Change, Selection, Tree, Wanted, digest::Reading};
+use filetree::{Changes, Selection, Tree, Wanted, digest::Reading};
 use oci::ContentDigest;
 use plan::{Copy, CopySource, Mount, MountKind, Op, Origin};
 
@@ -87,7 +86,7 @@ impl Contents {
     }
 
     /// How the files of a context differ from when they were looked at for the last time, as far as that is remembered.
-    pub(crate) fn changes(&self) -> Vec<(PathBuf, Change)> {
+    pub(crate) fn changes(&self) -> Changes {
         let selected = self.selected.as_ref();
         selected.map(|it| it.selection.changes(&it.tree)).unwrap_or_default()
     }

@@ -21,17 +21,14 @@ mod tests;
 
 pub(crate) mod contents;
 
-use std::os::unix::ffi::OsStrExt;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use oci::ContentDigest;
 
 use crate::{
     Error, Selection,
     digest::contents::Contents,
-    select::{
-        Match,
-        scan::{Entry, Listing},
-    },
+    select::{Match, listing::Listing},
     tree::{Kind, Meta, Owners, Tree},
     xattr::Xattr,
 };
@@ -59,37 +56,42 @@ impl Selection {
     /// [`Error::Stopped`] if it shall not; what the cache has learned by then stays.
     pub fn digest(&self, tree: &Tree, go_on: GoOn<'_>) -> Result<ContentDigest, Error> {
         let contents = contents::read(self, tree, go_on)?;
-        let mut writer = Writer { hasher: blake3::Hasher::new(), owners: tree.owners, contents };
+        let mut writer =
+            Writer { hasher: blake3::Hasher::new(), owners: tree.owners, contents: &contents };
         writer.hasher.update(HEADER);
-        for one in &self.matches {
+        for (number, one) in self.matches.iter().enumerate() {
             writer.text(one.name.as_bytes());
-            writer.one(one);
+            writer.one(number, one);
         }
         Ok(ContentDigest::new(writer.hasher.finalize().into()))
     }
 }
 
-struct Writer {
+struct Writer<'a> {
     hasher: blake3::Hasher,
     owners: Owners,
-    contents: Contents,
+    contents: &'a Contents,
 }
 
-impl Writer {
-    fn one(&mut self, one: &Match) {
+impl Writer<'_> {
+    fn one(&mut self, number: usize, one: &Match) {
         self.meta(&one.meta);
         match &one.listing {
-            Some(listing) => self.listing(listing),
-            None => self.leaf(&one.meta, None),
+            Some(listing) => self.listing(number, listing),
+            None => {
+                let digest = self.contents.of(number, 0).next();
+                self.leaf(&one.meta, None, digest);
+            }
         }
     }
 
     /// Writes a directory and all below it, with a stack of its own: trees may be deeper than ours.
-    fn listing(&mut self, listing: &Listing) {
+    fn listing(&mut self, number: usize, listing: &Listing) {
         let Some(top) = listing.dirs.first() else { return };
+        let contents = self.contents;
         self.xattrs(&top.xattrs);
-        let mut stack = vec![top.entries.iter()];
-        while let Some(entries) = stack.last_mut() {
+        let mut stack = vec![(top.entries(), contents.of(number, 0))];
+        while let Some((entries, digests)) = stack.last_mut() {
             let Some(entry) = entries.next() else {
                 self.hasher.update(&[0]);
                 stack.pop();
@@ -98,12 +100,16 @@ impl Writer {
             self.hasher.update(&[1]);
             self.text(entry.name.as_bytes());
             self.meta(&entry.meta);
-            match entry.dir() {
+            match entry.dir {
                 Some(dir) => {
                     self.xattrs(&listing.dirs[dir].xattrs);
-                    stack.push(listing.dirs[dir].entries.iter());
+                    stack.push((listing.dirs[dir].entries(), contents.of(number, dir)));
                 }
-                None => self.leaf(&entry.meta, Some(entry)),
+                None => {
+                    let is_file = entry.meta.kind == Kind::File;
+                    let digest = if is_file { digests.next() } else { None };
+                    self.leaf(&entry.meta, entry.target, digest);
+                }
             }
         }
     }
@@ -121,17 +127,14 @@ impl Writer {
         }
     }
 
-    fn leaf(&mut self, meta: &Meta, entry: Option<&Entry>) {
+    fn leaf(&mut self, meta: &Meta, target: Option<&OsStr>, digest: Option<[u8; 32]>) {
         match meta.kind {
             Kind::File => {
                 self.hasher.update(&meta.size.to_le_bytes());
-                let digest = self.contents.next();
-                self.hasher.update(&digest);
+                // Both sides walk the same selection, so there is one.
+                self.hasher.update(&digest.unwrap_or_default());
             }
-            Kind::Link => {
-                let target = entry.and_then(|entry| entry.target.as_ref());
-                self.text(target.map_or(b"", |target| target.as_bytes()));
-            }
+            Kind::Link => self.text(target.unwrap_or_default().as_bytes()),
             Kind::CharDevice | Kind::BlockDevice => {
                 self.hasher.update(&meta.rdev.to_le_bytes());
             }

@@ -82,7 +82,7 @@ pub use passwd::{User, resolve_group, resolve_owner, resolve_user};
 pub use root::{Created, RootDir, Timestamp};
 pub use select::{Selection, Wanted, select};
 pub use settle::{Files, Served, Unsettled};
-pub use stat_cache::{Change, StatCache};
+pub use stat_cache::{Change, Changes, StatCache};
 pub use tree::{DirectoryId, Owners, Tree};
 pub use unpack::{Budget, Underneath, Unpacked, unpack_layer};
 pub use whiteout::Flavour;

@@ -1,7 +1,8 @@
 //! Which files a COPY takes from a tree: sources, wildcards, `--exclude`, `--parents`.
 //!
-//! Only what is named is looked at, and only its metadata: see `select/scan.rs` for the walk, [`crate::digest`] for the contents.
+//! Only what is named is looked at, and only its metadata: see `select/scan.rs` for the walk, `select/listing.rs` for what it finds, [`crate::digest`] for the contents.
 
+pub(crate) mod listing;
 pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,8 @@ use crate::{
     Error, Patterns, archive,
     glob::{BadPattern, Glob, Language, has_wildcard},
     ignore::BadPatternLine,
-    select::scan::{Filter, Listing},
-    stat_cache::Change,
+    select::{listing::Listing, scan::Filter},
+    stat_cache::Changes,
     tree::{Found, Kind, Meta, Tree},
 };
 
@@ -70,8 +71,8 @@ impl Selection {
 
     /// Returns how the selected files of `tree` differ from what its stat cache remembers, once their digest was asked for;
     /// see [`StatCache::changes`](crate::StatCache::changes). Files that were selected and are gone are told, too.
-    pub fn changes(&self, tree: &Tree) -> Vec<(PathBuf, Change)> {
-        let Some(cache) = &tree.stat_cache else { return Vec::new() };
+    pub fn changes(&self, tree: &Tree) -> Changes {
+        let Some(cache) = &tree.stat_cache else { return Changes::default() };
         cache.changes(|path| self.matches.iter().any(|one| path.starts_with(&one.path)))
     }
 
@@ -105,8 +106,17 @@ impl Selection {
 
     /// Returns how many bytes the selected files have.
     pub fn bytes(&self) -> u64 {
-        let bytes = |one: &Match| one.listing.as_ref().map_or(one.meta.size, Listing::bytes);
+        let bytes = |one: &Match| one.listing.as_ref().map_or(one.meta.size, |it| it.files().1);
         self.matches.iter().map(bytes).sum()
+    }
+
+    /// Returns how many regular files are selected.
+    pub(crate) fn files(&self) -> usize {
+        let files = |one: &Match| match &one.listing {
+            Some(listing) => listing.files().0,
+            None => usize::from(one.meta.kind == Kind::File),
+        };
+        self.matches.iter().map(files).sum()
     }
 }
 

@@ -1,76 +1,51 @@
-//! What is remembered of a context between builds: the content digest of each file, as long as its `stat` stays the same.
-//!
-//! One file per context, read and written in one go, like git's index. Integers are little endian.
-//!
-//! ```text
-//! "kiln stat cache\0"          16 bytes
-//! version                      u32, see VERSION
-//! count                        u32
-//! count records, sorted by path, each:
-//!     inode, size              u64, u64
-//!     mtime, ctime             (i64 seconds, u32 nanoseconds) twice
-//!     mode                     u32, type bits included
-//!     age                      u32, saves since it was last asked for
-//!     digest                   32 bytes
-//!     path                     u32 length, bytes: relative to the context
-//! BLAKE3 of all before         32 bytes
-//! ```
+//! What is remembered of a context between builds: the content digest of each file, as long as its `stat` stays the same. How
+//! that is written is in `stat_cache/format.rs`.
 //!
 //! A file that was changed in the same tick of the clock in which it was read could keep its `stat` with new content
 //! ("racily clean" in git). So a digest is remembered only if the file's times are older than the moment before it was
 //! read, by more than a tick. Else it is remembered under a `stat` that no file has.
+//!
+//! There may be millions of files. So they are asked for and remembered by directories, which are sorted on both sides, and
+//! nothing but the bytes of the format is kept of them.
 
+mod format;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs, io,
-    ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use self::format::{Contents, Record, Writer};
 use crate::{Error, Timestamp};
 
-const MAGIC: &[u8; 16] = b"kiln stat cache\0";
-
-/// To be raised with every change of the format or of what the digests cover.
-const VERSION: u32 = 1;
-
 /// Records nobody asked for in so many saves are dropped: their files are gone.
-const MAX_AGE: u32 = 8;
+const MAX_AGE: u8 = 8;
 
 /// A tick of the clock that stamps files is 10 ms at most (HZ=100); the double is safe.
 const TICK: i128 = 20_000_000;
 
-/// The length of a record without its path.
-const RECORD: usize = 8 + 8 + 12 + 12 + 4 + 4 + 32 + 4;
-
 /// What must be the same for a file to be taken as unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatKey {
-    /// The inode's number.
-    pub inode: u64,
-    /// The size in bytes.
-    pub size: u64,
-    /// When the content was changed.
-    pub mtime: Timestamp,
-    /// When the content or the metadata were changed.
-    pub ctime: Timestamp,
-    /// The mode with the type.
-    pub mode: u32,
+pub(crate) struct StatKey {
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) mtime: Timestamp,
+    pub(crate) ctime: Timestamp,
+    /// With the type.
+    pub(crate) mode: u16,
 }
 
 /// The digests remembered of one context.
 #[derive(Debug)]
 pub struct StatCache {
     file: PathBuf,
-    bytes: Vec<u8>,
-    /// Where each record's path is in `bytes`; the rest of the record is before it.
-    paths: Vec<Range<usize>>,
+    old: Contents,
     state: Mutex<State>,
 }
 
@@ -85,14 +60,37 @@ pub enum Change {
     Gone,
 }
 
+/// How files differ from what was remembered of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The first of them in the order of their paths.
+    pub first: Option<(PathBuf, Change)>,
+    /// How many there are.
+    pub count: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    fresh: BTreeMap<Vec<u8>, (StatKey, [u8; 32])>,
+    fresh: BTreeMap<Box<[u8]>, Fresh>,
     asked: Vec<bool>,
-    /// The files that were read, and how each differs from what was remembered, if it does; empty if nothing was.
-    read: BTreeMap<Vec<u8>, Option<Change>>,
     /// Whether files were told to be gone, which is to be told once.
     told: bool,
+}
+
+/// What was recorded of a directory's files: records as they are written, in pieces that came one after the other.
+#[derive(Debug, Default)]
+struct Fresh(Vec<Box<[u8]>>);
+
+impl Fresh {
+    /// The records, sorted by name; of those of one file the last.
+    fn records(&self) -> Vec<(&[u8], Record)> {
+        let mut records: Vec<_> = self.0.iter().flat_map(|piece| format::records(piece)).collect();
+        records.reverse();
+        // The order of what is equal stays: the last first.
+        records.sort_by_key(|(name, _)| *name);
+        records.dedup_by_key(|(name, _)| *name);
+        records
+    }
 }
 
 impl StatCache {
@@ -103,111 +101,167 @@ impl StatCache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(Error::io("read", file)(error)),
         };
-        let paths = parse(&bytes).unwrap_or_default();
-        let asked = vec![false; paths.len()];
-        let state = State { asked, ..State::default() };
-        Ok(Self { file: file.to_owned(), bytes, paths, state: Mutex::new(state) })
+        let old = Contents::parse(bytes);
+        let state = State { asked: vec![false; old.count()], ..State::default() };
+        Ok(Self { file: file.to_owned(), old, state: Mutex::new(state) })
     }
 
-    /// Returns the digest of the file `path`, if it was remembered under this very `key`.
-    pub fn lookup(&self, path: &[u8], key: &StatKey) -> Option<[u8; 32]> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((fresh, digest)) = state.fresh.get(path) {
-            return (fresh == key).then_some(*digest);
-        }
-        let index = self.index_of(path)?;
-        let (known, digest, _) = self.record_at(index);
-        if known != *key {
-            return None;
-        }
-        state.asked[index] = true;
-        Some(digest)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers a digest. `before` is the time at which reading began, by the clock that stamps files; when the file is
-    /// as young as that, no lookup finds it.
-    pub fn record(&self, path: &[u8], key: &StatKey, digest: [u8; 32], before: Timestamp) {
-        self.compare(path, &digest);
-        let is_young = nanoseconds(key.mtime.max(key.ctime)) + TICK >= nanoseconds(before);
-        // What it contains is good enough to say later that it changed.
-        let key = if is_young { &EMPTY } else { key };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.fresh.insert(path.to_owned(), (*key, digest));
+    /// Returns for each of the `files` of a directory, which are sorted by name, the digest that was remembered of it under
+    /// this very key.
+    pub(crate) fn lookup<'a>(
+        &self,
+        directory: &[u8],
+        files: impl Iterator<Item = (&'a [u8], StatKey)>,
+    ) -> Vec<Option<[u8; 32]>> {
+        let mut state = self.lock();
+        let State { fresh, asked, .. } = &mut *state;
+        let fresh = fresh.get(directory).map(Fresh::records).unwrap_or_default();
+        let mut fresh = fresh.into_iter().peekable();
+        let old = self.old.find(directory).map(|it| self.old.records(it));
+        let mut old = old.into_iter().flatten().peekable();
+        files
+            .map(|(name, key)| {
+                while fresh.next_if(|(other, _)| *other < name).is_some() {}
+                if let Some((_, record)) = fresh.next_if(|(other, _)| *other == name) {
+                    return (record.key == key).then_some(record.digest);
+                }
+                while old.next_if(|(_, other, _)| *other < name).is_some() {}
+                let (number, _, record) = old.next_if(|(_, other, _)| *other == name)?;
+                if record.key != key {
+                    return None;
+                }
+                asked[number] = true;
+                Some(record.digest)
+            })
+            .collect()
     }
 
-    /// Notes how a file that was read differs from what was remembered.
-    fn compare(&self, path: &[u8], digest: &[u8; 32]) {
-        if self.paths.is_empty() {
-            return;
+    /// Remembers digests of files of a directory. `before` is the time at which reading began, by the clock that stamps
+    /// files; when a file is as young as that, no lookup finds it.
+    pub(crate) fn record<'a>(
+        &self,
+        directory: &[u8],
+        files: impl Iterator<Item = (&'a [u8], StatKey, [u8; 32])> + Clone,
+        before: Timestamp,
+    ) {
+        let length = files.clone().map(|(name, ..)| format::length(name)).sum();
+        let mut piece = Vec::with_capacity(length);
+        for (name, key, digest) in files {
+            let is_young = nanoseconds(key.mtime.max(key.ctime)) + TICK >= nanoseconds(before);
+            // What it contains is good enough to say later that it changed.
+            let key = if is_young { EMPTY } else { key };
+            format::put(name, &Record { key, age: 0, digest }, &mut piece);
         }
-        let change = match self.index_of(path).map(|index| self.record_at(index)) {
-            None => Some(Change::New),
-            Some((_, known, _)) => (known != *digest).then_some(Change::Content),
-        };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.read.insert(path.to_owned(), change);
+        let mut state = self.lock();
+        let piece = piece.into_boxed_slice();
+        match state.fresh.get_mut(directory) {
+            Some(fresh) => fresh.0.push(piece),
+            None => drop(state.fresh.insert(directory.into(), Fresh(vec![piece]))),
+        }
     }
 
     /// Returns how the files of which `is_taken` is true differ from what was remembered when they were asked for the last
-    /// time, by path. To be asked when all of them have been looked up. Nothing that differs but in its `stat` is told,
-    /// and nothing at all by a cache that remembered nothing.
-    pub fn changes(&self, is_taken: impl Fn(&Path) -> bool) -> Vec<(PathBuf, Change)> {
-        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changes: BTreeMap<PathBuf, Change> = state
-            .read
-            .iter()
-            .filter_map(|(bytes, change)| Some((path(bytes), (*change)?)))
-            .collect();
-        for (index, range) in self.paths.iter().enumerate() {
-            let bytes = &self.bytes[range.clone()];
-            // What has an age was not there the last time either.
-            let is_gone = !state.asked[index]
-                && self.record_at(index).2 == 0
-                && !state.read.contains_key(bytes);
-            if is_gone {
-                changes.insert(path(bytes), Change::Gone);
-            }
+    /// time. To be asked when all of them have been looked up. Nothing that differs but in its `stat` is told, and nothing
+    /// at all by a cache that remembered nothing.
+    pub fn changes(&self, is_taken: impl Fn(&Path) -> bool) -> Changes {
+        let mut changes = Changes::default();
+        if self.old.count() == 0 {
+            return changes;
         }
-        changes.retain(|path, _| is_taken(path));
-        state.told |= changes.values().any(|change| *change == Change::Gone);
-        changes.into_iter().collect()
-    }
-
-    fn index_of(&self, path: &[u8]) -> Option<usize> {
-        self.paths.binary_search_by(|range| self.bytes[range.clone()].cmp(path)).ok()
+        let mut state = self.lock();
+        let mut has_gone = false;
+        self.merge(&state, |directory, name, old, fresh| {
+            let change = match (old, fresh) {
+                (None, _) => Change::New,
+                (Some((_, old)), Some(fresh)) if old.digest != fresh.digest => Change::Content,
+                // What has an age was not there the last time either.
+                (Some((number, old)), None) if !state.asked[number] && old.age == 0 => Change::Gone,
+                (Some(_), _) => return,
+            };
+            let path = join(directory, name);
+            if !is_taken(&path) {
+                return;
+            }
+            has_gone |= change == Change::Gone;
+            changes.count += 1;
+            if changes.first.as_ref().is_none_or(|(first, _)| path < *first) {
+                changes.first = Some((path, change));
+            }
+        });
+        state.told |= has_gone;
+        changes
     }
 
     /// Writes what was recorded since [`load`](Self::load), by rename; does nothing when that is nothing.
     ///
     /// When it fails the old file is still there, perhaps with a temporary one beside it.
     pub fn save(&self) -> Result<(), Error> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         if state.fresh.is_empty() && !state.told {
             return Ok(());
         }
-        let mut records: BTreeMap<&[u8], (StatKey, [u8; 32], u32)> = BTreeMap::new();
-        for (index, range) in self.paths.iter().enumerate() {
-            let (key, digest, age) = self.record_at(index);
-            let age = if state.asked[index] { 0 } else { age.saturating_add(1) };
-            if age <= MAX_AGE {
-                records.insert(&self.bytes[range.clone()], (key, digest, age));
-            }
-        }
-        for (path, (key, digest)) in &state.fresh {
-            records.insert(path, (*key, *digest, 0));
-        }
         let mut temporary = self.file.clone().into_os_string();
         temporary.push(format!(".{}", std::process::id()));
-        fs::write(&temporary, encode(&records)).map_err(Error::io("write", &temporary))?;
+        self.write(&state, Path::new(&temporary)).map_err(Error::io("write", &temporary))?;
         fs::rename(&temporary, &self.file).map_err(Error::io("replace", &self.file))
     }
 
-    fn record_at(&self, index: usize) -> (StatKey, [u8; 32], u32) {
-        let end = self.paths[index].start;
-        let mut reader = Reader { rest: &self.bytes[end - RECORD..end] };
-        // Its length was checked when the file was parsed.
-        reader.record().unwrap_or((EMPTY, [0; 32], u32::MAX))
+    fn write(&self, state: &State, file: &Path) -> io::Result<()> {
+        let mut writer = Writer::new(io::BufWriter::new(fs::File::create(file)?))?;
+        let (mut current, mut records): (&[u8], Vec<u8>) = (b"", Vec::new());
+        let mut written = Ok(());
+        self.merge(state, |directory, name, old, fresh| {
+            if directory != current {
+                if written.is_ok() {
+                    written = writer.directory(current, &records);
+                }
+                current = directory;
+                records.clear();
+            }
+            let record = match (fresh, old) {
+                (Some(fresh), _) => *fresh,
+                (None, Some((number, old))) => {
+                    let age = if state.asked[number] { 0 } else { old.age.saturating_add(1) };
+                    Record { age, ..old }
+                }
+                (None, None) => return,
+            };
+            if record.age <= MAX_AGE {
+                format::put(name, &record, &mut records);
+            }
+        });
+        written?;
+        writer.directory(current, &records)?;
+        writer.finish()
+    }
+
+    /// Tells of each file, in the order of the format, what was remembered and what was recorded.
+    fn merge<'a>(
+        &'a self,
+        state: &'a State,
+        mut tell: impl FnMut(&'a [u8], &[u8], Option<(usize, Record)>, Option<&Record>),
+    ) {
+        let old = self.old.directories().iter().map(|it| self.old.path(it));
+        let directories: BTreeSet<&[u8]> = old.chain(state.fresh.keys().map(|it| &**it)).collect();
+        for directory in directories {
+            let fresh = state.fresh.get(directory).map(Fresh::records).unwrap_or_default();
+            let mut fresh = fresh.iter().peekable();
+            let old = self.old.find(directory).map(|it| self.old.records(it));
+            for (number, name, record) in old.into_iter().flatten() {
+                while let Some((other, fresh)) = fresh.next_if(|(other, _)| *other < name) {
+                    tell(directory, other, None, Some(fresh));
+                }
+                let fresh = fresh.next_if(|(other, _)| *other == name);
+                tell(directory, name, Some((number, record)), fresh.map(|(_, fresh)| fresh));
+            }
+            for (name, record) in fresh {
+                tell(directory, name, None, Some(record));
+            }
+        }
     }
 }
 
@@ -221,88 +275,6 @@ fn nanoseconds(time: Timestamp) -> i128 {
     i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds)
 }
 
-fn encode(records: &BTreeMap<&[u8], (StatKey, [u8; 32], u32)>) -> Vec<u8> {
-    let paths: usize = records.keys().map(|path| path.len()).sum();
-    let mut bytes = Vec::with_capacity(MAGIC.len() + 8 + records.len() * RECORD + paths + 32);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(records.len() as u32).to_le_bytes());
-    for (path, (key, digest, age)) in records {
-        bytes.extend_from_slice(&key.inode.to_le_bytes());
-        bytes.extend_from_slice(&key.size.to_le_bytes());
-        for time in [key.mtime, key.ctime] {
-            bytes.extend_from_slice(&time.seconds.to_le_bytes());
-            bytes.extend_from_slice(&time.nanoseconds.to_le_bytes());
-        }
-        bytes.extend_from_slice(&key.mode.to_le_bytes());
-        bytes.extend_from_slice(&age.to_le_bytes());
-        bytes.extend_from_slice(digest);
-        bytes.extend_from_slice(&(path.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(path);
-    }
-    let seal = blake3::hash(&bytes);
-    bytes.extend_from_slice(seal.as_bytes());
-    bytes
-}
-
-/// Finds the paths of all records; `None` when the file is not what this version writes.
-fn parse(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
-    let (content, seal) = bytes.split_last_chunk::<32>()?;
-    let mut reader = Reader { rest: content };
-    if reader.take(MAGIC.len())? != MAGIC || reader.u32()? != VERSION {
-        return None;
-    }
-    if blake3::hash(content) != *seal {
-        return None;
-    }
-    let count = reader.u32()? as usize;
-    let mut paths: Vec<Range<usize>> = Vec::with_capacity(count.min(content.len() / RECORD));
-    for _ in 0..count {
-        reader.take(RECORD - 4)?;
-        let length = reader.u32()? as usize;
-        let start = content.len() - reader.rest.len();
-        let path = reader.take(length)?;
-        if paths.last().is_some_and(|last| content[last.clone()] >= *path) {
-            return None;
-        }
-        paths.push(start..start + length);
-    }
-    reader.rest.is_empty().then_some(paths)
-}
-
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn time(&mut self) -> Option<Timestamp> {
-        let seconds = self.array().map(i64::from_le_bytes)?;
-        Some(Timestamp { seconds, nanoseconds: self.u32()? })
-    }
-
-    /// Reads a record without its path.
-    fn record(&mut self) -> Option<(StatKey, [u8; 32], u32)> {
-        let (inode, size) = (self.u64()?, self.u64()?);
-        let (mtime, ctime) = (self.time()?, self.time()?);
-        let (mode, age) = (self.u32()?, self.u32()?);
-        Some((StatKey { inode, size, mtime, ctime, mode }, self.array()?, age))
-    }
+fn join(directory: &[u8], name: &[u8]) -> PathBuf {
+    Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(name))
 }

@@ -47,7 +47,12 @@ impl DirectoryId {
     /// Looks at a directory of the host.
     pub fn of(path: &Path) -> Result<Self, Error> {
         let stat = rustix::fs::stat(path).map_err(Error::io("stat", path))?;
-        Ok(Meta::new(&stat).id())
+        Ok(Self::of_stat(&stat))
+    }
+
+    #[allow(clippy::unnecessary_cast, reason = "the widths differ between architectures")]
+    pub(crate) fn of_stat(stat: &Stat) -> Self {
+        Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
     }
 }
 
@@ -74,9 +79,7 @@ pub(crate) struct Meta {
     pub(crate) size: u64,
     pub(crate) mtime: Timestamp,
     pub(crate) ctime: Timestamp,
-    pub(crate) device: u64,
     pub(crate) inode: u64,
-    pub(crate) links: u64,
     /// Which device it is, for devices.
     pub(crate) rdev: u64,
 }
@@ -96,15 +99,9 @@ impl Meta {
             size: stat.st_size as u64,
             mtime: time(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
             ctime: time(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-            device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
-            links: stat.st_nlink as u64,
             rdev: stat.st_rdev as u64,
         }
-    }
-
-    pub(crate) fn id(&self) -> DirectoryId {
-        DirectoryId { device: self.device, inode: self.inode }
     }
 
     /// Says whether the file is still what it was when `self` was taken.
@@ -170,7 +167,7 @@ impl Tree {
         let Some(apart) = self.apart else { return Ok(()) };
         for path in path.ancestors() {
             let stat = self.root.symlink_metadata(path).map_err(Error::io("stat", path))?;
-            if stat.is_some_and(|stat| Meta::new(&stat).id() == apart) {
+            if stat.is_some_and(|stat| DirectoryId::of_stat(&stat) == apart) {
                 return Err(Error::Apart { path: Path::new("/").join(path) });
             }
         }

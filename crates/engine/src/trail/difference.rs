@@ -72,11 +72,10 @@ fn quoted(value: impl AsRef<str>) -> String {
 /// Which files of the context changed, if that is known.
 fn files(contents: &Contents) -> Option<String> {
     let changes = contents.changes();
-    let (path, change) = changes.first()?;
+    let (path, change) = changes.first?;
     let path = path.display();
-    let more = changes.len() - 1;
-    if more > 0 {
-        return Some(format!("{} files changed, the first is {path}", more + 1));
+    if changes.count > 1 {
+        return Some(format!("{} files changed, the first is {path}", changes.count));
     }
     Some(match change {
         Change::New => format!("{path} is new"),

@@ -23,9 +23,9 @@ use crate::{
     root::{is_dir, open_dir_below, stat_at},
     select::{
         Match,
-        scan::{Directory, Entry, Listing},
+        listing::{Directory, Entry, FileId, Listing},
     },
-    tree::{Kind, Meta, Tree},
+    tree::{Meta, Tree},
 };
 
 /// Merges the directory `one` of a tree into the directory `top`, whose absolute path is `path`.
@@ -70,47 +70,47 @@ struct Merger<'a> {
     closed: &'a Mutex<Vec<(PathBuf, u32)>>,
 }
 
-struct Task<'a> {
+struct Task {
     index: usize,
-    looks: Looks<'a>,
+    looks: Looks,
 }
 
 /// How a directory looks in the end.
-enum Looks<'a> {
+enum Looks {
     /// The destination itself: as it is.
     Top,
     /// As the source.
-    Source(&'a Meta),
+    Source(Meta),
     /// It existed and was only passed through: the source's mode, its own owner and times.
-    Passed(&'a Meta),
+    Passed(Meta),
 }
 
 impl<'a> Merger<'a> {
-    fn directory(self, task: &Task<'a>, more: &mut Vec<Task<'a>>) -> Result<(), Error> {
+    fn directory(self, task: &Task, more: &mut Vec<Task>) -> Result<(), Error> {
         let directory = &self.listing.dirs[task.index];
         let target = self.open(&directory.path)?;
         let shown = self.path.join(&directory.path);
         let source_path = self.one.path.join(&directory.path);
-        let has_files = directory.entries.iter().any(|entry| entry.dir().is_none());
+        let has_files = directory.entries().any(|entry| entry.dir.is_none());
         let source = match has_files {
             true => open_dir_below(self.tree.root.as_fd(), &source_path)
                 .map_err(|error| Error::io("open", Path::new("/").join(&source_path))(error))?,
             // Nothing is read from it; any descriptor will do.
             false => target.try_clone().map_err(Error::io("duplicate", &shown))?,
         };
-        for (number, entry) in directory.entries.iter().enumerate() {
-            let path = shown.join(&*entry.name);
-            let place = Target { dir: target.as_fd(), name: &entry.name, path: &path };
-            if let Some(index) = entry.dir() {
-                let looks = self.make_dir(place, entry)?;
+        for (number, entry) in directory.entries().enumerate() {
+            let path = shown.join(entry.name);
+            let place = Target { dir: target.as_fd(), name: entry.name, path: &path };
+            if let Some(index) = entry.dir {
+                let looks = self.make_dir(place, &entry)?;
                 more.push(Task { index, looks });
             } else if !self.links.later.contains(&(task.index, number)) {
                 let source = Source {
                     dir: &source,
-                    name: &entry.name,
-                    path: &Path::new("/").join(source_path.join(&*entry.name)),
+                    name: entry.name,
+                    path: &Path::new("/").join(source_path.join(entry.name)),
                     meta: &entry.meta,
-                    target: entry.target.as_deref(),
+                    target: entry.target,
                 };
                 entry::copy(source, place, self.style, self.laying)?;
             }
@@ -119,9 +119,9 @@ impl<'a> Merger<'a> {
     }
 
     /// Makes a directory or finds it there.
-    fn make_dir(self, target: Target<'_>, entry: &'a Entry) -> Result<Looks<'a>, Error> {
+    fn make_dir(self, target: Target<'_>, entry: &Entry<'_>) -> Result<Looks, Error> {
         match rustix::fs::mkdirat(target.dir, target.name, Mode::from_raw_mode(0o700)) {
-            Ok(()) => return Ok(Looks::Source(&entry.meta)),
+            Ok(()) => return Ok(Looks::Source(entry.meta)),
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("create the directory", target.path)(errno)),
         }
@@ -130,12 +130,12 @@ impl<'a> Merger<'a> {
             return Err(Error::CopyToNonDirectory { path: target.path.to_owned() });
         }
         let whole = entry.wanted && !self.one.partial;
-        Ok(if whole { Looks::Source(&entry.meta) } else { Looks::Passed(&entry.meta) })
+        Ok(if whole { Looks::Source(entry.meta) } else { Looks::Passed(entry.meta) })
     }
 
     fn dress(
         self,
-        looks: &Looks<'_>,
+        looks: &Looks,
         directory: &Directory,
         target: &OwnedFd,
         shown: &Path,
@@ -174,12 +174,12 @@ impl<'a> Merger<'a> {
             let (from_dir, from) = self.locate(*first);
             let (to_dir, to) = self.locate((*index, *number));
             let old = self.open(&from_dir.path)?;
-            let path = self.path.join(&to_dir.path).join(&*to.name);
+            let path = self.path.join(&to_dir.path).join(to.name);
             let new = self.open(&to_dir.path)?;
             let (_, times) = existing_times(new.as_fd(), &path)?;
-            let target = Target { dir: new.as_fd(), name: &to.name, path: &path };
+            let target = Target { dir: new.as_fd(), name: to.name, path: &path };
             entry::replacing(target, self.laying.later, "create the hard link", || {
-                deed::link(&old, &*from.name, &new, &*to.name)
+                deed::link(&old, from.name, &new, to.name)
             })?;
             // The directory had its time already.
             rustix::fs::futimens(&new, &times).map_err(Error::io("set the times of", &path))?;
@@ -187,9 +187,9 @@ impl<'a> Merger<'a> {
         Ok(())
     }
 
-    fn locate(self, (index, number): (usize, usize)) -> (&'a Directory, &'a Entry) {
+    fn locate(self, (index, number): Position) -> (&'a Directory, Entry<'a>) {
         let directory = &self.listing.dirs[index];
-        (directory, &directory.entries[number])
+        (directory, directory.entry(number))
     }
 
     fn open(self, path: &Path) -> Result<OwnedFd, Error> {
@@ -212,20 +212,17 @@ struct Links {
 impl Links {
     fn find(listing: &Listing) -> Self {
         let mut links = Self::default();
-        let mut firsts: BTreeMap<(u64, u64), Position> = BTreeMap::new();
+        let mut firsts: BTreeMap<FileId, Position> = BTreeMap::new();
         for (index, directory) in listing.dirs.iter().enumerate() {
-            for (number, entry) in directory.entries.iter().enumerate() {
-                let meta = &entry.meta;
-                if meta.kind != Kind::File || meta.links < 2 {
-                    continue;
-                }
-                match firsts.get(&(meta.device, meta.inode)) {
+            for (number, entry) in directory.entries().enumerate() {
+                let Some(file) = entry.shared else { continue };
+                match firsts.get(&file) {
                     Some(first) => {
                         links.pairs.push((*first, (index, number)));
                         links.later.insert((index, number));
                     }
                     None => {
-                        firsts.insert((meta.device, meta.inode), (index, number));
+                        firsts.insert(file, (index, number));
                     }
                 }
             }

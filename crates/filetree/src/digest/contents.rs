@@ -7,6 +7,7 @@
 mod large;
 
 use std::{
+    cell::RefCell,
     ffi::OsStr,
     os::{
         fd::{AsFd, OwnedFd},
@@ -30,6 +31,7 @@ use crate::{
     digest::{GoOn, Reading},
     queue,
     root::open_dir_below,
+    select::{Match, listing::Directory},
     stat_cache::StatKey,
     tree::{Kind, Meta, Tree},
     xattr::Carrier,
@@ -44,31 +46,70 @@ const PIECE: usize = 128 * 1024;
 /// Files from this size on are worth several threads.
 const LARGE: u64 = 4 * large::SUBTREE;
 
-/// The digests of all regular files of a selection, in its order.
+thread_local! {
+    /// One buffer per thread, whatever the number of files.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE]);
+}
+
+/// The digests of all regular files of a selection.
 #[derive(Debug)]
 pub(crate) struct Contents {
-    digests: std::vec::IntoIter<[u8; 32]>,
+    digests: Vec<[u8; 32]>,
+    /// For each match, where those of each directory of its listing begin; of one that is a file, where its own is.
+    starts: Vec<Box<[usize]>>,
 }
 
 impl Contents {
-    /// Returns the digest of the next file in the order of the selection.
-    pub(crate) fn next(&mut self) -> [u8; 32] {
-        // Both sides walk the same selection the same way.
-        self.digests.next().unwrap_or([0; 32])
+    /// Returns the digests from the first file of a directory on, in the order of its entries.
+    pub(crate) fn of(&self, one: usize, directory: usize) -> impl Iterator<Item = [u8; 32]> {
+        let start = self.starts.get(one).and_then(|starts| starts.get(directory)).copied();
+        self.digests.iter().skip(start.unwrap_or(usize::MAX)).copied()
     }
 }
 
-/// A file that must be read, and where its digest goes.
-struct Unread<'a> {
-    slot: usize,
-    name: &'a OsStr,
-    meta: &'a Meta,
+/// Some files of one directory that must be read.
+struct Batch<'a> {
+    files: Files<'a>,
+    /// The number of each, and where its digest goes.
+    unread: Vec<(u32, u32)>,
 }
 
-/// Some files of one directory.
-struct Batch<'a> {
-    dir: PathBuf,
-    files: Vec<Unread<'a>>,
+impl Batch<'_> {
+    fn size(&self) -> u64 {
+        let sizes = self.unread.iter().map(|(number, _)| self.files.file(*number).1.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+}
+
+/// Where files are: all that a directory holds, or one file alone.
+#[derive(Clone, Copy)]
+enum Files<'a> {
+    Of { top: &'a Path, directory: &'a Directory },
+    One { dir: &'a Path, name: &'a OsStr, meta: &'a Meta },
+}
+
+impl<'a> Files<'a> {
+    /// The directory that they are in, relative to the tree.
+    fn dir(&self) -> PathBuf {
+        match self {
+            // No slash at its end: the stat cache takes it as it is.
+            Self::Of { top, directory } if directory.path.as_os_str().is_empty() => {
+                (*top).to_owned()
+            }
+            Self::Of { top, directory } => top.join(&directory.path),
+            Self::One { dir, .. } => (*dir).to_owned(),
+        }
+    }
+
+    fn file(&self, number: u32) -> (&'a OsStr, Meta) {
+        match self {
+            Self::Of { directory, .. } => {
+                let entry = directory.entry(number as usize);
+                (entry.name, entry.meta)
+            }
+            Self::One { name, meta, .. } => (name, **meta),
+        }
+    }
 }
 
 /// How far it has come, of how much, and who wants to hear it.
@@ -88,31 +129,21 @@ impl Pace<'_> {
 
 /// Returns the digests of all files of a selection.
 pub(crate) fn read(selection: &Selection, tree: &Tree, go_on: GoOn<'_>) -> Result<Contents, Error> {
-    let mut collector = Collector { tree, digests: Vec::new(), batches: Vec::new() };
-    for one in &selection.matches {
-        match &one.listing {
-            Some(listing) => collector.listing(listing, &one.path),
-            None if one.meta.kind == Kind::File => {
-                let dir = one.path.parent().unwrap_or(Path::new(""));
-                collector.file(dir, one.path.file_name().unwrap_or_default(), &one.meta);
-            }
-            None => {}
-        }
-    }
-    let unread = collector.batches.iter().flat_map(|batch| &batch.files);
-    let size = unread.map(|file| file.meta.size).fold(0, u64::saturating_add);
+    let digests = Vec::with_capacity(selection.files());
+    let mut collector = Collector { tree, digests, batches: Vec::new() };
+    let starts = selection.matches.iter().map(|one| collector.add(one)).collect();
+    let size = collector.batches.iter().map(Batch::size).fold(0, u64::saturating_add);
     let pace = Pace { done: AtomicU64::new(0), size, go_on };
     let digests = Mutex::new(collector.digests);
     queue::drain(collector.batches, &|batch, _| {
         let read = read_batch(tree, &batch, &pace)?;
         let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
-        for (slot, digest) in read {
-            digests[slot] = digest;
+        for ((_, slot), digest) in batch.unread.iter().zip(read) {
+            digests[*slot as usize] = digest;
         }
         Ok(())
     })?;
-    let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Contents { digests: digests.into_iter() })
+    Ok(Contents { digests: digests.into_inner().unwrap_or_else(PoisonError::into_inner), starts })
 }
 
 struct Collector<'a> {
@@ -122,72 +153,81 @@ struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// Adds the files of a listing in the order in which the digest is written.
-    fn listing(&mut self, listing: &'a crate::select::scan::Listing, top: &Path) {
-        let Some(first) = listing.dirs.first() else { return };
-        let mut stack = vec![(top.join(&first.path), first.entries.iter())];
-        while let Some((path, entries)) = stack.last_mut() {
-            let Some(entry) = entries.next() else {
-                stack.pop();
-                continue;
-            };
-            match entry.dir() {
-                Some(dir) => {
-                    let below = &listing.dirs[dir];
-                    stack.push((top.join(&below.path), below.entries.iter()));
-                }
-                None if entry.meta.kind == Kind::File => {
-                    let path = path.clone();
-                    self.file(&path, &entry.name, &entry.meta);
-                }
-                None => {}
+    /// Adds the files of a match; returns where the digests of each of its directories begin.
+    fn add(&mut self, one: &'a Match) -> Box<[usize]> {
+        let Some(listing) = &one.listing else {
+            let start = self.digests.len();
+            if one.meta.kind == Kind::File {
+                let dir = one.path.parent().unwrap_or(Path::new(""));
+                let name = one.path.file_name().unwrap_or_default();
+                self.files(Files::One { dir, name, meta: &one.meta }, &[0]);
             }
+            return Box::new([start]);
+        };
+        let (mut starts, mut numbers) = (Vec::with_capacity(listing.dirs.len()), Vec::new());
+        for directory in &listing.dirs {
+            starts.push(self.digests.len());
+            // A listing counts in u32.
+            let files = (0..).zip(directory.entries());
+            let files = files.filter(|(_, entry)| entry.meta.kind == Kind::File);
+            numbers.clear();
+            numbers.extend(files.map(|(number, _)| number));
+            self.files(Files::Of { top: &one.path, directory }, &numbers);
         }
+        starts.into_boxed_slice()
     }
 
-    fn file(&mut self, dir: &Path, name: &'a OsStr, meta: &'a Meta) {
-        let slot = self.digests.len();
-        let cache = self.tree.stat_cache.as_ref();
-        let known = cache
-            .and_then(|cache| cache.lookup(dir.join(name).as_os_str().as_bytes(), &stat_key(meta)));
-        self.digests.push(known.unwrap_or([0; 32]));
-        if known.is_some() {
+    /// Adds files of a directory.
+    fn files(&mut self, files: Files<'a>, numbers: &[u32]) {
+        if numbers.is_empty() {
             return;
         }
-        let file = Unread { slot, name, meta };
-        match self.batches.last_mut() {
-            Some(batch) if batch.files.len() < BATCH && batch.dir == dir => batch.files.push(file),
-            _ => self.batches.push(Batch { dir: dir.to_owned(), files: vec![file] }),
+        let known = self.tree.stat_cache.as_ref().map(|cache| {
+            let keys = numbers.iter().map(|number| {
+                let (name, meta) = files.file(*number);
+                (name.as_bytes(), stat_key(&meta))
+            });
+            cache.lookup(files.dir().as_os_str().as_bytes(), keys)
+        });
+        let mut unread = Vec::new();
+        for (place, number) in numbers.iter().enumerate() {
+            let digest = known.as_ref().and_then(|known| known[place]);
+            if digest.is_none() {
+                // Four thousand million digests do not fit into memory.
+                unread.push((*number, self.digests.len() as u32));
+            }
+            self.digests.push(digest.unwrap_or([0; 32]));
         }
+        let batches = unread.chunks(BATCH).map(|unread| Batch { files, unread: unread.to_vec() });
+        self.batches.extend(batches);
     }
 }
 
 fn stat_key(meta: &Meta) -> StatKey {
-    // The type is always that of a regular file.
+    // The type is always that of a regular file; what is left are twelve bits.
     let Meta { inode, size, mtime, ctime, mode, .. } = *meta;
-    StatKey { inode, size, mtime, ctime, mode: mode | 0o100_000 }
+    StatKey { inode, size, mtime, ctime, mode: mode as u16 | 0o100_000 }
 }
 
-fn read_batch(
-    tree: &Tree,
-    batch: &Batch<'_>,
-    pace: &Pace<'_>,
-) -> Result<Vec<(usize, [u8; 32])>, Error> {
-    let shown = Path::new("/").join(&batch.dir);
-    let dir = open_dir_below(tree.root.as_fd(), &batch.dir).map_err(Error::io("open", &shown))?;
+fn read_batch(tree: &Tree, batch: &Batch<'_>, pace: &Pace<'_>) -> Result<Vec<[u8; 32]>, Error> {
+    let path = batch.files.dir();
+    let shown = Path::new("/").join(&path);
+    let dir = open_dir_below(tree.root.as_fd(), &path).map_err(Error::io("open", &shown))?;
     // The clock by which the kernel stamps files, read before any of them.
     let now = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
     let before =
         Timestamp { seconds: now.tv_sec, nanoseconds: u32::try_from(now.tv_nsec).unwrap_or(0) };
-    let mut buffer = vec![0; PIECE];
-    let mut digests = Vec::with_capacity(batch.files.len());
-    for file in &batch.files {
-        let digest = read_file((&tree.root, &dir), &shown, file, &mut buffer, pace)?;
-        digests.push((file.slot, digest));
-        if let Some(cache) = &tree.stat_cache {
-            let path = batch.dir.join(file.name);
-            cache.record(path.as_os_str().as_bytes(), &stat_key(file.meta), digest, before);
-        }
+    let files = || batch.unread.iter().map(|(number, _)| batch.files.file(*number));
+    let digests: Vec<[u8; 32]> = BUFFER.with_borrow_mut(|buffer| {
+        let roots = (&tree.root, &dir);
+        let read =
+            files().map(|(name, meta)| read_file(roots, &shown, (name, &meta), buffer, pace));
+        read.collect::<Result<_, Error>>()
+    })?;
+    if let Some(cache) = &tree.stat_cache {
+        let read = files().zip(&digests);
+        let read = read.map(|((name, meta), digest)| (name.as_bytes(), stat_key(&meta), *digest));
+        cache.record(path.as_os_str().as_bytes(), read, before);
     }
     Ok(digests)
 }
@@ -195,15 +235,15 @@ fn read_batch(
 fn read_file(
     (root, dir): (&RootDir, &OwnedFd),
     shown: &Path,
-    file: &Unread<'_>,
+    (name, meta): (&OsStr, &Meta),
     buffer: &mut [u8],
     pace: &Pace<'_>,
 ) -> Result<[u8; 32], Error> {
-    let path = || shown.join(file.name);
-    let fd = open_file(dir, file.name).map_err(|errno| Error::io("open", path())(errno))?;
-    let digest = match file.meta.size {
+    let path = || shown.join(name);
+    let fd = open_file(dir, name).map_err(|errno| Error::io("open", path())(errno))?;
+    let digest = match meta.size {
         size @ LARGE.. => large::hash(&fd, size, pace).map(|digest| (digest, size)),
-        _ => hash(&fd, buffer, pace),
+        size => hash(&fd, size, buffer, pace),
     };
     let (digest, size) = digest.map_err(|errno| match errno {
         Errno::CANCELED => Error::Stopped,
@@ -211,13 +251,13 @@ fn read_file(
     })?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::io("stat", path())(errno))?;
     // A digest that mixes two states of a file must not get into a key.
-    if !file.meta.is_unchanged(&Meta::new(&stat)) {
+    if !meta.is_unchanged(&Meta::new(&stat)) {
         return Err(Error::Changed { path: path() });
     }
     // So many bytes would be copied, and the others would be in the key alone. Nor does such a file's `stat` say when it
     // changes.
-    if size != file.meta.size {
-        return Err(Error::NoSize { path: path(), size: file.meta.size });
+    if size != meta.size {
+        return Err(Error::NoSize { path: path(), size: meta.size });
     }
     let carrier = Carrier::Open(fd.as_fd());
     let xattrs = root
@@ -241,13 +281,16 @@ pub(crate) fn open_file(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Owned
     crate::interrupted::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Returns the digest of all that is left to read, and how much that is; `ECANCELED` if it shall not go on.
+/// Returns the digest of all that is left to read, and how much that is; `ECANCELED` if it shall not go on. A file of `size`
+/// bytes that fits into the buffer with room to spare has ended when it has given just those: to be told so costs a call.
 fn hash(
     fd: &OwnedFd,
+    size: u64,
     buffer: &mut [u8],
     pace: &Pace<'_>,
 ) -> rustix::io::Result<(blake3::Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
+    let is_small = size > 0 && size < buffer.len() as u64;
     loop {
         match rustix::io::read(fd, &mut *buffer) {
             Ok(0) => return Ok((hasher.finalize(), hasher.count())),
@@ -255,6 +298,9 @@ fn hash(
                 hasher.update(&buffer[..length]);
                 if !pace.goes_on(length as u64) {
                     return Err(Errno::CANCELED);
+                }
+                if is_small && hasher.count() == size {
+                    return Ok((hasher.finalize(), size));
                 }
             }
             Err(Errno::INTR) => {}

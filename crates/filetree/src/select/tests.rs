@@ -50,12 +50,12 @@ fn show(selection: &Selection) -> Vec<String> {
         lines.push(format!("{name}/"));
         let mut stack = vec![(String::new(), 0)];
         while let Some((path, dir)) = stack.pop() {
-            for entry in listing.dirs[dir].entries.iter().rev() {
-                if let Some(dir) = entry.dir() {
+            for entry in listing.dirs[dir].entries().rev() {
+                if let Some(dir) = entry.dir {
                     stack.push((format!("{path}{}/", entry.name.to_string_lossy()), dir));
                 }
             }
-            let entries = listing.dirs[dir].entries.iter();
+            let entries = listing.dirs[dir].entries();
             lines.extend(entries.map(|entry| format!("  {path}{}", entry.name.to_string_lossy())));
         }
     }

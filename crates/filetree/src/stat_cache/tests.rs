@@ -11,11 +11,34 @@ fn key(inode: u64) -> StatKey {
     StatKey { inode, size: 3, mtime: at(100), ctime: at(90), mode: 0o100_644 }
 }
 
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn record(cache: &StatCache, path: &[u8], key: &StatKey, digest: [u8; 32], before: Timestamp) {
+    let (directory, name) = split(path);
+    cache.record(directory, std::iter::once((name, *key, digest)), before);
+}
+
+fn lookup(cache: &StatCache, path: &[u8], key: &StatKey) -> Option<[u8; 32]> {
+    let (directory, name) = split(path);
+    cache.lookup(directory, std::iter::once((name, *key)))[0]
+}
+
 fn saved(dir: &TempDir, count: u64) -> PathBuf {
     let file = dir.path().join("cache");
     let cache = StatCache::load(&file).unwrap();
     for number in 0..count {
-        cache.record(format!("dir/{number}").as_bytes(), &key(number), [number as u8; 32], at(200));
+        record(
+            &cache,
+            format!("dir/{number}").as_bytes(),
+            &key(number),
+            [number as u8; 32],
+            at(200),
+        );
     }
     cache.save().unwrap();
     file
@@ -27,9 +50,9 @@ fn remembers_over_a_restart() {
     let cache = StatCache::load(&saved(&dir, 100)).unwrap();
     for number in 0..100 {
         let path = format!("dir/{number}");
-        assert_eq!(cache.lookup(path.as_bytes(), &key(number)), Some([number as u8; 32]));
+        assert_eq!(lookup(&cache, path.as_bytes(), &key(number)), Some([number as u8; 32]));
     }
-    assert_eq!(cache.lookup(b"dir/100", &key(100)), None);
+    assert_eq!(lookup(&cache, b"dir/100", &key(100)), None);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
 }
 
@@ -45,9 +68,9 @@ fn any_change_of_the_stat_counts() {
         StatKey { ctime: later, ..key(1) },
         StatKey { mode: 0o100_755, ..key(1) },
     ] {
-        assert_eq!(cache.lookup(b"dir/1", &changed), None, "{changed:?}");
+        assert_eq!(lookup(&cache, b"dir/1", &changed), None, "{changed:?}");
     }
-    assert!(cache.lookup(b"dir/1", &key(1)).is_some());
+    assert!(lookup(&cache, b"dir/1", &key(1)).is_some());
 }
 
 #[test]
@@ -55,16 +78,16 @@ fn young_files_are_not_trusted() {
     let dir = TempDir::new();
     let cache = StatCache::load(&dir.path().join("cache")).unwrap();
     let tick_later = Timestamp { seconds: 100, nanoseconds: 20_000_000 };
-    cache.record(b"same tick", &key(1), [1; 32], tick_later);
-    cache.record(b"future", &key(1), [1; 32], at(50));
+    record(&cache, b"same tick", &key(1), [1; 32], tick_later);
+    record(&cache, b"future", &key(1), [1; 32], at(50));
     let young = StatKey { ctime: at(100), mtime: at(1), ..key(1) };
-    cache.record(b"metadata", &young, [1; 32], at(100));
-    cache.record(b"old", &key(1), [1; 32], at(101));
+    record(&cache, b"metadata", &young, [1; 32], at(100));
+    record(&cache, b"old", &key(1), [1; 32], at(101));
     for (path, trusted) in
         [("same tick", false), ("future", false), ("metadata", false), ("old", true)]
     {
         let key = if path == "metadata" { &young } else { &key(1) };
-        assert_eq!(cache.lookup(path.as_bytes(), key).is_some(), trusted, "{path}");
+        assert_eq!(lookup(&cache, path.as_bytes(), key).is_some(), trusted, "{path}");
     }
 }
 
@@ -79,10 +102,10 @@ fn damage_is_an_empty_cache() {
     other_version[16] = 99;
     for bad in [&b""[..], b"something else", &good[..good.len() - 1], &flipped, &other_version] {
         std::fs::write(&file, bad).unwrap();
-        assert_eq!(StatCache::load(&file).unwrap().lookup(b"dir/1", &key(1)), None);
+        assert_eq!(lookup(&StatCache::load(&file).unwrap(), b"dir/1", &key(1)), None);
     }
     std::fs::write(&file, &good).unwrap();
-    assert!(StatCache::load(&file).unwrap().lookup(b"dir/1", &key(1)).is_some());
+    assert!(lookup(&StatCache::load(&file).unwrap(), b"dir/1", &key(1)).is_some());
 }
 
 #[test]
@@ -91,13 +114,13 @@ fn forgets_what_is_never_asked_for() {
     let file = saved(&dir, 2);
     for round in 0..=MAX_AGE {
         let cache = StatCache::load(&file).unwrap();
-        assert!(cache.lookup(b"dir/0", &key(0)).is_some());
-        cache.record(b"changing", &key(u64::from(round)), [0; 32], at(200));
+        assert!(lookup(&cache, b"dir/0", &key(0)).is_some());
+        record(&cache, b"changing", &key(u64::from(round)), [0; 32], at(200));
         cache.save().unwrap();
     }
     let cache = StatCache::load(&file).unwrap();
-    assert!(cache.lookup(b"dir/0", &key(0)).is_some());
-    assert!(cache.lookup(b"dir/1", &key(1)).is_none());
+    assert!(lookup(&cache, b"dir/0", &key(0)).is_some());
+    assert!(lookup(&cache, b"dir/1", &key(1)).is_none());
 }
 
 #[test]
@@ -117,22 +140,65 @@ fn what_changed_is_told_once_and_only_against_what_was_remembered() {
     let taken = |path: &Path| path.starts_with("src");
     let first = StatCache::load(&file).unwrap();
     for path in [&b"src/a"[..], b"src/b", b"other"] {
-        first.record(path, &key(1), [1; 32], at(200));
+        record(&first, path, &key(1), [1; 32], at(200));
     }
-    assert_eq!(first.changes(taken), []);
+    assert_eq!(first.changes(taken), Changes::default());
     first.save().unwrap();
 
     let second = StatCache::load(&file).unwrap();
-    assert_eq!(second.lookup(b"src/b", &key(2)), None);
-    second.record(b"src/b", &key(2), [2; 32], at(200));
-    second.record(b"src/new", &key(1), [1; 32], at(200));
+    assert_eq!(lookup(&second, b"src/b", &key(2)), None);
+    record(&second, b"src/b", &key(2), [2; 32], at(200));
+    record(&second, b"src/new", &key(1), [1; 32], at(200));
     let told = [("src/a", Change::Gone), ("src/b", Change::Content), ("src/new", Change::New)];
-    assert_eq!(second.changes(taken), told.map(|(path, change)| (path.into(), change)));
+    for (path, change) in told {
+        let first = Some((path.into(), change));
+        assert_eq!(second.changes(|it| it == Path::new(path)), Changes { first, count: 1 });
+    }
+    assert_eq!(
+        second.changes(taken),
+        Changes { first: Some(("src/a".into(), Change::Gone)), count: 3 }
+    );
     second.save().unwrap();
 
     let third = StatCache::load(&file).unwrap();
-    third.lookup(b"src/b", &key(2)).unwrap();
+    lookup(&third, b"src/b", &key(2)).unwrap();
     // Its `stat` is new and its content is not.
-    third.record(b"src/new", &key(3), [1; 32], at(200));
-    assert_eq!(third.changes(taken), []);
+    record(&third, b"src/new", &key(3), [1; 32], at(200));
+    assert_eq!(third.changes(taken), Changes::default());
+}
+
+#[test]
+fn directories_and_names_come_in_any_order() {
+    let dir = TempDir::new();
+    let file = dir.path().join("cache");
+    let (paths, digest) = (["b/z", "b/a", "top", "a/m", "b/m", "a-b/x"], |seed: u8| [seed; 32]);
+    let first = StatCache::load(&file).unwrap();
+    for path in paths {
+        record(&first, path.as_bytes(), &key(1), digest(1), at(200));
+    }
+    record(&first, b"b/m", &key(2), digest(2), at(200));
+    let known = |cache: &StatCache, name: &[u8]| lookup(cache, name, &key(1)).is_some();
+    assert_eq!(lookup(&first, b"b/m", &key(2)), Some(digest(2)), "the last counts");
+    first.save().unwrap();
+
+    let second = StatCache::load(&file).unwrap();
+    assert_eq!(
+        paths.map(|path| known(&second, path.as_bytes())),
+        [true, true, true, true, false, true]
+    );
+    assert_eq!(lookup(&second, b"b/m", &key(2)), Some(digest(2)));
+    for path in ["b/b", "0/new", "b/m"] {
+        record(&second, path.as_bytes(), &key(3), digest(3), at(200));
+    }
+    second.save().unwrap();
+
+    let third = StatCache::load(&file).unwrap();
+    let names = [&b"a"[..], b"b", b"c", b"m", b"z"].map(|name| (name, key(3)));
+    let found = third.lookup(b"b", names.into_iter());
+    assert_eq!(found, [None, Some(digest(3)), None, Some(digest(3)), None]);
+    assert_eq!(
+        paths.map(|path| known(&third, path.as_bytes())),
+        [true, true, true, true, false, true]
+    );
+    assert_eq!(lookup(&third, b"0/new", &key(3)), Some(digest(3)));
 }
