@@ -25,6 +25,7 @@ use crate::{
         data::Mover,
         entry::{Source, Target},
         later::Later,
+        merge::{Merge, Within},
     },
     owner::Owner,
     root::{NewDir, Place, open_dir_below, restore_times},
@@ -72,18 +73,45 @@ pub fn copy(
     layout.fill()
 }
 
-/// One COPY, as long as its files are laid out: everything but the contents of large files, which come later.
+/// What a COPY has left for when nothing is mounted any more on the directory that it was made in.
 #[derive(Debug)]
-pub struct Layout<'a> {
-    root: &'a RootDir,
-    placement: &'a Placement,
+#[must_use = "without it, files are missing"]
+pub struct Rest<'a> {
+    merge: Option<Merge<'a>>,
     later: Later,
 }
 
-impl<'a> Layout<'a> {
+impl Rest<'_> {
+    /// Lays out what is missing in `root`, which is the same directory, but for the contents of large files.
+    ///
+    /// # Errors
+    /// Those of [`Layout::copy`].
+    pub fn lay(mut self, root: &RootDir) -> Result<Unfilled, Error> {
+        if let Some(merge) = &mut self.merge {
+            let path = merge.path().strip_prefix("/").unwrap_or(merge.path());
+            let top =
+                open_dir_below(root.as_fd(), path).map_err(Error::io("open", merge.path()))?;
+            let (tree, mover) = (Arc::new(merge.tree().root.try_clone()?), Mover::new());
+            let laying = Laying { mover: &mover, later: &self.later, tree: &tree };
+            merge.run(top.as_fd(), laying, Within::AtOnce)?;
+        }
+        Ok(self.later.take())
+    }
+}
+
+/// One COPY, as long as its files are laid out: everything but the contents of large files, which come later.
+#[derive(Debug)]
+pub struct Layout<'r, 'a> {
+    root: &'r RootDir,
+    placement: &'a Placement,
+    later: Later,
+    merge: Option<Merge<'a>>,
+}
+
+impl<'r, 'a> Layout<'r, 'a> {
     /// Begins with nothing.
-    pub fn new(root: &'a RootDir, placement: &'a Placement) -> Self {
-        Self { root, placement, later: Later::default() }
+    pub fn new(root: &'r RootDir, placement: &'a Placement) -> Self {
+        Self { root, placement, later: Later::default(), merge: None }
     }
 
     /// Lays out what was selected from `tree`.
@@ -91,29 +119,54 @@ impl<'a> Layout<'a> {
     /// # Errors
     /// [`Error::CopyToNonDirectory`], [`Error::ReplaceDirectory`] and [`Error::NotADirectory`] when the destination does
     /// not fit; [`Error::Changed`] when a source is no longer what it was when it was selected; [`Error::Device`].
-    pub fn copy(&mut self, tree: &Tree, selection: &Selection) -> Result<(), Error> {
-        let (source_root, mover) = (Arc::new(tree.root.try_clone()?), Mover::new());
-        for one in &selection.matches {
-            if selection.archives {
-                // An archive may have something else in the place of a file that is empty still.
-                self.fill()?;
-                if extract(tree, one, self.root, self.placement)? {
-                    continue;
-                }
-            }
-            let style = Style { owners: tree.owners, placement: self.placement };
-            let laying = Laying { mover: &mover, later: &self.later, tree: &source_root };
-            match one.meta.kind {
-                Kind::Dir => copy_dir(tree, one, self.root, style, laying)?,
-                Kind::File
-                | Kind::Link
-                | Kind::Fifo
-                | Kind::Socket
-                | Kind::CharDevice
-                | Kind::BlockDevice => copy_one(tree, one, self.root, style, laying)?,
+    pub fn copy(&mut self, tree: &'a Tree, selection: &'a Selection) -> Result<(), Error> {
+        selection.matches.iter().try_for_each(|one| {
+            self.copy_match(tree, one, selection.archives, Within::AtOnce).map(drop)
+        })
+    }
+
+    /// Lays out what was selected from `tree`, but for what is in directories that are not there yet: that is left to
+    /// [`Rest::lay`], which costs half as much where overlay has no part in it. To be called for the last selection; nothing
+    /// may be laid out after it.
+    ///
+    /// # Errors
+    /// Those of [`copy`](Self::copy).
+    pub fn copy_last(&mut self, tree: &'a Tree, selection: &'a Selection) -> Result<(), Error> {
+        let Some((last, others)) = selection.matches.split_last() else { return Ok(()) };
+        for one in others {
+            self.copy_match(tree, one, selection.archives, Within::AtOnce)?;
+        }
+        self.merge = self.copy_match(tree, last, selection.archives, Within::Postponed)?;
+        Ok(())
+    }
+
+    /// Lays out one source; returns what is left to do.
+    fn copy_match(
+        &mut self,
+        tree: &'a Tree,
+        one: &'a Match,
+        archives: bool,
+        within: Within,
+    ) -> Result<Option<Merge<'a>>, Error> {
+        if archives {
+            // An archive may have something else in the place of a file that is empty still.
+            self.fill()?;
+            if extract(tree, one, self.root, self.placement)? {
+                return Ok(None);
             }
         }
-        Ok(())
+        let style = Style { owners: tree.owners, placement: self.placement };
+        let (source_root, mover) = (Arc::new(tree.root.try_clone()?), Mover::new());
+        let laying = Laying { mover: &mover, later: &self.later, tree: &source_root };
+        match one.meta.kind {
+            Kind::Dir => copy_dir(tree, one, self.root, style, laying, within),
+            Kind::File
+            | Kind::Link
+            | Kind::Fifo
+            | Kind::Socket
+            | Kind::CharDevice
+            | Kind::BlockDevice => copy_one(tree, one, self.root, style, laying).map(|()| None),
+        }
     }
 
     /// Writes one file of the given content, as COPY does with a heredoc: 0644 and 0:0 unless the placement says
@@ -137,9 +190,9 @@ impl<'a> Layout<'a> {
         if unfilled.is_empty() { Ok(()) } else { unfilled.open(self.root.try_clone()?)?.fill() }
     }
 
-    /// Returns the files that are empty still.
-    pub fn finish(self) -> Unfilled {
-        self.later.take()
+    /// Returns what is missing still.
+    pub fn finish(self) -> Rest<'a> {
+        Rest { merge: self.merge, later: self.later }
     }
 }
 
@@ -260,13 +313,14 @@ fn copy_one(
     restore_times(&made, style.placement.created)
 }
 
-fn copy_dir(
-    tree: &Tree,
-    one: &Match,
+fn copy_dir<'a>(
+    tree: &'a Tree,
+    one: &'a Match,
     root: &RootDir,
-    style: Style<'_>,
+    style: Style<'a>,
     laying: Laying<'_>,
-) -> Result<(), Error> {
+    within: Within,
+) -> Result<Option<Merge<'a>>, Error> {
     let Destination { mut place, mut made } = Destination::open(root, style)?;
     if place.file().is_some() {
         return Err(Error::CopyToNonDirectory { path: place.path() });
@@ -276,13 +330,17 @@ fn copy_dir(
         false => None,
     };
     made.extend(place.create(&style.new_dir())?);
-    merge::merge(tree, one, place.dir(), &place.path(), style, laying)?;
+    let mut merge = Merge::new(tree, one, place.path(), existing.is_none(), style);
+    if let Some(merge) = &mut merge {
+        merge.run(place.dir(), laying, within)?;
+    }
     if let Some((fd, times)) = existing {
         // A directory that was there is not the source's: adding to it leaves no trace, or the one that all have.
         let times = style.placement.created.map_or(times, |created| created.to_timestamps());
         rustix::fs::futimens(&fd, &times).map_err(Error::io("set the times of", place.path()))?;
     }
-    restore_times(&made, style.placement.created)
+    restore_times(&made, style.placement.created)?;
+    Ok(merge.filter(Merge::is_unfinished))
 }
 
 /// Returns the times of a directory, to be set again.

@@ -66,7 +66,7 @@ pub use compress::{
     CompressWriter, Compression, decompress, decompress_ahead, decompress_within, gzip_writer,
     zstd_writer,
 };
-pub use copy::{Filling, Layout, Placement, Unfilled, copy};
+pub use copy::{Filling, Layout, Placement, Rest, Unfilled, copy};
 pub use copy_out::copy_out;
 pub use deed::{Deeds, chown, keep_deeds, lstat};
 pub use difference::{Difference, DifferenceKind, differences};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use filetree::{Chmod, Layout, Placement, RootDir, Unfilled};
-use plan::{Copy, CopySource, Origin, Stage, StepKey};
+use plan::{Copy, CopySource, Origin, Script, Stage, StepKey};
+use sandbox::Rung;
 use store::{Open, Record, Snapshot, SnapshotId};
 
 use crate::{
@@ -46,23 +47,42 @@ pub(crate) fn run(
 
     let mut layout = Layout::new(root, &placement);
     let from = contents.into_selected(build, copy)?;
-    for selected in &from {
+    let mut scripts = copy.sources.iter().filter_map(heredoc).peekable();
+    // Of the directories that are new, overlay need not know the contents. A program that serves it may keep its own
+    // account of them.
+    let postpones = build.engine.rung().mounts()
+        && build.engine.rung() != Rung::FuseOverlay
+        && scripts.peek().is_none();
+    let (last, others) = match from.split_last() {
+        Some((last, others)) if postpones => (Some(last), others),
+        _ => (None, &from[..]),
+    };
+    for selected in others {
         layout.copy(&selected.tree, &selected.selection)?;
     }
-    for source in &copy.sources {
-        if let CopySource::Heredoc(script) = source {
-            layout.write_file(&script.name, script.body.as_bytes())?;
-        }
+    if let Some(selected) = last {
+        layout.copy_last(&selected.tree, &selected.selection)?;
     }
-    let unfilled = layout.finish();
+    for script in scripts {
+        layout.write_file(&script.name, script.body.as_bytes())?;
+    }
+    let rest = layout.finish();
     if build.engine.rung().mounts() {
         mounted.collect(&build.engine, &snapshot, &[])?;
+        let unfilled = rest.lay(&RootDir::open(snapshot.fs())?)?;
         return Ok(Laid { unfilled, snapshot, _from: from });
     }
     // What is compared has to be complete.
-    unfilled.open(root.try_clone()?)?.fill()?;
+    rest.lay(root)?.open(root.try_clone()?)?.fill()?;
     mounted.collect(&build.engine, &snapshot, &[])?;
     Ok(snapshot.into())
+}
+
+fn heredoc(source: &CopySource) -> Option<&Script> {
+    match source {
+        CopySource::Heredoc(script) => Some(script),
+        CopySource::Path(_) | CopySource::Url(_) | CopySource::Git(_) => None,
+    }
 }
 
 impl From<Snapshot<Open>> for Laid {

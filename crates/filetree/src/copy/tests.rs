@@ -1,6 +1,7 @@
 //! COPY onto real directories: what lands where, with which mode, owner and time.
 
 mod later;
+mod postponed;
 mod replay;
 
 use std::os::unix::fs::MetadataExt;

@@ -42,8 +42,9 @@ fn a_layer_that_is_packed_meanwhile_is_the_layer() {
     let tree = Tree::new(context.root(), Owners::Root);
     let (root_dir, placement) = (root.root(), placed("/x/"));
     let mut layout = Layout::new(&root_dir, &placement);
-    layout.copy(&tree, &select_all(&tree, &["d"])).unwrap();
-    let unfilled = layout.finish();
+    let selection = select_all(&tree, &["d"]);
+    layout.copy(&tree, &selection).unwrap();
+    let unfilled = layout.finish().lay(&root_dir).unwrap();
     assert_eq!(std::fs::metadata(root.path().join("x/a.b")).unwrap().len(), 0);
 
     let filling = unfilled.open(root.root()).unwrap();
@@ -76,8 +77,9 @@ fn what_changes_meanwhile_is_an_error_for_both() {
     let tree = Tree::new(context.root(), Owners::Root);
     let (root_dir, placement) = (root.root(), placed("/"));
     let mut layout = Layout::new(&root_dir, &placement);
-    layout.copy(&tree, &select_all(&tree, &["large"])).unwrap();
-    let filling = layout.finish().open(root.root()).unwrap();
+    let selection = select_all(&tree, &["large"]);
+    layout.copy(&tree, &selection).unwrap();
+    let filling = layout.finish().lay(&root_dir).unwrap().open(root.root()).unwrap();
     context.write("large", bytes(2));
     std::thread::scope(|scope| {
         let early = scope.spawn(|| {
@@ -97,9 +99,10 @@ fn a_file_that_is_replaced_is_not_filled() {
     let tree = Tree::new(context.root(), Owners::Root);
     let (root_dir, placement) = (root.root(), placed("/"));
     let mut layout = Layout::new(&root_dir, &placement);
-    layout.copy(&tree, &select_all(&tree, &["a", "b"])).unwrap();
+    let selection = select_all(&tree, &["a", "b"]);
+    layout.copy(&tree, &selection).unwrap();
     layout.write_file("two", b"a document").unwrap();
-    assert!(layout.finish().is_empty());
+    assert!(layout.finish().lay(&root_dir).unwrap().is_empty());
     let read = |name| std::fs::read_to_string(root.path().join(name)).unwrap();
     assert_eq!((read("one"), read("two")), ("small".to_owned(), "a document".to_owned()));
 }
