@@ -19,6 +19,7 @@ use plan::Origin;
 use store::{Image, Open, Snapshot};
 
 use self::text::Text;
+pub(crate) use self::text::of_directory;
 use crate::{
     BuildRequest, ContextSource, DockerfileSource, Engine, Error, Events, NamedContext,
     include::Around,
@@ -384,7 +385,7 @@ fn ignore_file(path: &Path) -> Result<Option<Patterns>, Error> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let name = name.to_string_lossy();
-    let Some(bytes) = text::of_directory(directory, &name, MAX_IGNORE_FILE)? else {
+    let Some(bytes) = of_directory(directory, &name, MAX_IGNORE_FILE)? else {
         return Ok(None);
     };
     let patterns = Patterns::parse(&bytes).map_err(|source| Error::IgnoreFile {

@@ -10,7 +10,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -21,6 +22,9 @@ use crate::Error;
 
 /// The name of the file.
 pub const FILE: &str = "kiln.lock";
+
+/// Bytes that no lock has: that of ten thousand images has a tenth.
+const MOST: u64 = 16 << 20;
 
 const HEAD: &str = "# What the names of images stand for, written by `kiln build --lock`; `--lock=update` writes it anew.\n";
 
@@ -64,13 +68,20 @@ impl Lock {
     /// Reads the lock of a directory; there need not be one.
     ///
     /// # Errors
-    /// [`Error::Lock`] with the line that is wrong.
+    /// [`Error::Lock`] with the line that is wrong. What is no file, is too large or is a link out of the directory is none: the
+    /// directory may be somebody else's.
     pub fn open(directory: &Path, mode: LockMode) -> Result<Self, Error> {
         let path = directory.join(FILE);
-        let pins = match fs::read_to_string(&path) {
-            Ok(text) => parse(&path, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(Error::io("read", path)(error)),
+        let pins = match crate::context::of_directory(directory, FILE, MOST)? {
+            Some(bytes) => {
+                let text = String::from_utf8(bytes).map_err(|_| Error::Lock {
+                    path: path.clone(),
+                    line: 1,
+                    reason: "it is no text",
+                })?;
+                parse(&path, &text)?
+            }
+            None => BTreeMap::new(),
         };
         let state = State { pins, fresh: Vec::new(), changed: false };
         Ok(Self { path, mode, state: Mutex::new(state) })
@@ -113,16 +124,28 @@ impl Lock {
         for (name, digest) in &state.pins {
             text.push_str(&format!("{name} {digest}\n"));
         }
+        let written = self.replace(&text);
+        written.map_err(Error::io("write", &self.path))?;
+        state.changed = false;
+        Ok(())
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
         let mut temporary = self.path.clone();
         temporary.set_file_name(format!(".{FILE}.{}", std::process::id()));
-        let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &self.path));
+        // What a killed process has left, or somebody else has put there: nothing is written through a link.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(&temporary)?;
+        let written =
+            file.write_all(text.as_bytes()).and_then(|()| fs::rename(&temporary, &self.path));
         if written.is_err() {
             // The error that counts is the first one.
             let _ = fs::remove_file(&temporary);
         }
-        written.map_err(Error::io("write", &self.path))?;
-        state.changed = false;
-        Ok(())
+        written
     }
 }
 
@@ -179,6 +202,31 @@ mod tests {
         fn drop(&mut self) {
             drop(fs::remove_dir_all(&self.0));
         }
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_through_links() {
+        use std::os::unix::fs::symlink;
+        let place = Place::new("links");
+        let (lock, victim) = (place.0.join(FILE), place.0.join("victim"));
+        fs::write(&victim, "kept").unwrap();
+        let inside = place.0.join("inside");
+        fs::create_dir_all(&inside).unwrap();
+        symlink(&victim, inside.join(FILE)).unwrap();
+        assert!(matches!(Lock::open(&inside, LockMode::Use), Err(Error::Io { .. })));
+        fs::create_dir_all(&lock).unwrap();
+        assert!(Lock::open(&place.0, LockMode::Use).is_err());
+        fs::remove_dir(&lock).unwrap();
+
+        symlink(&victim, place.0.join(format!(".{FILE}.{}", std::process::id()))).unwrap();
+        let new = Lock::open(&place.0, LockMode::Use).unwrap();
+        new.set(&reference("busybox"), digest("one"));
+        new.save().unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(fs::symlink_metadata(&lock).unwrap().is_file());
+        // An end is not waited for.
+        File::options().write(true).open(&lock).unwrap().set_len(MOST + 1).unwrap();
+        assert!(Lock::open(&place.0, LockMode::Use).is_err());
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn in_context(context: &Path) -> Result<(PathBuf, Vec<u8>), Error> {
 ///
 /// Whose context it is may have made it a link to any file of the machine, and what is wrong with it is shown. So a link is
 /// followed inside of the context only, and one that leads out is an error.
-pub(super) fn of_directory(
+pub(crate) fn of_directory(
     context: &Path,
     name: &str,
     limit: u64,
