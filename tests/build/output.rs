@@ -9,6 +9,7 @@ use crate::support::archive::{Layout, Tree};
 use crate::support::context::Context;
 use crate::support::env::{IMAGE, TestEnv};
 use crate::support::registry::Registry;
+use crate::support::victim::Victim;
 
 /// An image with a layer of each kind: added, changed and removed files.
 fn example(env: &TestEnv) -> Context {
@@ -236,4 +237,22 @@ fn progress_for_programs() {
     let pushed = env.kiln(["build", "--push", "-t", &name, context.str()]);
     let output = pushed.env("BUILDKIT_PROGRESS", "rawjson").run().ok();
     assert!(output.stderr.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+}
+
+#[test]
+fn links_in_a_directory_of_files_are_no_way_out_of_it() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let path = victim.path();
+    let out = format!("--output=type=local,dest={}", env.str("out"));
+    let links = env.context(&format!(
+        "FROM busybox AS b\nRUN mkdir /x && ln -s {path} /x/sub && ln -s {path}/token /x/f\nFROM scratch\nCOPY --from=b /x/ /\n"
+    ));
+    env.kiln(["build", "-q", &out, links.str()]).run().ok();
+    let files = env.context("FROM scratch\nCOPY sub /sub\nCOPY f /f\n");
+    files.files(&["sub/token", "sub/new", "f"]);
+    env.kiln(["build", "-q", &out, files.str()]).run().ok();
+    victim.is_unharmed("links");
+    assert_eq!(std::fs::read_to_string(env.path("out/sub/new")).unwrap(), "sub/new\n");
+    assert!(std::fs::symlink_metadata(env.path("out/f")).unwrap().is_file());
 }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::support::account::Account;
 use crate::support::archive::{Tarball, Tree};
 use crate::support::env::TestEnv;
+use crate::support::victim::Victim;
 
 /// A store with a container `work` that was never started.
 fn at_rest() -> TestEnv {
@@ -275,4 +277,43 @@ fn of_an_ordinary_user() {
     assert_eq!(owner("f"), owner("store"), "it is the user's own");
     cp(&env, &env.str("f"), "work:/g");
     assert_eq!(inside(&env, "cat /g; stat -c %u:%g /g"), "x\n0:0");
+}
+
+/// What a container had copied out once decides nothing about where the next copy goes.
+#[test]
+fn links_of_a_container_are_no_way_out_of_the_destination() {
+    let env = TestEnv::new();
+    let victim = Victim::create(&env);
+    let path = victim.path();
+    let out = env.str("out");
+    fs::create_dir(&out).unwrap();
+    env.ok(&["run", "-d", "--name=cc", "--network=none", "busybox", "sleep", "1000"]);
+    let change = |script: &str| env.ok(&["exec", "cc", "sh", "-c", script]);
+    change(&format!("mkdir /d && ln -s {path} /d/sub && ln -s {path}/token /d/f"));
+    env.ok(&["cp", "cc:/d", &out]);
+    change(
+        "rm /d/*; mkdir /d/sub; echo evil >/d/sub/token; echo evil >/d/sub/new; echo evil >/d/f",
+    );
+    for source in ["cc:/d", "cc:/d/.", "cc:/d/sub"] {
+        let to = if source == "cc:/d" { out.clone() } else { format!("{out}/d") };
+        env.kiln(["cp", source, &to]).run().fails(1).says(&["non-directory"]);
+        victim.is_unharmed(source);
+    }
+    // One that is swapped for a link again and again is copied as one or the other, or told.
+    let swap = format!(
+        "mkdir -p /r/d; echo x >/r/d/token; while :; do mv /r/d /r/t; ln -s {path} /r/d; rm /r/d; mv /r/t /r/d; done"
+    );
+    env.ok(&["exec", "-d", "cc", "sh", "-c", &swap]);
+    for number in 0..20 {
+        let to = format!("{out}/{number}");
+        let output = env.kiln(["cp", "cc:/r", &to]).run();
+        assert!(output.status.code().is_some_and(|code| code < 2), "{output}");
+        // The copy of a link is one, and leads where it did.
+        let is_link = fs::symlink_metadata(format!("{to}/d")).is_ok_and(|stat| stat.is_symlink());
+        assert!(
+            is_link || !Path::new(&to).join("d/passwd").exists(),
+            "a file of the host came along"
+        );
+    }
+    victim.is_unharmed("a swap");
 }
