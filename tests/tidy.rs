@@ -125,6 +125,24 @@ fn every_crate_inherits_the_lints() {
     });
 }
 
+/// The packages that kiln is made with by decision; others come and go.
+#[test]
+fn the_chosen_packages_are_at_work() {
+    let manifests = files("crates", "Cargo.toml").into_iter().chain([source().join("Cargo.toml")]);
+    let manifests: Vec<_> = manifests.map(|path| read(&path)).collect();
+    let chosen =
+        ["nom", "tokio", "sha2", "tar", "walkdir", "ignore", "serde_json", "libc", "indicatif"];
+    for package in chosen {
+        let line = format!("{package}.workspace = true");
+        let is_used = manifests.iter().any(|text| {
+            let used = text.split("[dependencies]").nth(1).unwrap_or_default();
+            let used = used.split("[dev-dependencies]").next().unwrap_or_default();
+            used.lines().any(|own| own == line)
+        });
+        assert!(is_used, "`{package}` is used by nothing that is shipped");
+    }
+}
+
 #[test]
 fn every_test_file_is_in_the_list() {
     let list = read(&source().join("tests/all.rs"));

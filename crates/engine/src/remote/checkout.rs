@@ -5,11 +5,12 @@
 use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
 use plan::GitTime;
+use walkdir::WalkDir;
 
 use crate::{
     Error,
@@ -138,35 +139,44 @@ fn commit_time(git: &Git<'_>, repository: &Path, commit: &Commit) -> Result<u64,
 ///
 /// The tree is made of names that git has checked, and no other process knows it: paths are as good as descriptors.
 fn settle(work: &Path, keep_git_dir: bool, modified: Option<SystemTime>) -> Result<(), Error> {
-    let mut directories = vec![work.to_owned()];
-    let mut next = 0;
-    while let Some(directory) = directories.get(next).cloned() {
-        next += 1;
-        for path in entries(&directory)? {
-            let stat = fs::symlink_metadata(&path).map_err(Error::io("read", &path))?;
-            if path.ends_with(".git") && !keep_git_dir {
-                let removed =
-                    if stat.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-                removed.map_err(Error::io("remove", &path))?;
-            } else if stat.is_dir() {
-                directories.push(path);
-            } else {
-                settle_file(&path, &stat, modified)?;
-            }
-        }
+    if !keep_git_dir {
+        remove_git_files(work)?;
     }
     // Inner ones first: what is done inside changes the time of a directory.
-    for directory in directories.iter().rev() {
-        let stat = fs::symlink_metadata(directory).map_err(Error::io("read", directory))?;
-        dress(directory, &stat, 0o755, modified)?;
+    for entry in WalkDir::new(work).contents_first(true) {
+        let entry = entry.map_err(|error| unread(work, error))?;
+        let stat = entry.metadata().map_err(|error| unread(work, error))?;
+        match stat.is_dir() {
+            true => dress(entry.path(), &stat, 0o755, modified)?,
+            false => settle_file(entry.path(), &stat, modified)?,
+        }
     }
     Ok(())
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = || Error::io("list", directory);
-    let entries = fs::read_dir(directory).map_err(failed())?;
-    entries.map(|entry| Ok(entry.map_err(failed())?.path())).collect()
+fn remove_git_files(work: &Path) -> Result<(), Error> {
+    let mut walk = WalkDir::new(work).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| unread(work, error))?;
+        if entry.file_name() != ".git" {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match entry.file_type().is_dir() {
+            true => {
+                walk.skip_current_dir();
+                fs::remove_dir_all(path)
+            }
+            false => fs::remove_file(path),
+        };
+        removed.map_err(Error::io("remove", path))?;
+    }
+    Ok(())
+}
+
+fn unread(work: &Path, error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(work).to_owned();
+    Error::io("read", path)(error.into())
 }
 
 fn settle_file(

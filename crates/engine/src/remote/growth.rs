@@ -2,12 +2,13 @@
 //! unpacks to.
 
 use std::{
-    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
+
+use walkdir::WalkDir;
 
 /// How often the directories are looked at, at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,18 +55,7 @@ impl Growth {
 fn bytes_below(directory: &Path) -> u64 {
     /// The unit of `st_blocks`, whatever the file system's is.
     const BLOCK: u64 = 512;
-    let mut bytes = 0;
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        let Ok(entries) = fs::read_dir(directory) else { continue };
-        for entry in entries.flatten() {
-            // Of a link itself, not of what it leads to.
-            let Ok(metadata) = entry.metadata() else { continue };
-            bytes += metadata.blocks() * BLOCK;
-            if metadata.is_dir() {
-                open.push(entry.path());
-            }
-        }
-    }
-    bytes
+    // Of a link itself, not of what it leads to.
+    let stats = WalkDir::new(directory).min_depth(1).into_iter().flatten();
+    stats.filter_map(|entry| entry.metadata().ok()).map(|stat| stat.blocks() * BLOCK).sum()
 }
