@@ -117,6 +117,9 @@ fn the_filter_is_the_same_with_and_without_namespaces() {
 /// Lets the rest be root with the rights of an ordinary container's: it may not look into the processes of others.
 const FEW_RIGHTS: &str = r#"exec setpriv --bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write --inh-caps=-all "$@""#;
 
+/// The same without the one to make devices, as in podman's containers.
+const FEWER_RIGHTS: &str = r#"exec setpriv --bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill --inh-caps=-all "$@""#;
+
 /// The same in a user namespace, as a container's that is mapped to other users: no device node can be made. A shell without
 /// `-p` sets the user that it takes itself for, who is another one by then if the map is written meanwhile.
 const MAPPED: &str = r#"unshare --user --keep-caps sh -p -c '
@@ -131,7 +134,7 @@ fn root_of_a_container_builds_the_same() {
     }
     let root = TestEnv::new();
     let expected = layers(&root, &ladder::context(&root));
-    for script in [FEW_RIGHTS, MAPPED] {
+    for script in [FEW_RIGHTS, FEWER_RIGHTS, MAPPED] {
         let env = TestEnv::isolated("chroot").after(script);
         assert_same_layers(&layers(&env, &ladder::context(&env)), &expected);
     }
@@ -143,7 +146,13 @@ fn devices_are_lent_where_none_can_be_made() {
     if !requires::root() || !requires::userns() || !requires::program("setpriv") {
         return;
     }
-    let env = TestEnv::isolated("chroot").after(MAPPED);
+    for script in [FEWER_RIGHTS, MAPPED] {
+        devices_are_lent(script);
+    }
+}
+
+fn devices_are_lent(script: &'static str) {
+    let env = TestEnv::isolated("chroot").after(script);
     let look = "echo x >/dev/null && echo y >>/dev/null && wc -c </dev/null && head -c 3 /dev/zero | tr '\\0' 0 && \
                 head -c 9 /dev/urandom | wc -c && head -c 8 /dev/random | wc -c && ! echo x 2>/dev/null >/dev/full && \
                 ! cat /dev/tty 2>/dev/null";

@@ -238,6 +238,32 @@ fn a_container_without_a_place_has_an_exit_code_of_its_own() {
     with("root", &["exec", "somebody", "true"]).fails(1);
 }
 
+/// As in a container, whose `/etc/hosts` and others are mounted.
+const MOUNTED_ETC: &str = r#"exec unshare --mount --propagation=private sh -c '
+mount --bind /etc/passwd /etc/passwd && exec "$@"' sh "$@""#;
+
+/// The same where parts of `/proc` are hidden, too.
+const MASKED_PROC: &str = r#"exec unshare --mount --propagation=private sh -c '
+mount --bind /etc/passwd /etc/passwd && mount -t tmpfs none /proc/fs && exec "$@"' sh "$@""#;
+
+#[test]
+fn what_a_container_mounts_is_in_nobodys_way() {
+    let Some(env) = Account::without_ids().map(TestEnv::of) else { return };
+    let env = env.after(MOUNTED_ETC);
+    let works = ["doctor", "--format", "{{.Name}} {{.Works}} {{.Obstacle}}"];
+    let text = env.ok(&works).text();
+    assert!(text.contains("oneid yes"), "{text}");
+    env.build_text("FROM busybox\nRUN true\n");
+    let text = env.after(MASKED_PROC).ok(&works).text();
+    assert!(text.contains("oneid no no `/proc` can be mounted"), "{text}");
+    // Found out now, and not by the first command that is to be run.
+    let Some(env) = Account::create().map(TestEnv::of) else { return };
+    let text = env.ok(&works).text();
+    assert!(text.contains("userns yes"), "{text}");
+    let text = env.after(MASKED_PROC).ok(&works).text();
+    assert!(text.contains("userns no no `/proc` can be mounted"), "{text}");
+}
+
 /// What is not known is no reason for another rung: nothing is changed silently.
 #[test]
 fn without_proc_no_rung_is_taken() {

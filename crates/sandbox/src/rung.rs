@@ -29,12 +29,11 @@ pub(crate) use self::ids::has_one_id;
 pub use self::survey::Finding;
 pub use self::survey::survey;
 
-/// What the fifth rung needs of root's rights: it gives files to their owners, makes devices, changes its user and its root.
+/// What the fifth rung needs of root's rights: it gives files to their owners, changes its user and its root.
 const NEEDED: &[(CapabilitySet, &str)] = &[
     (CapabilitySet::CHOWN, "CAP_CHOWN"),
     (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
     (CapabilitySet::FOWNER, "CAP_FOWNER"),
-    (CapabilitySet::MKNOD, "CAP_MKNOD"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
     (CapabilitySet::SYS_CHROOT, "CAP_SYS_CHROOT"),
@@ -170,10 +169,19 @@ pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
 fn try_to_enter(rung: Rung) -> Result<(), Error> {
     match rung {
         Rung::Root => check_root(),
-        Rung::UserNamespace => climb_if_needed().and_then(|()| check_overlay()),
-        Rung::FuseOverlay => climb_if_needed().and_then(|()| fuse::check()),
-        Rung::OneId if is_root_of_namespace()? && has_one_id()? => check_proc(),
-        Rung::OneId => climb::climb(Ids::One).and_then(|()| check_proc()),
+        Rung::UserNamespace => {
+            climb_if_needed().and_then(|()| check_overlay()).and_then(|()| check_covered_proc())
+        }
+        Rung::FuseOverlay => {
+            climb_if_needed().and_then(|()| fuse::check()).and_then(|()| check_covered_proc())
+        }
+        Rung::OneId => {
+            if !(is_root_of_namespace()? && has_one_id()?) {
+                climb::climb(Ids::One)?;
+            }
+            check_overlay()?;
+            check_proc()
+        }
         Rung::Chroot => check_chroot(),
         // Files can always be copied.
         Rung::FilesOnly => Ok(()),
@@ -233,12 +241,24 @@ fn may_mount() -> bool {
     matches!(rustix::mount::fsopen("overlay", flags), Err(rustix::io::Errno::INVAL))
 }
 
+/// Directories that are nearly everywhere, none in another. An overlay takes none with something mounted below it by somebody
+/// whose mounts one may not change, as in the `/etc` of every container.
+const EVERYWHERE: [[&str; 2]; 4] =
+    [["/etc", "/usr"], ["/usr/bin", "/usr/lib"], ["/root", "/home"], ["/srv", "/opt"]];
+
 /// Mounts an overlay of directories that are everywhere, to be read, and lets go of it: that it can be mounted at all says
 /// nothing about the root of a user namespace, who may not before Linux 5.11.
 fn check_overlay() -> Result<(), Error> {
     check_mounts()?;
-    let lowers = ["/etc", "/usr"].map(PathBuf::from);
-    Overlay::mount(Rung::UserNamespace, &lowers, None, None).map(drop).map_err(|error| {
+    let mount = |lowers: [&str; 2]| {
+        Overlay::mount(Rung::UserNamespace, &lowers.map(PathBuf::from), None, None).map(drop)
+    };
+    let [first, others @ ..] = EVERYWHERE;
+    let mounted = mount(first);
+    if mounted.is_err() && others.into_iter().any(|lowers| mount(lowers).is_ok()) {
+        return Ok(());
+    }
+    mounted.map_err(|error| {
         let what = format!(
             "this kernel mounts no overlay for an ordinary user ({})",
             survey::chain(&error)
@@ -250,9 +270,20 @@ fn check_overlay() -> Result<(), Error> {
     })
 }
 
+/// The same for those who can mostly mount one: it is tried only where something is mounted below this one.
+fn check_covered_proc() -> Result<(), Error> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // The fifth word is where it is mounted.
+    let place = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+    let is_covered = mounts.lines().filter_map(place).any(|place| {
+        // This one covers nothing.
+        place.starts_with("/proc/") && place != "/proc/sys/fs/binfmt_misc"
+    });
+    if is_covered { check_proc() } else { Ok(()) }
+}
+
 /// Mounts a `/proc` as a sandbox has it. In a container whose own one is covered in places nobody may.
 fn check_proc() -> Result<(), Error> {
-    check_overlay()?;
     let failed = "try a `/proc` of its own";
     let alone = sys::Alone::check().map_err(Error::setup(failed))?;
     let child = sys::fork_into(libc::CLONE_NEWPID, &alone).map_err(Error::setup(failed))?;
