@@ -155,10 +155,15 @@ fn replace(path: &Path, document: &Map<String, Value>) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
+    // What an earlier process has left, or somebody else has put there to read along: it has to be a new file.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let written = options.open(&temporary).and_then(|mut file| {
-        // One that an earlier process has left may have another mode.
+        // Whatever the umask is.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(&text)?;
         file.sync_all()
@@ -169,4 +174,25 @@ fn replace(path: &Path, document: &Map<String, Value>) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_a_new_file() {
+        let folder = std::env::temp_dir().join(format!("kiln-login-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (path, other) = (folder.join("config.json"), folder.join("other"));
+        fs::write(&other, "kept").unwrap();
+        let name = format!("config.json.{}.new", std::process::id());
+        std::os::unix::fs::symlink(&other, folder.join(name)).unwrap();
+        replace(&path, &Map::new()).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{}");
+        let stat = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((stat.is_file(), stat.permissions().mode() & 0o777), (true, 0o600));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }
