@@ -1,5 +1,7 @@
 //! Dockerfiles and contexts that arrive on stdin.
 
+use std::process::Command;
+
 use crate::support::archive::{Tarball, gzip};
 use crate::support::env::{IMAGE, TestEnv};
 
@@ -64,4 +66,22 @@ fn two_dockerfiles() {
     output.fails(2).says(&["ambiguous Dockerfile", "standard input is one"]);
     let output = env.kiln(["build", "-f-", "-"]).stdin("FROM scratch\n").run();
     output.fails(2).says(&["cannot both come from standard input"]);
+}
+
+#[test]
+fn an_input_without_an_end_is_no_dockerfile() {
+    let env = TestEnv::empty();
+    let context = env.context("FROM scratch\n");
+    for args in ["-", "-f- CONTEXT"] {
+        let args = args.replace("CONTEXT", context.str());
+        let script = format!("ulimit -v 1500000; yes '# x' | \"$0\" --root \"$1\" build {args}");
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .arg(crate::support::base::kiln())
+            .arg(env.store())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("is larger than 16777216"), "{said}");
+    }
 }

@@ -91,7 +91,9 @@ fn remote(context: &Path) -> Result<Option<ContextSource>, Failure> {
     }
 }
 
+/// Reads standard input: an archive to its end, anything else no further than a Dockerfile can go. It may have no end.
 fn read_stdin() -> Result<Vec<u8>, Failure> {
+    const LONGEST: u64 = dockerfile::MAX_FILE as u64 + 1;
     let mut bytes = Vec::new();
     let mut stdin = io::stdin().lock();
     if stdin.is_terminal() {
@@ -99,6 +101,13 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
             "standard input is a terminal; pass a Dockerfile or a tar archive to it",
         ));
     }
-    stdin.read_to_end(&mut bytes).map_err(Failure::io("read", "standard input"))?;
+    let mut read = || {
+        stdin.by_ref().take(LONGEST).read_to_end(&mut bytes)?;
+        if filetree::is_archive(&mut io::Cursor::new(&bytes))? {
+            stdin.read_to_end(&mut bytes)?;
+        }
+        Ok(())
+    };
+    read().map_err(Failure::io("read", "standard input"))?;
     Ok(bytes)
 }
