@@ -11,9 +11,7 @@ mod targets;
 
 use std::{collections::BTreeMap, fs, future::Future, io, panic, path::Path, sync::Arc, thread};
 
-use engine::{
-    BuildRequest, BuiltTarget, Cancel, ContextSource, Engine, Events, Lock, NamedContext,
-};
+use engine::{BuildRequest, BuiltTarget, Cancel, ContextSource, Engine, Lock, NamedContext};
 use tokio::{runtime::Builder as Runtime, sync::oneshot};
 
 pub(crate) use self::options::Build;
@@ -54,8 +52,7 @@ fn attempt(engine: &Engine, build: Build) -> Result<Exit, Failure> {
     let lock = mode.map(|mode| lock(&request, mode)).transpose()?;
     outputs::set_times(&mut request.targets, &outputs);
 
-    let result = execute(engine, request, lock, &display.events(), &cancel);
-    display.end();
+    let result = execute(engine, request, lock, display, &cancel);
     let built = result?;
 
     // Programs read nothing but lines of JSON.
@@ -85,7 +82,7 @@ fn execute(
     engine: &Engine,
     request: BuildRequest,
     lock: Option<Lock>,
-    events: &Events,
+    display: Display,
     cancel: &Cancel,
 ) -> Result<Vec<BuiltTarget>, Failure> {
     let mut engine = engine.clone().with_registries(environment::registry_client);
@@ -96,8 +93,12 @@ fn execute(
     let runtime = Runtime::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::io("start", "the runtime"))?;
     let cancel = cancel.clone();
-    let events = events.clone();
-    let build = async move { engine::build(&engine, request, events).await };
+    let build = async move {
+        let built = engine::build(&engine, request, display.events()).await;
+        // Here, where signals are still heard: whoever reads what is shown may have stopped.
+        display.end();
+        built
+    };
     let built = beside_signals(&runtime, cancel, build)?;
     if built.is_ok() {
         // All is done but to wait for signals.

@@ -203,7 +203,8 @@ fn output_that_is_no_text_is_passed_on_line_by_line() {
 /// nothing of the output is lost.
 #[test]
 fn output_waits_for_a_slow_reader() {
-    const SIZE: usize = 100_000_000;
+    // Several times what waits at most.
+    const SIZE: usize = 30_000_000;
     let env = TestEnv::new();
     let context = env.context(&format!("FROM busybox\nRUN yes 123456789 | head -c {SIZE}\n"));
     let (mut reader, writer) = std::io::pipe().unwrap();
@@ -228,6 +229,16 @@ fn a_reader_that_has_stopped_keeps_no_build_alive() {
     let mut build = Watched::start_into(&env, context.str(), writer.into());
     sleep(Duration::from_secs(2));
     assert!(build.memory() < 60, "{} MiB", build.memory());
+    build.interrupt();
+    eventually("it ends", || build.is_over());
+    assert_eq!(build.0.wait().unwrap().code(), Some(130));
+    // Nor one that is done, and waits only for its last words to be read.
+    let context = env.context("FROM busybox\nRUN yes | head -c 300000; : > /done\n");
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut build = Watched::start_into(&env, context.str(), writer.into());
+    eventually("it is built", || !env.ok(&["images", "-q", IMAGE]).text().is_empty());
+    sleep(Duration::from_secs(1));
+    assert!(!build.is_over());
     build.interrupt();
     eventually("it ends", || build.is_over());
     assert_eq!(build.0.wait().unwrap().code(), Some(130));
