@@ -94,6 +94,8 @@ mod build {
     mod layers;
     /// Large and hostile Dockerfiles and ignore files.
     mod limits;
+    /// Contexts of very many files.
+    mod mass;
     /// Why a step is not in the cache.
     mod missed;
     /// RUN --mount.

@@ -236,6 +236,13 @@ impl Running {
         kill_process(pid, signal).expect("the process is ours");
     }
 
+    /// The most memory that it has had so far, in bytes; nothing is known of what has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+    }
+
     pub(crate) fn is_over(&mut self) -> bool {
         self.child.try_wait().expect("the process is ours").is_some()
     }
