@@ -1,6 +1,7 @@
 //! The isolation ladder below its second rung: what a build without namespaces and mounts makes is what root makes.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::account::Account;
@@ -22,7 +23,7 @@ RUN --mount=type=secret,id=s cat /run/secrets/s | wc -c >/length
 RUN --mount=type=bind,source=d,target=/d,rw ls -R /d >/bound && touch /d/gone
 RUN --mount=type=tmpfs,target=/t touch /t/gone
 RUN sleep 98765 & true
-RUN (echo x >/etc/hosts) 2>/dev/null; test -c /dev/zero && test -e /dev/null && grep -q processor /proc/cpuinfo
+RUN (echo x >/etc/hosts) 2>/dev/null; test -e /dev/null && head -c 3 /dev/zero | wc -c | grep -q 3 && grep -q processor /proc/cpuinfo
 RUN : >>/etc/passwd
 RUN rm -r /x/y && mkdir /x/y && echo new >/x/y/f
 RUN <<EOF
@@ -331,14 +332,37 @@ fn doctor_tells_of_every_rung() {
     assert!(!env.store().exists(), "nothing is made");
 }
 
-/// In a container as Docker makes it, with no option about its rights: no namespaces, no mounts.
+/// In a container as Docker makes it, with no option about its rights, and as podman makes it: no namespaces, no mounts.
 #[test]
 fn in_an_ordinary_container() {
     let env = TestEnv::new();
     let Some(docker) = Docker::start(&env.path("")) else { return };
     docker.ok(&["import", base::tar().to_str().unwrap(), "base"]);
-    let dir = env.path("shared");
+    let expected = layers(&env, &self::context(&env));
+    assert_same_layers(&in_container(&env, &docker, "chroot", &[]), &expected);
+
+    let filter = "/usr/share/containers/seccomp.json";
+    if Path::new(filter).exists() {
+        let filter = format!("--security-opt=seccomp={filter}");
+        let podmans = ["--cap-drop=MKNOD", "--cap-drop=NET_RAW", "--cap-drop=AUDIT_WRITE", &filter];
+        assert_same_layers(&in_container(&env, &docker, "chroot", &podmans), &expected);
+        // Where nothing is hidden in /proc, and the store is on a volume.
+        let unmasked = ["--user=1000", "--security-opt=systempaths=unconfined", &filter];
+        let options = [&unmasked[..], &["--env=KILN_ROOT=/shared/store"]].concat();
+        assert_same_layers(&in_container(&env, &docker, "oneid", &options), &expected);
+    }
+}
+
+/// What is built in a container with these options. The store is in the container, on an overlay, unless they say otherwise.
+fn in_container(
+    env: &TestEnv,
+    docker: &Docker,
+    rung: &str,
+    options: &[&str],
+) -> Vec<BTreeMap<String, String>> {
+    let dir = env.path(&format!("shared-{rung}{}", options.len()));
     std::fs::create_dir(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
     std::fs::copy(base::tar(), dir.join("base.tar")).unwrap();
     let context = Context::create(dir.join("context"), DOCKERFILE);
     context.files(&["a", "d/e/f", "d/g"]).write("secret", SECRET);
@@ -350,6 +374,7 @@ fn in_an_ordinary_container() {
         done";
     let mounted = |from: &Path, to: &str| format!("--volume={}:{to}", from.display());
     let mut arguments = vec!["run".to_owned(), "--rm".to_owned(), "--network=none".to_owned()];
+    arguments.extend(options.iter().map(|option| (*option).to_owned()));
     arguments.extend([mounted(&dir, "/shared"), mounted(&base::kiln(), "/bin/kiln:ro")]);
     // The binary under test needs the libraries of this machine.
     let libraries = ["/lib", "/lib64"].map(Path::new).into_iter().filter(|path| path.exists());
@@ -360,12 +385,12 @@ fn in_an_ordinary_container() {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("isolation: `chroot`"), "{said}");
+    assert!(said.contains(&format!("isolation: `{rung}`")), "{said}");
 
     let mut found = Vec::new();
     for target in ["one", "two"] {
         let layout = Layout::of_tar(&std::fs::read(dir.join(format!("{target}.tar"))).unwrap());
         found.extend(layout.layers().iter().map(|layer| entries(layer)));
     }
-    assert_same_layers(&found, &layers(&env, &self::context(&env)));
+    found
 }

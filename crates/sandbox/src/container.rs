@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::fs::ResolveFlags;
+use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::thread::LinkNameSpaceType;
 
@@ -103,8 +104,11 @@ fn prepare(job: &Job, luggage: &Luggage, lines: &Lines<'_>) -> Result<(), Error>
     // Files of ours get exactly the mode they are made with.
     rustix::process::umask(Mode::empty());
     join_network(job, luggage)?;
-    rustix::system::sethostname(job.hostname.as_bytes())
-        .map_err(Error::setup("set the host name"))?;
+    match rustix::system::sethostname(job.hostname.as_bytes()) {
+        // By the filter of a container around, as podman's: the name is that container's then.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(Error::setup("set the host name")(errno)),
+    }
     // So that the program does not possess the keys of the caller's session. A kernel without
     // keyrings, or a full quota, is no reason to stop: the filter refuses keyctl anyway.
     let _ = sys::join_new_session_keyring();

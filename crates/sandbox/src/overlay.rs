@@ -331,6 +331,9 @@ const ADD: &str = "add a lower layer";
 /// The step in which they say so: what they do not know they keep until then.
 const CREATE: &str = "create it";
 
+/// What the kernel logs of a file system that nothing can be written to through an overlay.
+const UNFIT: &str = "not supported as upperdir";
+
 /// Why an overlay could not be mounted.
 struct Failed {
     action: &'static str,
@@ -352,11 +355,14 @@ impl Failed {
     }
 
     fn of(self, layers: &Layers<'_>) -> Error {
-        Error::Overlay {
-            layers: layers.lowers.len(),
-            action: self.log.unwrap_or_else(|| self.action.to_owned()),
-            source: self.source,
+        let mut action = self.log.unwrap_or_else(|| self.action.to_owned());
+        // Mostly since it is an overlay itself: the root of a container.
+        if action.contains(UNFIT) {
+            action.push_str(
+                "; the store has to be on another file system, such as a volume of the container (`--root`)",
+            );
         }
+        Error::Overlay { layers: layers.lowers.len(), action, source: self.source }
     }
 
     /// Reads the messages that the kernel keeps for a mount in the making: `e overlay: No such…`.

@@ -138,11 +138,12 @@ fn stand_ins(directory: BorrowedFd<'_>) -> Result<(), Errno> {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
-        let kind = match *name {
-            "null" => FileType::RegularFile,
-            _ => FileType::CharacterDevice,
-        };
-        rustix::fs::mknodat(directory, *name, kind, EVERYBODY, 0)?;
+        let make = |kind| rustix::fs::mknodat(directory, *name, kind, EVERYBODY, 0);
+        match *name {
+            "null" => make(FileType::RegularFile),
+            // On an overlay it would be a deletion, which nobody may make there; a socket cannot be opened either.
+            _ => make(FileType::CharacterDevice).or_else(|_| make(FileType::Socket)),
+        }?;
     }
     Ok(())
 }

@@ -187,3 +187,22 @@ fn only_short_plain_absolute_paths_go_by_name() {
     assert!(named(&format!("/{}", "x".repeat(254))).is_some());
     assert_eq!(named(&format!("/{}", "x".repeat(255))), None);
 }
+
+#[test]
+fn what_to_do_where_nothing_can_be_written() {
+    let said = |log: &str| {
+        let failed = Failed {
+            action: CREATE,
+            source: io::Error::from_raw_os_error(libc::EINVAL),
+            log: Some(log.to_owned()),
+        };
+        let layers = Layers { rung: Rung::OneId, lowers: &[], upper: None, syncs: Syncs::Ignored };
+        failed.of(&layers).to_string()
+    };
+    let text = said("overlay: filesystem on /proc/self/fd/6 not supported as upperdir");
+    assert!(
+        text.contains("/fd/6") && text.contains("a volume of the container (`--root`)"),
+        "{text}"
+    );
+    assert!(!said("overlay: something else").contains("--root"));
+}
