@@ -169,27 +169,33 @@ pub fn enter(wish: Option<Rung>) -> Result<Standing, Error> {
 fn try_to_enter(rung: Rung) -> Result<(), Error> {
     match rung {
         Rung::Root => check_root(),
-        Rung::UserNamespace => {
-            climb_if_needed().and_then(|()| check_overlay()).and_then(|()| check_covered_proc())
-        }
-        Rung::FuseOverlay => {
-            climb_if_needed().and_then(|()| fuse::check()).and_then(|()| check_covered_proc())
-        }
-        Rung::OneId => {
-            if !(is_root_of_namespace()? && has_one_id()?) {
-                climb::climb(Ids::One)?;
-            }
-            check_overlay()?;
-            check_proc()
-        }
+        Rung::UserNamespace => climb_if_needed(check_namespace),
+        Rung::FuseOverlay => climb_if_needed(check_served),
+        Rung::OneId if is_root_of_namespace()? && has_one_id()? => check_one_id(),
+        Rung::OneId => climb::climb(Ids::One, check_one_id),
         Rung::Chroot => check_chroot(),
         // Files can always be copied.
         Rung::FilesOnly => Ok(()),
     }
 }
 
-fn climb_if_needed() -> Result<(), Error> {
-    if is_root_of_namespace()? { check_ids() } else { climb::climb(Ids::Ranges) }
+fn climb_if_needed(check: fn() -> Result<(), Error>) -> Result<(), Error> {
+    match is_root_of_namespace()? {
+        true => check_ids().and_then(|()| check()),
+        false => climb::climb(Ids::Ranges, check),
+    }
+}
+
+fn check_namespace() -> Result<(), Error> {
+    check_overlay().and_then(|()| check_covered_proc())
+}
+
+fn check_served() -> Result<(), Error> {
+    fuse::check().and_then(|()| check_covered_proc())
+}
+
+fn check_one_id() -> Result<(), Error> {
+    check_overlay().and_then(|()| check_proc())
 }
 
 fn check_root() -> Result<(), Error> {

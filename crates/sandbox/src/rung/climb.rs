@@ -1,7 +1,10 @@
 //! The second rung and the fourth: a user namespace in which an ordinary user is root. How its ids are mapped is in `idmap`.
 
 use std::fs;
+use std::fs::File;
 use std::io;
+use std::io::Read;
+use std::io::Write;
 use std::process::ExitStatus;
 
 use rustix::io::retry_on_intr;
@@ -14,8 +17,12 @@ use rustix::thread::Uid;
 use rustix::thread::UnshareFlags;
 
 use super::idmap;
+use super::survey::chain;
 use crate::Error;
 use crate::sys;
+
+/// Between what is lacking and what would help.
+const BETWEEN: char = '\0';
 
 /// What is passed on to the process that does the work. `SIGCHLD` tells that it ended.
 const SIGNALS: &[i32] = &[
@@ -32,8 +39,9 @@ const SIGNALS: &[i32] = &[
 ///
 /// The process forks here. The child, root of a new user namespace and mount
 /// namespace, returns; the parent does not: it passes signals on and ends as the child ends. If the
-/// parent is killed, so is the child. On an error nothing has changed and no child is left.
-pub(super) fn climb(ids: idmap::Ids) -> Result<(), Error> {
+/// parent is killed, so is the child. On an error nothing has changed and no child is left: also if `check`, which the child makes,
+/// finds that the namespace is of no use.
+pub(super) fn climb(ids: idmap::Ids, check: fn() -> Result<(), Error>) -> Result<(), Error> {
     // Looked at only when there is a namespace: without one, ids are not what is missing.
     let map = idmap::IdMap::find(ids);
     let (tell_parent, from_child) = pipe()?;
@@ -47,7 +55,7 @@ pub(super) fn climb(ids: idmap::Ids) -> Result<(), Error> {
         Ok(Some(child)) => child,
         Ok(None) => {
             drop((tell_child, from_child));
-            return in_child(parent, tell_parent, from_parent);
+            return in_child(parent, tell_parent, from_parent, check);
         }
         Err(error) => {
             sys::block_signals(SIGNALS, libc::SIG_UNBLOCK);
@@ -56,7 +64,8 @@ pub(super) fn climb(ids: idmap::Ids) -> Result<(), Error> {
     };
     drop((tell_parent, from_parent));
 
-    let prepared = prepare_child(child, map, &from_child, &tell_child);
+    let prepared = prepare_child(child, map, &from_child, &tell_child)
+        .and_then(|()| hear_of_it(from_child.into()));
     if let Err(error) = prepared {
         // It waits for a word that does not come; both fail only if it is dead already.
         let _ = rustix::process::kill_process(child, Signal::KILL);
@@ -64,7 +73,7 @@ pub(super) fn climb(ids: idmap::Ids) -> Result<(), Error> {
         sys::block_signals(SIGNALS, libc::SIG_UNBLOCK);
         return Err(error);
     }
-    drop((from_child, tell_child));
+    drop(tell_child);
     end_as(pass_signals_on(child))
 }
 
@@ -88,11 +97,22 @@ fn prepare_child(
     Ok(())
 }
 
-/// The child's part: the namespaces, then the ids, then the tie to the parent.
+/// Waits until the child goes on, or says why it does not.
+fn hear_of_it(mut from_child: File) -> Result<(), Error> {
+    let mut said = String::new();
+    from_child.read_to_string(&mut said).map_err(Error::setup("hear of it"))?;
+    match said.split_once(BETWEEN) {
+        None => Ok(()),
+        Some((what, hint)) => Err(Error::Lacking { what: what.to_owned(), hint: hint.to_owned() }),
+    }
+}
+
+/// The child's part: the namespaces, then the ids, then the tie to the parent, then the check. It returns only if nothing fails.
 fn in_child(
     parent: Pid,
     tell_parent: std::os::fd::OwnedFd,
     from_parent: std::os::fd::OwnedFd,
+    check: fn() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let unshared = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS);
     let errno = unshared.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
@@ -104,7 +124,17 @@ fn in_child(
         sys::exit_now(1);
     }
     sys::block_signals(SIGNALS, libc::SIG_UNBLOCK);
+    let Err(error) = become_root(parent).and_then(|()| check()) else { return Ok(()) };
+    let said = match &error {
+        Error::Lacking { what, hint } => format!("{what}{BETWEEN}{hint}"),
+        error => format!("{}{BETWEEN}{}", chain(error), "or run as root"),
+    };
+    // If it cannot be told, the parent ends as this process does.
+    let _ = File::from(tell_parent).write_all(said.as_bytes());
+    sys::exit_now(1);
+}
 
+fn become_root(parent: Pid) -> Result<(), Error> {
     let failed = "become root of the user namespace";
     rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
         .map_err(Error::setup(failed))?;
@@ -118,8 +148,7 @@ fn in_child(
     if rustix::process::getppid() != Some(parent) {
         sys::exit_now(1);
     }
-    check_capabilities()?;
-    Ok(())
+    check_capabilities()
 }
 
 /// Tries out what only a user namespace with capabilities can do: AppArmor lets everybody make one
