@@ -39,6 +39,14 @@ pub struct Device {
     pub minor: u32,
 }
 
+impl Device {
+    /// The largest major number of a device, as Linux has them: twelve bits.
+    pub const MAX_MAJOR: u32 = 0xfff;
+
+    /// The largest minor number of a device: twenty bits.
+    pub const MAX_MINOR: u32 = 0xf_ffff;
+}
+
 impl Deed {
     /// The attribute of what can have attributes of users.
     pub const ATTRIBUTE: &'static str = "user.kiln.deed";
@@ -76,7 +84,8 @@ impl Deed {
     }
 
     /// Reads a value of [`Deed::ATTRIBUTE`]; `None` for what is none. The character device 0:0 is a deletion to overlay, which
-    /// no deed says: whoever wrote that down did not do it by making a device.
+    /// no deed says: whoever wrote that down did not do it by making a device. Nor does one say numbers that Linux does not have
+    /// and would cut off, perhaps to that one.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let fields: Vec<&str> = std::str::from_utf8(text).ok()?.split(':').collect();
         let number = |text: &str| text.parse::<u32>().ok();
@@ -89,8 +98,11 @@ impl Deed {
             _ => return None,
         };
         let deletes = matches!(device, Some(Device { is_block: false, major: 0, minor: 0 }));
+        let is_in_range = device.is_none_or(|device| {
+            device.major <= Device::MAX_MAJOR && device.minor <= Device::MAX_MINOR
+        });
         let (uid, gid) = (number(uid)?, number(gid)?);
-        (!deletes).then_some(Self { uid, gid, device })
+        (!deletes && is_in_range).then_some(Self { uid, gid, device })
     }
 
     /// The value of [`Deed::CAPABILITY`].
@@ -144,6 +156,8 @@ mod tests {
             "1:2:c:1:2:3",
             "x:y",
             "0:0:c:0:0",
+            "0:0:c:4096:0",
+            "0:0:c:0:1048576",
         ] {
             assert_eq!(Deed::parse(text.as_bytes()), None, "{text}");
         }

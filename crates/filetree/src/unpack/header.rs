@@ -1,6 +1,7 @@
 //! The fields of one header. What extended headers say instead is in `unpack/pax.rs`; which of them counts, in
 //! `unpack/reader.rs`.
 
+use oci::Device;
 use tar::Header;
 
 use crate::Fault;
@@ -54,18 +55,21 @@ pub(super) fn owner(record: Option<i64>, field: &[u8], what: &'static str) -> Re
     u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or(Fault::Owner(id))
 }
 
-/// Returns the numbers of a device; zeros for all else.
+/// Returns the numbers of a device; zeros for all else. The kernel cuts off what is too large, and could make 0:0 of it, which
+/// is a deletion to overlay.
 pub(super) fn device_of(header: &Header, kind: Kind) -> Result<(u32, u32), Fault> {
     if !matches!(kind, Kind::Char | Kind::Block) {
         return Ok((0, 0));
     }
     // The fields are at the same place in ustar and GNU headers.
     let bytes = header.as_bytes();
-    let part = |from: usize, what| {
+    let part = |from: usize, largest: u32, what| {
         let number = number::field(&bytes[from..from + 8]);
-        number.and_then(|number| u32::try_from(number).ok()).ok_or(Fault::Field(what))
+        let number = number.and_then(|number| u32::try_from(number).ok());
+        number.filter(|number| *number <= largest).ok_or(Fault::Field(what))
     };
-    Ok((part(329, "devmajor")?, part(337, "devminor")?))
+    let major = part(329, Device::MAX_MAJOR, "devmajor")?;
+    Ok((major, part(337, Device::MAX_MINOR, "devminor")?))
 }
 
 /// Compares the sum over the header with the one in it. Some old archivers summed signed bytes.

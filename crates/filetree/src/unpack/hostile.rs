@@ -262,6 +262,13 @@ fn what_is_malformed_is_refused() {
     let arena = Arena::new();
     let regular = tar::EntryType::Regular;
     let raw = |change: fn(&mut tar::Header)| layer().entry("f", regular, change, b"").end();
+    let device = |major, minor| {
+        let numbers = |header: &mut tar::Header| {
+            header.set_device_major(major).unwrap();
+            header.set_device_minor(minor).unwrap();
+        };
+        layer().entry("f", tar::EntryType::Char, numbers, b"").end()
+    };
     let mut checksum = layer().file("f", "").end();
     checksum[148] ^= 1;
     let lone = [&[0; 512][..], &layer().file("f", "").end()].concat();
@@ -280,6 +287,8 @@ fn what_is_malformed_is_refused() {
             raw(|header| header.as_old_mut().size = [0xff; 12]),
             Fault::Field("size"),
         ),
+        ("major that wraps to a deletion", device(0x1000, 0), Fault::Field("devmajor")),
+        ("minor that wraps to a deletion", device(0, 0x10_0000), Fault::Field("devminor")),
         ("mtime", layer().pax("mtime", b"NaN").file("f", "").end(), Fault::Field("mtime")),
         ("uid", layer().pax("uid", b"-1").file("f", "").end(), Fault::Owner(-1)),
         ("gid", layer().pax("gid", b"4294967295").file("f", "").end(), Fault::Owner(0xffff_ffff)),
