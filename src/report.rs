@@ -86,9 +86,15 @@ impl Failure {
         path: impl std::fmt::Display,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_string();
-        move |source| match source.kind() {
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Makes the failure of a call that was to print: whoever reads may have seen enough. Of anything else that is written to, a
+    /// connection above all, a broken pipe is an error like others.
+    pub(crate) fn printing(source: std::io::Error) -> Self {
+        match source.kind() {
             std::io::ErrorKind::BrokenPipe => Self::BrokenPipe,
-            _ => Self::Io { action, path, source },
+            _ => Self::io("write to", "standard output")(source),
         }
     }
 }
@@ -122,7 +128,7 @@ impl Exit {
                 Self::Usage
             }
             Failure::BrokenPipe => Self::Done,
-            Failure::Export(error) if error.is_broken_pipe() => Self::Done,
+            Failure::Export(error) if error.is_unread() => Self::Done,
             Failure::Engine(engine::Error::Cancelled) => Self::Interrupted,
             _ => Self::Failed,
         }
@@ -202,7 +208,7 @@ fn told(failure: &Failure) -> (String, Option<String>) {
     match failure {
         Failure::BrokenPipe | Failure::Told => (String::new(), None),
         Failure::Explained { failure, hint } => (told(failure).0, Some(hint.clone())),
-        Failure::Export(error) if error.is_broken_pipe() => (String::new(), None),
+        Failure::Export(error) if error.is_unread() => (String::new(), None),
         Failure::Engine(engine::Error::Cancelled) => ("cancelled\n".to_owned(), None),
         Failure::Engine(engine::Error::Dockerfile(mistake)) => {
             let mut text = headline(mistake);
@@ -435,5 +441,24 @@ fn last_output(error: &engine::Error) -> String {
             format!("\nlast lines of its output:\n{lines}")
         }
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_printed_may_go_unread() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let sent = Failure::io("send to", "a host")(broken());
+        assert_eq!(Exit::of(&sent), Exit::Failed);
+        assert!(render(&sent).contains("cannot send to"), "{}", render(&sent));
+        let printed = Failure::printing(broken());
+        assert_eq!((Exit::of(&printed), render(&printed)), (Exit::Done, String::new()));
+        let full = Failure::printing(io::ErrorKind::StorageFull.into());
+        assert_eq!(Exit::of(&full), Exit::Failed);
     }
 }

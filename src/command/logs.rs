@@ -92,7 +92,6 @@ enum Rest {
 }
 
 fn print_rest(log: &mut LogReader, show: &Show) -> Result<Rest, Failure> {
-    let written = || Failure::io("write to", "standard output");
     let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
     while let Some(entry) = log.next_entry().map_err(reading())? {
         if show.until.is_some_and(|until| entry.time > until) {
@@ -105,9 +104,9 @@ fn print_rest(log: &mut LogReader, show: &Show) -> Result<Rest, Failure> {
             OutputStream::Stdout => &mut stdout,
             OutputStream::Stderr => &mut stderr,
         };
-        to.write_all(line(&entry, show).as_bytes()).map_err(written())?;
+        to.write_all(line(&entry, show).as_bytes()).map_err(Failure::printing)?;
     }
-    stdout.flush().map_err(written())?;
+    stdout.flush().map_err(Failure::printing)?;
     Ok(Rest::Nothing)
 }
 

@@ -30,10 +30,7 @@ pub(super) fn print_instead(text: &str) -> Result<(), Failure> {
 
 fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .map_err(Failure::io("write to", "standard output"))
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Failure::printing)
 }
 
 /// Tells people something: a line on standard error. That nobody can read it is no reason to fail, and `eprintln!` would panic.

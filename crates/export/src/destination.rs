@@ -92,7 +92,12 @@ struct Named<'a, W> {
 
 impl<W: Write> Named<'_, W> {
     fn failed(&self, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), Error::io("write", self.path)(error))
+        let kind = error.kind();
+        let error = match kind {
+            io::ErrorKind::BrokenPipe => Error::Unread { path: self.path.to_owned() },
+            _ => Error::io("write", self.path)(error),
+        };
+        io::Error::new(kind, error)
     }
 }
 
@@ -155,6 +160,27 @@ impl Drop for Staged {
 mod tests {
     use super::*;
     use crate::testing::Scratch;
+
+    #[test]
+    fn only_an_output_that_nobody_reads_is_unread() {
+        for size in [10, 2 * BUFFER] {
+            let (reader, writer) = io::pipe().unwrap();
+            drop(reader);
+            let write = |out: &mut dyn Write| {
+                out.write_all(&vec![0; size]).map_err(Error::io("write", "layer"))
+            };
+            let error = through_buffer(writer, Path::new("-"), write).unwrap_err();
+            assert!(error.is_unread(), "{size}: {error:?}");
+        }
+        // As a connection says that was closed while a layer was sent.
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let diff_id = Box::new(oci::DiffId::new(oci::Digest::of(b"")));
+        for error in
+            [Error::io("send", "layer")(broken()), Error::Compress { diff_id, source: broken() }]
+        {
+            assert!(!error.is_unread(), "{error:?}");
+        }
+    }
 
     #[test]
     fn a_failure_leaves_what_was_there() {

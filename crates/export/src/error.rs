@@ -71,6 +71,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Whoever was to read the output has stopped.
+    #[error("nobody reads what is written to `{}`", path.display())]
+    Unread {
+        /// The output, `-` for standard output.
+        path: PathBuf,
+    },
     /// There is no directory to write to.
     #[error("invalid output path: directory `{}` does not exist", path.display())]
     NoDirectory {
@@ -177,12 +183,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether whoever was to read the output has stopped: nothing to tell anybody about.
-    pub fn is_broken_pipe(&self) -> bool {
+    /// Whether whoever was to read the output has stopped: nothing to tell anybody about. A connection that broke is another
+    /// thing.
+    pub fn is_unread(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
+            // What is wrapped in an error of input and output is not its source.
             let io: Option<&io::Error> = error.downcast_ref();
-            if io.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
+            let wrapped = io.and_then(|io| io.get_ref()?.downcast_ref());
+            if matches!(wrapped.or_else(|| error.downcast_ref()), Some(Self::Unread { .. })) {
                 return true;
             }
             cause = error.source();
