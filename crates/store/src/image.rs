@@ -166,7 +166,7 @@ impl Inner {
             manifest: manifest.cloned(),
             digests: BTreeSet::new(),
             ancestry: ancestry.clone(),
-            contents: self.contents_of(snapshots)?,
+            contents: None,
         };
         if record.ancestry.base == Some(id) {
             // Nothing was done to it.
@@ -183,6 +183,11 @@ impl Inner {
             if record.ancestry.is_empty() {
                 record.ancestry.clone_from(&old.ancestry);
             }
+            // A build that changes nothing reads no record of a layer for it.
+            record.contents = old.contents.filter(|_| old.snapshots == record.snapshots);
+        }
+        if record.contents.is_none() {
+            record.contents = self.contents_of(snapshots)?;
         }
         if old.as_ref() != Some(&record) {
             self.put_locked(lock, Kind::Image, &key(&id), &record)?;
@@ -306,7 +311,7 @@ mod tests {
             store.image(&id).unwrap().unwrap().contents
         };
         assert_eq!(put(), None);
-        let layer = Layer {
+        let mut layer = Layer {
             diff_id: oci::DiffId::new(Digest::of(b"")),
             size: 1024,
             contents: Some(700),
@@ -316,6 +321,10 @@ mod tests {
             rewritten: None,
             fetch_again: false,
         };
+        store.set_layer(&snapshot, &layer).unwrap();
+        assert_eq!(put(), Some(700));
+        // Nobody looks again.
+        layer.contents = Some(800);
         store.set_layer(&snapshot, &layer).unwrap();
         assert_eq!(put(), Some(700));
         // And what was written before that is read, as having none.
